@@ -1,0 +1,237 @@
+"""The database: connections, transactions, migrations, and what a disk may refuse. Only it knows dialects.
+
+SQLite runs in WAL mode with `BEGIN IMMEDIATE` for writers (a read transaction that later writes can fail at once
+whatever the timeout) and one writer at a time in this process; PostgreSQL is used as it comes. Sources:
+sqlite.org/wal.html, sqlite.org/lang_transaction.html, SQLAlchemy's "Serializable isolation / savepoints /
+transactional DDL" for pysqlite.
+"""
+
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import sqlalchemy as sa
+from alembic import command
+from alembic.config import Config
+from sqlalchemy import event, exc
+from sqlmodel import Session
+
+from playground.errors import StorageError
+from playground.store import triggers
+
+MIGRATIONS = Path(__file__).resolve().parent / "migrations"
+BUSY_MS = 10_000
+
+# What the database says -> (what happened, what to do). First match wins.
+_TROUBLE: tuple[tuple[str, str, str], ...] = (
+    (
+        "disk is full",
+        "The disk is full, so this was not saved.",
+        "Free some space and try again; what was saved is safe.",
+    ),
+    (
+        "disk quota",
+        "The disk is full, so this was not saved.",
+        "Free some space and try again; what was saved is safe.",
+    ),
+    (
+        "database is locked",
+        "The database is busy, so this was not saved.",
+        "Try again in a moment; what was saved is safe.",
+    ),
+    (
+        "readonly",
+        "The database cannot be written to.",
+        "Make its file and folder writable, or set PLAYGROUND_DATA_DIR.",
+    ),
+    (
+        "read-only",
+        "The database cannot be written to.",
+        "Make its file and folder writable, or set PLAYGROUND_DATA_DIR.",
+    ),
+    (
+        "unable to open",
+        "The database could not be opened.",
+        "Check that its folder exists, or set PLAYGROUND_DATA_DIR.",
+    ),
+    ("malformed", "The database file is damaged.", "Restore a backup, or move the file away to start afresh."),
+    ("not a database", "The database file is no database.", "Move the file away, or set PLAYGROUND_DATA_DIR."),
+    ("disk i/o error", "The disk could not be read or written.", "Check the disk; what was saved before is safe."),
+    ("connection", "The database server cannot be reached.", "Check DATABASE_URL and that the server is running."),
+    ("no such table", "The database has no tables yet.", "Run `python -m playground db upgrade`."),
+)
+
+
+@dataclass(frozen=True)
+class DatabaseCheck:
+    """One thing looked at, whether it is well, and what was seen."""
+
+    name: str
+    ok: bool
+    detail: str
+
+
+class Database:
+    """Sessions on one database. `data_dir` is where large traces lie; by default the folder of the SQLite file."""
+
+    def __init__(self, address: str, *, data_dir: Path | None = None, busy_ms: int = BUSY_MS) -> None:
+        self.url = sa.make_url(address)
+        self.is_sqlite = self.url.get_backend_name() == "sqlite"
+        self.busy_ms = busy_ms
+        self.folder = data_dir or self._folder()
+        self._writer = threading.Lock()
+        self._engine = self._connect()
+        self._write_engine = self._engine.execution_options(playground_write=True)
+
+    def _folder(self) -> Path | None:
+        name = self.url.database
+        if not self.is_sqlite or not name or name == ":memory:" or name.startswith("file:"):
+            return None
+        return Path(name).resolve().parent
+
+    def _connect(self) -> sa.Engine:
+        if not self.is_sqlite:
+            return sa.create_engine(self.url, pool_size=5, max_overflow=10, pool_pre_ping=True)
+        if self.folder is not None:
+            try:
+                self.folder.mkdir(parents=True, exist_ok=True)
+            except OSError as error:
+                raise StorageError(
+                    f"The folder of the database cannot be made: {error.strerror}.", "Set PLAYGROUND_DATA_DIR."
+                ) from error
+        in_memory = self.url.database in (None, "", ":memory:")
+        if in_memory:
+            engine = sa.create_engine(self.url, poolclass=sa.StaticPool, connect_args={"check_same_thread": False})
+        else:
+            engine = sa.create_engine(self.url, pool_size=10, max_overflow=90)
+        event.listen(engine, "connect", self._prepare)
+        event.listen(engine, "begin", _begin)
+        return engine
+
+    def _prepare(self, connection: Any, _record: Any) -> None:
+        connection.isolation_level = None  # we say BEGIN ourselves
+        cursor = connection.cursor()
+        cursor.execute(f"PRAGMA busy_timeout={self.busy_ms}")
+        try:
+            if cursor.execute("PRAGMA journal_mode=WAL").fetchone()[0] not in ("wal", "memory"):
+                cursor.execute("PRAGMA journal_mode=TRUNCATE")  # a network mount: no shared memory, so no WAL
+        except connection.OperationalError:  # a read-only database can still be read
+            pass
+        for pragma in ("foreign_keys=ON", "recursive_triggers=ON", "synchronous=FULL", "temp_store=MEMORY"):
+            cursor.execute(f"PRAGMA {pragma}")
+        cursor.close()
+
+    @contextmanager
+    def read(self) -> Iterator[Session]:
+        """A session for reading. Raises StorageError when the database cannot be read."""
+        with trouble(), Session(self._engine, expire_on_commit=False, info={"folder": self.folder}) as session:
+            yield session
+
+    @contextmanager
+    def write(self) -> Iterator[Session]:
+        """A session that commits when the block ends, and undoes everything if it raises. Keep the block under 20 ms.
+
+        Raises StorageError when the database is full, locked, read-only or damaged.
+        """
+        with (
+            self._one_writer(),
+            trouble(),
+            Session(self._write_engine, expire_on_commit=False, info={"folder": self.folder}) as session,
+        ):
+            session.connection()  # BEGIN IMMEDIATE now, so that what follows reads what it will change
+            yield session
+            session.commit()
+
+    @contextmanager
+    def _one_writer(self) -> Iterator[None]:
+        """One writer at a time in this process: fairer and quicker than SQLite's own waiting."""
+        if not self.is_sqlite:
+            yield
+            return
+        if not self._writer.acquire(timeout=2 * self.busy_ms / 1000):
+            raise StorageError("The database is busy, so this was not saved.", "Try again in a moment.")
+        try:
+            yield
+        finally:
+            self._writer.release()
+
+    def upgrade(self, revision: str = "head") -> None:
+        """Bring the tables to `revision` (head by default), creating what is missing. Safe to call at every start."""
+        with self._one_writer(), trouble(), self._write_engine.begin() as connection:
+            command.upgrade(self._alembic(connection), revision)
+
+    def downgrade(self, revision: str) -> None:
+        """Take the tables back to `revision`; `base` drops them all. For tests and for repairing a bad release."""
+        with self._one_writer(), trouble(), self._write_engine.begin() as connection:
+            command.downgrade(self._alembic(connection), revision)
+
+    @staticmethod
+    def _alembic(connection: sa.Connection) -> Config:
+        config = Config()
+        config.set_main_option("script_location", str(MIGRATIONS).replace("%", "%%"))
+        config.attributes["connection"] = connection
+        return config
+
+    def check(self) -> list[DatabaseCheck]:
+        """What `doctor` shows: does it open, is it whole, is it at the newest revision, are its triggers there."""
+        try:
+            with trouble(), self._engine.connect() as connection:
+                return self._checks(connection)
+        except StorageError as error:
+            return [DatabaseCheck("database", False, str(error))]
+
+    def _checks(self, connection: sa.Connection) -> list[DatabaseCheck]:
+        where = self.url.render_as_string(hide_password=True)
+        found = [DatabaseCheck("database", True, where)]
+        tables = set(sa.inspect(connection).get_table_names())
+        current = "none"
+        if "alembic_version" in tables:
+            current = connection.execute(sa.text("SELECT version_num FROM alembic_version")).scalar() or "none"
+        found.append(DatabaseCheck("revision", current == newest_revision(), current))
+        if self.is_sqlite:
+            mode = connection.exec_driver_sql("PRAGMA journal_mode").scalar()
+            found.append(DatabaseCheck("journal", mode == "wal", f"{mode}"))
+            answer = connection.exec_driver_sql("PRAGMA quick_check(1)").scalar()
+            found.append(DatabaseCheck("integrity", answer == "ok", f"{answer}"))
+            broken = len(connection.exec_driver_sql("PRAGMA foreign_key_check").fetchall())
+            found.append(DatabaseCheck("foreign keys", broken == 0, f"{broken} broken"))
+            there = set(connection.exec_driver_sql("SELECT name FROM sqlite_master WHERE type='trigger'").scalars())
+            missing = triggers.names(tables) - there
+            found.append(
+                DatabaseCheck("append-only triggers", not missing, f"missing: {sorted(missing)}" if missing else "all")
+            )
+        return found
+
+    def close(self) -> None:
+        """Close every connection."""
+        self._engine.dispose()
+
+
+def _begin(connection: sa.Connection) -> None:
+    writes = connection.get_execution_options().get("playground_write", False)
+    connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
+
+
+def newest_revision() -> str:
+    """The revision that the code expects: the highest number among the migration files."""
+    return max(path.stem for path in (MIGRATIONS / "versions").glob("[0-9]*.py")).split("_")[0]
+
+
+@contextmanager
+def trouble() -> Iterator[None]:
+    """Turn a database's or a disk's refusal into a StorageError that says what to do. Integrity errors pass through."""
+    try:
+        yield
+    except exc.IntegrityError:
+        raise
+    except (exc.DBAPIError, exc.TimeoutError) as error:
+        cause = str(getattr(error, "orig", None) or error)
+        for phrase, message, remedy in _TROUBLE:
+            if phrase in cause.lower():
+                raise StorageError(message, remedy) from error
+        raise StorageError(
+            f"The database refused: {cause.splitlines()[0]}.", "Try again; what was saved is safe."
+        ) from error

@@ -1,0 +1,249 @@
+"""Labels as they are read: the votes in force joined with what they were about, for the page and the trainer."""
+
+import math
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, TypeVar
+
+import numpy as np
+from sqlalchemy.orm import aliased
+from sqlmodel import Session, SQLModel, col, func, select
+
+from playground.core.preferences import LabelledPair, Verdict
+from playground.store.arrays import unpack
+from playground.store.tables import (
+    ComparisonRow,
+    LabelActRow,
+    LabellerRow,
+    PoolRow,
+    PromptRow,
+    RationaleRow,
+    RouterVersionRow,
+    RunRow,
+)
+
+CHUNK = 500  # ids in one query
+HASTY_MS = 1500.0
+HASTY_MS_PER_WORD = 15.0
+
+
+@dataclass(frozen=True, eq=False)
+class Side:
+    """One answer of a comparison. `usage` (E,) over `experts`."""
+
+    run_id: str
+    text: str
+    router: str
+    version: str
+    experts: tuple[str, ...]
+    usage: np.ndarray
+
+    @property
+    def expert(self) -> str:
+        """The expert with the most usage, empty when none was used."""
+        return self.experts[int(self.usage.argmax())] if self.usage.size and self.usage.max() > 0 else ""
+
+
+@dataclass(frozen=True, eq=False)
+class LabelRow:
+    """A vote in force, with what it was about. `verdict` is on `a` and `b`; `left` names the one shown left."""
+
+    label_id: str
+    comparison_id: str
+    created_at: datetime
+    labeller_id: str
+    labeller: str
+    verdict: Verdict
+    prompt: str
+    a: Side
+    b: Side
+    left: str
+    selection: str
+    pair_propensity: float | None
+    source: str
+    source_detail: dict[str, Any]
+    revealed_before: bool
+    blind: bool
+    lead_ms: int
+    rationale: str
+    tags: tuple[str, ...]
+
+    @property
+    def shown_verdict(self) -> Verdict:
+        """The verdict as the labeller gave it: A is the left answer."""
+        return self.verdict if self.left == "a" else self.verdict.swapped()
+
+    @property
+    def winner(self) -> str:
+        """The expert of the better answer, empty for a tie, both bad or skip."""
+        return {"a": self.a.expert, "b": self.b.expert}.get(self.verdict.choice, "")
+
+    @property
+    def is_hasty(self) -> bool:
+        """Whether the vote came sooner than both answers could be read (preferences, E); 0 means not measured."""
+        words = len(self.a.text.split()) + len(self.b.text.split())
+        return 0 < self.lead_ms < max(HASTY_MS, HASTY_MS_PER_WORD * words)
+
+
+def current_labels(
+    session: Session,
+    *,
+    source: str | None = None,
+    labeller_id: str | None = None,
+    label_id: str | None = None,
+    limit: int | None = None,
+    oldest_first: bool = False,
+) -> list[LabelRow]:
+    """The votes in force, newest first; the filters narrow them."""
+    head, later, act = aliased(LabelActRow), aliased(LabelActRow), aliased(LabelActRow)
+    query = (
+        select(act)
+        .join(head, col(act.id) == func.coalesce(head.restores, head.id))
+        .outerjoin(later, col(later.supersedes) == col(head.id))
+        .where(col(later.id).is_(None), col(head.action).in_(("vote", "undo")), col(act.action) == "vote")
+        .order_by(col(act.id).asc() if oldest_first else col(act.id).desc())
+    )
+    if source is not None:
+        query = query.where(col(act.source) == source)
+    if labeller_id is not None:
+        query = query.where(col(act.labeller_id) == labeller_id)
+    if label_id is not None:
+        query = query.where(col(act.id) == label_id)
+    if limit is not None:
+        query = query.limit(limit)
+    return _joined(session, session.exec(query).all())
+
+
+def labelled_pairs(session: Session, source: str | None = "human") -> list[LabelledPair]:
+    """The labels that training may use, oldest first: decisive and ties; skips, checks and repeats are left out.
+
+    Usages are over the experts of both runs. The weight is 1/sqrt(labels on the comparison), halved for a hasty vote.
+    """
+    rows = [row for row in current_labels(session, source=source, oldest_first=True) if row.verdict.target is not None]
+    rows = [row for row in rows if row.selection not in ("check", "duplicate")]
+    votes = Counter(row.comparison_id for row in rows)
+    return [labelled_pair(row, votes_on_comparison=votes[row.comparison_id]) for row in rows]
+
+
+def labelled_pair(row: LabelRow, *, votes_on_comparison: int = 1) -> LabelledPair:
+    """The label as the trainer sees it. Raises ValueError for a skip, which says nothing."""
+    if row.verdict.target is None:
+        raise ValueError("a skip is no label")
+    experts = tuple(dict.fromkeys((*row.a.experts, *row.b.experts)))
+    return LabelledPair(
+        label_id=row.label_id,
+        prompt=row.prompt,
+        experts=experts,
+        usage_a=_over(experts, row.a),
+        usage_b=_over(experts, row.b),
+        target=row.verdict.target,
+        weight=(0.5 if row.is_hasty else 1.0) / math.sqrt(votes_on_comparison),
+    )
+
+
+def count_labels(session: Session) -> dict[str, int]:
+    """How many votes are in force, by choice, with their sum as `all`."""
+    head, later, act = aliased(LabelActRow), aliased(LabelActRow), aliased(LabelActRow)
+    query = (
+        select(act.choice, func.count())
+        .join(head, col(act.id) == func.coalesce(head.restores, head.id))
+        .outerjoin(later, col(later.supersedes) == col(head.id))
+        .where(col(later.id).is_(None), col(head.action).in_(("vote", "undo")), col(act.action) == "vote")
+        .group_by(col(act.choice))
+    )
+    counts = {str(choice): count for choice, count in session.exec(query)}
+    return {"all": sum(counts.values()), **counts}
+
+
+def _over(experts: Sequence[str], side: Side) -> np.ndarray:
+    usage = np.zeros(len(experts), np.float32)
+    for name, share in zip(side.experts, side.usage, strict=True):
+        usage[experts.index(name)] = share
+    return usage
+
+
+def _joined(session: Session, acts: Sequence[LabelActRow]) -> list[LabelRow]:
+    """The acts with everything they refer to, in four queries whatever their number."""
+    wanted = {act.comparison_id for act in acts}
+    comparisons = {row.id: row for row in _by_ids(session, ComparisonRow, wanted)}
+    runs = _sides(session, {run for row in comparisons.values() for run in (row.run_a, row.run_b)})
+    prompts = {row.id: row.text for row in _by_ids(session, PromptRow, {row.prompt_id for row in comparisons.values()})}
+    people = {row.id: row.handle for row in _by_ids(session, LabellerRow, {act.labeller_id for act in acts})}
+    reasons = _rationales(session, {act.id for act in acts})
+    return [_row(act, comparisons[act.comparison_id], runs, prompts, people, reasons.get(act.id)) for act in acts]
+
+
+def _row(
+    act: LabelActRow,
+    comparison: ComparisonRow,
+    runs: Mapping[str, Side],
+    prompts: Mapping[str, str],
+    people: Mapping[str, str],
+    reason: RationaleRow | None,
+) -> LabelRow:
+    return LabelRow(
+        label_id=act.id,
+        comparison_id=act.comparison_id,
+        created_at=act.created_at,
+        labeller_id=act.labeller_id,
+        labeller=people[act.labeller_id],
+        verdict=Verdict.of(act.choice or "skip", act.strength),
+        prompt=prompts[comparison.prompt_id],
+        a=runs[comparison.run_a],
+        b=runs[comparison.run_b],
+        left="a" if comparison.left_run == comparison.run_a else "b",
+        selection=comparison.selection,
+        pair_propensity=comparison.pair_propensity,
+        source=act.source,
+        source_detail=act.source_detail,
+        revealed_before=act.revealed_before,
+        blind=comparison.blind,
+        lead_ms=act.lead_ms,
+        rationale=reason.text if reason else "",
+        tags=tuple(reason.tags) if reason else (),
+    )
+
+
+T = TypeVar("T", bound=SQLModel)
+
+
+def _by_ids(session: Session, table: type[T], ids: Iterable[str]) -> Iterator[T]:
+    """The rows of `table` with these ids; in pieces, because a statement holds a limited number of them."""
+    ordered = sorted(ids)
+    for start in range(0, len(ordered), CHUNK):
+        yield from session.exec(select(table).where(table.id.in_(ordered[start : start + CHUNK])))  # type: ignore[attr-defined]
+
+
+def _sides(session: Session, ids: set[str]) -> dict[str, Side]:
+    rows = {row.id: row for row in _by_ids(session, RunRow, ids)}
+    pools = {row.id: tuple(row.names) for row in _by_ids(session, PoolRow, {row.pool_id for row in rows.values()})}
+    versions = {row.router_version_id for row in rows.values()}
+    routers = {row.id: row.router for row in _by_ids(session, RouterVersionRow, versions)}
+    return {
+        row.id: Side(
+            run_id=row.id,
+            text=row.text,
+            router=routers[row.router_version_id],
+            version=row.router_version_id,
+            experts=pools[row.pool_id],
+            usage=unpack(row.usage),
+        )
+        for row in rows.values()
+    }
+
+
+def _rationales(session: Session, labels: set[str]) -> dict[str, RationaleRow]:
+    """The newest reason of each label."""
+    found: dict[str, RationaleRow] = {}
+    ordered = sorted(labels)
+    for start in range(0, len(ordered), CHUNK):
+        query = (
+            select(RationaleRow)
+            .where(col(RationaleRow.label_id).in_(ordered[start : start + CHUNK]))
+            .where(col(RationaleRow.deleted_at).is_(None))
+            .order_by(col(RationaleRow.id))
+        )
+        found |= {row.label_id: row for row in session.exec(query)}
+    return found

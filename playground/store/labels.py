@@ -1,0 +1,225 @@
+"""Comparisons and the verdicts on them. A verdict is given as shown (left is A) and stored as run_a / run_b.
+
+Labels are append-only: changing one's mind and undo are new rows that supersede the old. A vote is committed before
+its id is returned, so what the page calls saved survives a killed process.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy.orm import aliased
+from sqlmodel import Session, col, select
+
+from playground.core.preferences import Verdict
+from playground.errors import InvalidRequest, NotPermitted
+from playground.store.label_exports import as_records, export_csv, export_jsonl
+from playground.store.label_views import LabelRow, Side, count_labels, current_labels, labelled_pair, labelled_pairs
+from playground.store.tables import ComparisonRow, LabelActRow, PromptRow, RationaleRow, RunRow
+from playground.store.tables.labels import SELECTIONS, SOURCES
+
+__all__ = [
+    "LabelRow",
+    "ShownComparison",
+    "Side",
+    "add_rationale",
+    "as_records",
+    "count_labels",
+    "create_comparison",
+    "current_labels",
+    "export_csv",
+    "export_jsonl",
+    "labelled_pair",
+    "labelled_pairs",
+    "shown",
+    "undo",
+    "vote",
+]
+
+MAX_RATIONALE = 4000
+MAX_TAGS = 20
+
+
+@dataclass(frozen=True)
+class ShownComparison:
+    """What a labeller may see before voting: no router, no expert, no run id that tells them apart."""
+
+    id: str
+    prompt: str
+    left: str
+    right: str
+
+
+def create_comparison(
+    session: Session,
+    run_a: str,
+    run_b: str,
+    *,
+    selection: str,
+    pair_propensity: float | None,
+    left_run: str,
+    blind: bool = True,
+) -> str:
+    """The id of a new comparison of two stored runs of one prompt, `left_run` shown left.
+
+    Raises InvalidRequest when the runs are one, unknown, broken or of different prompts, or the selection is unknown.
+    """
+    if run_a == run_b or left_run not in (run_a, run_b):
+        raise InvalidRequest("A comparison needs two different runs, one of them on the left.", "Compare again.")
+    if selection not in SELECTIONS:
+        raise InvalidRequest(f"No selection is called {selection!r}.", f"Choose one of: {', '.join(SELECTIONS)}.")
+    runs = [session.get(RunRow, run) for run in (run_a, run_b)]
+    if runs[0] is None or runs[1] is None:
+        raise InvalidRequest("One of the runs is not stored.", "Run the prompt again.")
+    if runs[0].prompt_id != runs[1].prompt_id:
+        raise InvalidRequest("The two runs answer different prompts.", "Compare two answers to one prompt.")
+    if runs[0].error or runs[1].error:
+        raise InvalidRequest("One of the two answers failed, so there is nothing to compare.", "Run the prompt again.")
+    first, second = sorted((run_a, run_b))
+    row = ComparisonRow(
+        prompt_id=runs[0].prompt_id,
+        run_a=first,
+        run_b=second,
+        left_run=left_run,
+        selection=selection,
+        pair_propensity=pair_propensity,
+        blind=blind,
+    )
+    session.add(row)
+    session.flush()
+    return row.id
+
+
+def shown(session: Session, comparison_id: str) -> ShownComparison:
+    """The comparison as it is shown, the same after a reload. Raises InvalidRequest for an unknown one."""
+    row = _comparison(session, comparison_id)
+    right_run = row.run_b if row.left_run == row.run_a else row.run_a
+    texts = dict(session.exec(select(RunRow.id, RunRow.text).where(col(RunRow.id).in_([row.run_a, row.run_b]))).all())
+    prompt = session.exec(select(PromptRow.text).where(col(PromptRow.id) == row.prompt_id)).one()
+    return ShownComparison(id=row.id, prompt=prompt, left=texts[row.left_run], right=texts[right_run])
+
+
+def vote(
+    session: Session,
+    comparison_id: str,
+    verdict: Verdict,
+    *,
+    labeller_id: str,
+    client_token: str,
+    revealed_before: bool = False,
+    lead_ms: int = 0,
+    source: str = "human",
+    source_detail: Mapping[str, Any] | None = None,
+) -> str:
+    """The id of the label, committed to disk before this returns. `verdict` is as shown: A is the left answer.
+
+    A repeated `client_token` (a double click, a retry) returns the first label. A second vote of one labeller on one
+    comparison supersedes the first and counts as revealed. Raises InvalidRequest for an unknown comparison or source.
+    """
+    if source not in SOURCES:
+        raise InvalidRequest(f"No source of labels is called {source!r}.", f"Choose one of: {', '.join(SOURCES)}.")
+    repeated = _by_token(session, client_token, comparison_id, labeller_id)
+    if repeated is not None:
+        return repeated
+    comparison = _comparison(session, comparison_id)
+    canonical = verdict if comparison.left_run == comparison.run_a else verdict.swapped()
+    head = _head(session, comparison_id, labeller_id)
+    row = LabelActRow(
+        comparison_id=comparison_id,
+        labeller_id=labeller_id,
+        action="vote",
+        supersedes=head.id if head else None,
+        choice=canonical.choice,
+        strength=canonical.strength,
+        source=source,
+        source_detail=dict(source_detail or {}),
+        revealed_before=revealed_before or head is not None,
+        lead_ms=lead_ms,
+        client_token=client_token,
+    )
+    session.add(row)
+    session.commit()
+    return row.id
+
+
+def undo(session: Session, label_id: str, *, labeller_id: str, client_token: str) -> str:
+    """The id of the row that takes back the vote `label_id`; the labeller's vote before it (if any) is in force again.
+
+    Committed before this returns; idempotent on `client_token`. Raises InvalidRequest for an unknown, already undone or
+    replaced vote, NotPermitted for somebody else's.
+    """
+    target = session.get(LabelActRow, label_id)
+    if target is None or target.action != "vote":
+        raise InvalidRequest("There is no such vote.", "Choose one of your votes.")
+    if target.labeller_id != labeller_id:
+        raise NotPermitted("This vote was given by somebody else.", "You can only undo your own votes.")
+    repeated = _by_token(session, client_token, target.comparison_id, labeller_id)
+    if repeated is not None:
+        return repeated
+    in_force = _in_force(session, _head(session, target.comparison_id, labeller_id))
+    if in_force is None or in_force.id != label_id:
+        raise InvalidRequest("This vote was taken back or replaced already.", "Reload the list of your votes.")
+    head = _head(session, target.comparison_id, labeller_id)
+    before = session.get(LabelActRow, target.supersedes) if target.supersedes else None
+    previous = _in_force(session, before)
+    row = LabelActRow(
+        comparison_id=target.comparison_id,
+        labeller_id=labeller_id,
+        action="undo",
+        supersedes=head.id if head else None,
+        restores=previous.id if previous else None,
+        source=target.source,
+        client_token=client_token,
+    )
+    session.add(row)
+    session.commit()
+    return row.id
+
+
+def add_rationale(session: Session, label_id: str, text: str, tags: Sequence[str] = ()) -> str:
+    """The id of a stored reason for a label. Raises InvalidRequest for an unknown label or a long text."""
+    if session.get(LabelActRow, label_id) is None:
+        raise InvalidRequest("There is no such vote.", "Vote first, then say why.")
+    if len(text) > MAX_RATIONALE or len(tags) > MAX_TAGS:
+        raise InvalidRequest("The reason is too long.", f"Use at most {MAX_RATIONALE} characters and {MAX_TAGS} tags.")
+    row = RationaleRow(label_id=label_id, text=text, tags=[tag[:64] for tag in tags])
+    session.add(row)
+    session.flush()
+    return row.id
+
+
+def _comparison(session: Session, comparison_id: str) -> ComparisonRow:
+    row = session.get(ComparisonRow, comparison_id)
+    if row is None:
+        raise InvalidRequest("There is no such comparison.", "Start a new one.")
+    return row
+
+
+def _by_token(session: Session, token: str, comparison_id: str, labeller_id: str) -> str | None:
+    if not token or len(token) > 128:
+        raise InvalidRequest("The vote carries no usable token.", "Reload the page and vote again.")
+    row = session.exec(select(LabelActRow).where(col(LabelActRow.client_token) == token)).first()
+    if row is None:
+        return None
+    if (row.comparison_id, row.labeller_id) != (comparison_id, labeller_id):
+        raise InvalidRequest("This token belongs to another vote.", "Reload the page and vote again.")
+    return row.id
+
+
+def _head(session: Session, comparison_id: str, labeller_id: str) -> LabelActRow | None:
+    """The last act of the labeller on the comparison: the one that nothing supersedes."""
+    later = aliased(LabelActRow)
+    query = (
+        select(LabelActRow)
+        .outerjoin(later, col(later.supersedes) == col(LabelActRow.id))
+        .where(col(LabelActRow.comparison_id) == comparison_id, col(LabelActRow.labeller_id) == labeller_id)
+        .where(col(later.id).is_(None))
+    )
+    return session.exec(query).first()
+
+
+def _in_force(session: Session, act: LabelActRow | None) -> LabelActRow | None:
+    """The vote that counts once `act` has happened."""
+    if act is None or act.action == "vote":
+        return act
+    return session.get(LabelActRow, act.restores) if act.restores else None

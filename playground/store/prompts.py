@@ -1,0 +1,39 @@
+"""Prompts and pools: one row for each distinct one, made on first use."""
+
+import hashlib
+import unicodedata
+from collections.abc import Sequence
+
+from sqlmodel import Session, col, select
+
+from playground.store.tables import PoolRow, PromptRow
+
+
+def prompt_hash(text: str) -> str:
+    """SHA-256 of the NFC-normalised text: the same prompt typed on two systems is one prompt."""
+    normal = unicodedata.normalize("NFC", text)
+    return hashlib.sha256(normal.encode("utf-8", "surrogatepass")).hexdigest()
+
+
+def prompt_id(session: Session, text: str, *, source: str = "typed") -> str:
+    """The id of the prompt `text`, adding it when it is new."""
+    digest = prompt_hash(text)
+    found = session.exec(select(PromptRow.id).where(col(PromptRow.text_hash) == digest)).first()
+    if found is not None:
+        return found
+    row = PromptRow(text=text, text_hash=digest, group_id=digest, source=source)
+    session.add(row)
+    session.flush()
+    return row.id
+
+
+def pool_id(session: Session, names: Sequence[str]) -> str:
+    """The id of the pool of experts `names`, in that order, adding it when it is new."""
+    digest = hashlib.sha256("\n".join(names).encode()).hexdigest()[:16]  # the same as Pool.hash
+    found = session.exec(select(PoolRow.id).where(col(PoolRow.hash) == digest)).first()
+    if found is not None:
+        return found
+    row = PoolRow(hash=digest, names=list(names))
+    session.add(row)
+    session.flush()
+    return row.id

@@ -1,0 +1,227 @@
+"""Runs: what was asked, what was decided, what came back. One transaction holds a run, its decisions and its trace."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+import numpy as np
+from sqlmodel import Session, col, select
+
+from playground.core.events import Decided, Event, Failed, Finished, RunStarted, TokenGenerated, to_dict
+from playground.core.values import Sampling
+from playground.errors import InvalidRequest
+from playground.store.arrays import pack, unpack
+from playground.store.prompts import pool_id, prompt_id
+from playground.store.tables import DecisionRow, PoolRow, PromptRow, RouterVersionRow, RunRow
+from playground.store.traces import load_trace, save_trace
+
+
+@dataclass(frozen=True)
+class RunSummary:
+    """One line of the list of runs. `expert` is the one with the most usage, empty when none answered."""
+
+    id: str
+    created_at: datetime
+    prompt: str
+    router: str
+    version: str
+    expert: str
+    tokens: int
+    text: str
+
+
+@dataclass(frozen=True, eq=False)
+class StoredRun:
+    """A run as it was stored. `usage` (E,) over `experts`; `error` is None unless it broke."""
+
+    id: str
+    created_at: datetime
+    prompt: str
+    text: str
+    router: str
+    version: str
+    experts: tuple[str, ...]
+    usage: np.ndarray
+    sampling: Sampling
+    base_model: str
+    finish_reason: str
+    session_id: str
+    timings: dict[str, float]
+    error: str | None
+
+
+def save_run(
+    session: Session,
+    events: Sequence[Event],
+    *,
+    prompt: str,
+    sampling: Sampling,
+    base_model: str,
+    session_id: str = "",
+) -> None:
+    """Store a run from its events: prompt, run, decisions and trace, in the open transaction.
+
+    A run that failed or was cancelled is stored too. Raises ValueError when the first event is no RunStarted.
+    """
+    if not events or not isinstance(events[0], RunStarted):
+        raise ValueError("a run's events begin with RunStarted")
+    started = events[0]
+    pool = pool_id(session, started.pool)
+    _ensure_version(session, started, pool)
+    usage, outcome = _outcome(events, len(started.pool))
+    row = RunRow(
+        id=started.run_id,
+        prompt_id=prompt_id(session, prompt),
+        router_version_id=started.version,
+        pool_id=pool,
+        usage=pack(usage),
+        session_id=session_id,
+        seed=started.seed,
+        temperature=sampling.temperature,
+        top_p=sampling.top_p,
+        repetition_penalty=sampling.repetition_penalty,
+        max_tokens=sampling.max_new_tokens,
+        base_model=base_model,
+        text=outcome.text,
+        finish_reason=outcome.reason,
+        prompt_tokens=outcome.prompt_tokens,
+        completion_tokens=outcome.tokens,
+        timings={name: float(value) for name, value in outcome.timings.items()},
+        cost=outcome.cost,
+        error=next((f"{e.stage}: {e.message}" for e in events if isinstance(e, Failed)), None),
+    )
+    session.add(row)
+    session.flush()
+    decided = [event for event in events if isinstance(event, Decided)]
+    for step, event in enumerate(decided):
+        session.add(_decision(event, step=step, run_id=row.id, usage=usage))
+    save_trace(session, row.id, events)
+    session.flush()
+
+
+def load_events(session: Session, run_id: str) -> list[Event]:
+    """Every event of the run, identical to what was saved. Raises InvalidRequest for an unknown run."""
+    return load_trace(session, run_id)
+
+
+def load_run(session: Session, run_id: str) -> StoredRun:
+    """The run as a value. Raises InvalidRequest for an unknown one."""
+    query = (
+        select(RunRow, PromptRow.text, RouterVersionRow.router, PoolRow.names)
+        .join(PromptRow, col(PromptRow.id) == col(RunRow.prompt_id))
+        .join(RouterVersionRow, col(RouterVersionRow.id) == col(RunRow.router_version_id))
+        .join(PoolRow, col(PoolRow.id) == col(RunRow.pool_id))
+        .where(col(RunRow.id) == run_id)
+    )
+    found = session.exec(query).first()
+    if found is None:
+        raise InvalidRequest(f"No run has the id {run_id[:80]!r}.", "Open one from the list of recent runs.")
+    row, prompt, router, names = found
+    return StoredRun(
+        id=row.id,
+        created_at=row.created_at,
+        prompt=prompt,
+        text=row.text,
+        router=router,
+        version=row.router_version_id,
+        experts=tuple(names),
+        usage=unpack(row.usage),
+        sampling=Sampling(
+            temperature=row.temperature,
+            top_p=row.top_p,
+            repetition_penalty=row.repetition_penalty,
+            max_new_tokens=row.max_tokens,
+            seed=row.seed,
+        ),
+        base_model=row.base_model,
+        finish_reason=row.finish_reason,
+        session_id=row.session_id,
+        timings=row.timings,
+        error=row.error,
+    )
+
+
+def recent_runs(session: Session, limit: int = 50, *, session_id: str | None = None) -> list[RunSummary]:
+    """The newest runs first; `session_id` keeps those of one visitor."""
+    query = (
+        select(
+            RunRow.id,
+            RunRow.created_at,
+            PromptRow.text,
+            RouterVersionRow.router,
+            RunRow.router_version_id,
+            PoolRow.names,
+            RunRow.usage,
+            RunRow.completion_tokens,
+            RunRow.text,
+        )  # type: ignore[call-overload]  # sqlmodel types select() for four columns
+        .join(PromptRow, col(PromptRow.id) == col(RunRow.prompt_id))
+        .join(RouterVersionRow, col(RouterVersionRow.id) == col(RunRow.router_version_id))
+        .join(PoolRow, col(PoolRow.id) == col(RunRow.pool_id))
+        .where(col(RunRow.deleted_at).is_(None))
+        .order_by(col(RunRow.created_at).desc(), col(RunRow.id).desc())
+        .limit(limit)
+    )
+    if session_id is not None:
+        query = query.where(col(RunRow.session_id) == session_id)
+    return [
+        RunSummary(run, at, prompt, router, version, top_expert(names, unpack(usage)), tokens, text)
+        for run, at, prompt, router, version, names, usage, tokens, text in session.exec(query)
+    ]
+
+
+def top_expert(names: Sequence[str], usage: np.ndarray) -> str:
+    """The expert with the most usage, empty when nothing was used."""
+    return names[int(usage.argmax())] if usage.size and usage.max() > 0 else ""
+
+
+def _ensure_version(session: Session, started: RunStarted, pool: str) -> None:
+    """A run may come from a router that has no stored parameters: its version gets a row of its own."""
+    if session.get(RouterVersionRow, started.version) is None:
+        row = RouterVersionRow(
+            id=started.version, router=started.router, level=started.level, pool_id=pool, note="first seen in a run"
+        )
+        session.add(row)
+        session.flush()
+
+
+def _outcome(events: Sequence[Event], experts: int) -> tuple[np.ndarray, Finished]:
+    """Usage (E,) and the end of a run; for one that broke or was cut off, made up from what had arrived."""
+    last = events[-1]
+    finished = next((event for event in reversed(events) if isinstance(event, Finished)), None)
+    if finished is not None:
+        return np.asarray(finished.usage, np.float32), finished
+    tokens = [event for event in events if isinstance(event, TokenGenerated)]
+    usage = np.mean([token.weights for token in tokens], axis=0) if tokens else np.zeros(experts)
+    broken = isinstance(last, Failed)
+    text = last.text if isinstance(last, Failed) and last.text else "".join(token.text for token in tokens)
+    reason = "failed" if broken else "cancelled"
+    usage = usage.astype(np.float32)
+    ended = Finished(
+        run_id=last.run_id,
+        seq=last.seq,
+        at=last.at,
+        text=text,
+        usage=usage,
+        tokens=len(tokens),
+        prompt_tokens=0,
+        timings={"total_s": last.at},
+        reason=reason,
+    )
+    return usage, ended
+
+
+def _decision(event: Decided, *, step: int, run_id: str, usage: np.ndarray) -> DecisionRow:
+    served = float(event.propensity[int(usage.argmax())]) if usage.size and usage.max() > 0 else 0.0
+    blended = event.scheme in ("mixture", "override") or not 0.0 < served <= 1.0 + 1e-6
+    values = to_dict(event)
+    return DecisionRow(
+        run_id=run_id,
+        step=step,
+        weights=pack(event.weights),
+        propensities=pack(event.propensity),
+        propensity=None if blended else min(served, 1.0),
+        scheme=event.scheme,
+        uncertainty=None if event.uncertainty is None else pack(event.uncertainty),
+        explanation=values["evidence"],
+    )

@@ -1,0 +1,30 @@
+"""Every table of the database. Importing this package registers them all on SQLModel's metadata."""
+
+from playground.store.tables.labels import ComparisonRow, LabelActRow, RationaleRow
+from playground.store.tables.people import LabellerRow
+from playground.store.tables.prompts import PoolRow, PromptRow
+from playground.store.tables.runs import DecisionRow, RunRow, TraceRow
+from playground.store.tables.training import (
+    EvaluationRow,
+    PromotionRow,
+    RouterVersionRow,
+    TrainingLabelRow,
+    TrainingRunRow,
+)
+
+__all__ = [
+    "ComparisonRow",
+    "DecisionRow",
+    "EvaluationRow",
+    "LabelActRow",
+    "LabellerRow",
+    "PoolRow",
+    "PromotionRow",
+    "PromptRow",
+    "RationaleRow",
+    "RouterVersionRow",
+    "RunRow",
+    "TraceRow",
+    "TrainingLabelRow",
+    "TrainingRunRow",
+]

@@ -1,0 +1,203 @@
+"""Rows of router versions, promotions, fine-tunes, evaluations. The promotions alone decide what is in force."""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+
+from sqlmodel import Session, col, select
+
+from playground.errors import InvalidRequest
+from playground.store.tables import (
+    EvaluationRow,
+    LabelActRow,
+    PromotionRow,
+    RouterVersionRow,
+    TrainingLabelRow,
+    TrainingRunRow,
+)
+from playground.store.tables.columns import now
+
+CHUNK = 500
+
+
+@dataclass(frozen=True, eq=False)
+class VersionInfo:
+    """One version of a router. `state` is 'current', 'promoted before' or 'draft'; `params_path` is relative."""
+
+    id: str
+    router: str
+    level: str
+    parent: str | None
+    created_at: datetime
+    note: str
+    metrics: dict[str, Any] = field(default_factory=dict)
+    config: dict[str, Any] = field(default_factory=dict)
+    labels_hash: str = ""
+    encoder: str = ""
+    params_path: str = ""
+    params_sha256: str = ""
+    state: str = "draft"
+
+    @property
+    def is_current(self) -> bool:
+        """Whether it is the version in force."""
+        return self.state == "current"
+
+
+@dataclass(frozen=True)
+class PromotionInfo:
+    """One promotion or rollback."""
+
+    id: str
+    router: str
+    version: str
+    action: str
+    from_version: str | None
+    by: str
+    reason: str
+    at: datetime
+
+
+def add_version(session: Session, row: RouterVersionRow) -> str:
+    """The id of a new version, stored as given."""
+    session.add(row)
+    session.flush()
+    return row.id
+
+
+def version_row(session: Session, version: str) -> RouterVersionRow:
+    """The row of `version`. Raises InvalidRequest for an unknown one."""
+    row = session.get(RouterVersionRow, version)
+    if row is None:
+        raise InvalidRequest(f"No router version is called {version[:80]!r}.", "List them with `versions`.")
+    return row
+
+
+def in_force(session: Session, router: str) -> str | None:
+    """The version that the newest promotion or rollback of `router` names; None when there was none."""
+    query = select(PromotionRow.version_id).where(col(PromotionRow.router) == router)
+    return session.exec(query.order_by(col(PromotionRow.id).desc()).limit(1)).first()
+
+
+def promotions(session: Session, router: str) -> list[PromotionInfo]:
+    """Every promotion and rollback of `router`, oldest first."""
+    query = select(PromotionRow).where(col(PromotionRow.router) == router).order_by(col(PromotionRow.id))
+    return [
+        PromotionInfo(row.id, row.router, row.version_id, row.action, row.from_version, row.by, row.reason, row.at)
+        for row in session.exec(query)
+    ]
+
+
+def before_current(session: Session, router: str) -> str | None:
+    """The version that a rollback would bring back: promotions push, rollbacks pop. None at the bottom."""
+    stack: list[str] = []
+    for step in promotions(session, router):
+        base = stack or [step.from_version or ""]
+        stack = stack[:-1] if step.action == "rollback" else [*base, step.version]
+    return stack[-2] or None if len(stack) > 1 else None
+
+
+def add_promotion(
+    session: Session, router: str, version: str, *, action: str, from_version: str | None, by: str, reason: str
+) -> str:
+    """The id of a new promotion row."""
+    row = PromotionRow(
+        router=router, version_id=version, action=action, from_version=from_version, by=by[:128], reason=reason
+    )
+    session.add(row)
+    session.flush()
+    return row.id
+
+
+def versions_of(session: Session, router: str, *, current: str) -> list[VersionInfo]:
+    """Every version of `router`, newest first. `current` is the one in force."""
+    query = select(RouterVersionRow).where(col(RouterVersionRow.router) == router)
+    used = {step.version for step in promotions(session, router)} | {
+        step.from_version for step in promotions(session, router)
+    }
+    rows = session.exec(query.order_by(col(RouterVersionRow.created_at).desc(), col(RouterVersionRow.id).desc())).all()
+    return [describe(row, current=current, promoted=row.id in used) for row in rows]
+
+
+def describe(row: RouterVersionRow, *, current: str, promoted: bool) -> VersionInfo:
+    """The row as a value."""
+    return VersionInfo(
+        id=row.id,
+        router=row.router,
+        level=row.level,
+        parent=row.parent_id,
+        created_at=row.created_at,
+        note=row.note,
+        metrics=row.metrics,
+        config=row.config,
+        labels_hash=row.labels_hash,
+        encoder=row.encoder,
+        params_path=row.params_path,
+        params_sha256=row.params_sha256,
+        state="current" if row.id == current else "promoted before" if promoted else "draft",
+    )
+
+
+def start_training(session: Session, row: TrainingRunRow) -> str:
+    """The id of a new fine-tune. Raises InvalidRequest while another of the same router runs.
+
+    One that a stopped program left behind as running is marked failed after an hour.
+    """
+    query = select(TrainingRunRow).where(
+        col(TrainingRunRow.router) == row.router, col(TrainingRunRow.status) == "running"
+    )
+    running = session.exec(query).first()
+    if running is not None:
+        if (now() - running.started_at).total_seconds() < 3600:
+            raise InvalidRequest("This router is being fine-tuned already.", "Wait until it is done, or cancel it.")
+        running.status, running.finished_at, running.log = "failed", now(), "the program stopped"
+        session.add(running)
+        session.flush()
+    session.add(row)
+    session.flush()
+    return row.id
+
+
+def end_training(
+    session: Session, training_run: str, *, status: str, log: str = "", version: str | None = None
+) -> None:
+    """Mark the fine-tune `done`, `failed` or `cancelled`."""
+    row = session.get(TrainingRunRow, training_run)
+    if row is None or row.status != "running":
+        return
+    row.status, row.finished_at, row.log, row.version_id = status, now(), log, version
+    row.progress = 1.0 if status == "done" else row.progress
+    session.add(row)
+    session.flush()
+
+
+def add_training_labels(session: Session, rows: Iterable[TrainingLabelRow]) -> int:
+    """Store what a fine-tune made of its labels; returns how many. Labels of other databases are left out."""
+    given = list(rows)
+    known: set[str] = set()
+    for start in range(0, len(given), CHUNK):
+        ids = [row.label_id for row in given[start : start + CHUNK]]
+        known |= set(session.exec(select(LabelActRow.id).where(col(LabelActRow.id).in_(ids))).all())
+    stored = [row for row in given if row.label_id in known]
+    session.add_all(stored)
+    session.flush()
+    return len(stored)
+
+
+def add_evaluation(
+    session: Session, version: str, *, against: str | None, set_name: str, set_hash: str, metrics: Mapping[str, Any]
+) -> str:
+    """The id of stored figures of `version`."""
+    row = EvaluationRow(
+        version_id=version, against=against, set_name=set_name, set_hash=set_hash, metrics=dict(metrics)
+    )
+    session.add(row)
+    session.flush()
+    return row.id
+
+
+def evaluations(session: Session, version: str) -> list[EvaluationRow]:
+    """The stored figures of `version`, oldest first."""
+    query = select(EvaluationRow).where(col(EvaluationRow.version_id) == version)
+    return list(session.exec(query.order_by(col(EvaluationRow.id))).all())
