@@ -1,0 +1,38 @@
+"""Which words of a prompt moved the decision: leave one word out, encode again, see what the top expert loses.
+
+Works for any policy; apart from `decide`, because it needs the encoder and a batch of up to 40 texts.
+"""
+
+import re
+from dataclasses import replace
+
+import numpy as np
+
+from playground.core.values import Context
+from playground.encode.base import TextEncoder
+from playground.routers.base import Policy
+
+MAX_WORDS = 40
+WORD = re.compile(r"\S+")
+FLOOR = 1e-4
+
+
+def word_influence(
+    policy: Policy, encoder: TextEncoder, ctx: Context, limit: int = MAX_WORDS
+) -> tuple[tuple[str, float], ...]:
+    """The first `limit` words in reading order, each with what it adds to the log weight of the top expert.
+
+    Positive: the word speaks for the expert that was chosen. One batch of encodings; none for an empty prompt.
+    """
+    spans = [match.span() for match in WORD.finditer(ctx.prompt)][:limit]
+    if not spans:
+        return ()
+    whole = policy.decide(ctx).weights
+    top = int(np.argmax(whole))
+    shorter = [(ctx.prompt[:start] + ctx.prompt[end:]).strip() for start, end in spans]
+    found: list[tuple[str, float]] = []
+    for (start, end), text, embedding in zip(spans, shorter, encoder.encode(shorter), strict=True):
+        without = policy.decide(replace(ctx, prompt=text, embedding=embedding)).weights
+        change = np.log(max(float(whole[top]), FLOOR)) - np.log(max(float(without[top]), FLOOR))
+        found.append((ctx.prompt[start:end], round(float(change), 4)))
+    return tuple(found)

@@ -1,0 +1,138 @@
+"""Finds the routers: one file each in the folders `prompt` and `gate`. A broken file is a reason, not a crash.
+
+Also refits the shipped parameters on the project's own examples.
+"""
+
+import importlib
+import logging
+import threading
+from pathlib import Path
+from typing import Any, Protocol, runtime_checkable
+
+import numpy as np
+
+from playground.core.values import Context, Expert, Pool
+from playground.encode.base import TextEncoder, describe
+from playground.errors import InvalidRequest
+from playground.routers.artefact import add_to_card, read_card
+from playground.routers.base import ROUTERS, Policy
+from playground.routers.examples import EXAMPLES, Example, ExampleSet, folds, load_examples
+from playground.settings import ROOT
+
+SHIPPED = ROOT / "data" / "routers"
+FOLDERS = ("prompt", "gate")
+FOLDS = 5
+
+log = logging.getLogger(__name__)
+_finding = threading.Lock()
+_found: set[str] = set()
+_broken: dict[str, str] = {}
+
+
+def discover(folders: tuple[str, ...] = FOLDERS) -> None:
+    """Import every router file once, sorted by name. Safe to call again and from several threads."""
+    with _finding:
+        for folder in folders:
+            for path in sorted((Path(__file__).parent / folder).glob("[a-z]*.py")):
+                module = f"playground.routers.{folder}.{path.stem}"
+                if module not in _found:
+                    _found.add(module)
+                    _try_import(module, path.stem)
+
+
+def _try_import(module: str, name: str) -> None:
+    # the errors a file can raise while it is read; anything stranger is a bug that should be seen
+    try:
+        importlib.import_module(module)
+    except (ImportError, SyntaxError, NameError, AttributeError, TypeError, ValueError, OSError) as error:
+        log.exception("event=router_broken router=%s", name)
+        _broken[name] = f"{type(error).__name__}: {error}"
+
+
+def broken() -> dict[str, str]:
+    """Router files that could not be imported: name to reason."""
+    return dict(_broken)
+
+
+@runtime_checkable
+class Shippable(Protocol):
+    """A policy that can be fitted on the example prompts alone."""
+
+    @classmethod
+    def from_examples(cls, examples: ExampleSet) -> Policy:
+        """The policy fitted on `examples`."""
+        ...
+
+
+def example_set(encoder: TextEncoder, pool: Pool, examples: tuple[Example, ...]) -> ExampleSet:
+    """`examples` embedded, over the experts they name: in pool order, then those that the pool lacks."""
+    named = {example.expert: None for example in examples}
+    experts = (*(name for name in pool.names if name in named), *(name for name in named if name not in pool.names))
+    answers = np.array([experts.index(example.expert) for example in examples], np.int64)
+    prompts = tuple(example.prompt for example in examples)
+    return ExampleSet(experts, prompts, encoder.encode(prompts), answers)
+
+
+def fit_shipped(
+    name: str, encoder: TextEncoder, pool: Pool, folder: Path | None = None, *, path: Path = EXAMPLES
+) -> dict[str, Any]:
+    """Refit the parameters shipped for router `name`, write them to `folder`, and return the figures.
+
+    Fitted on the examples that are no probes; measured by cross-validation there and on the probes. Raises
+    InvalidRequest for a router that is not fitted on examples.
+    """
+    discover(("prompt",))
+    kind = ROUTERS.get(name)
+    if not isinstance(kind, Shippable):
+        raise InvalidRequest(f"The router {name!r} is not fitted on examples.", "Choose a prompt-level router.")
+    examples = load_examples(path)
+    fitting = example_set(encoder, pool, tuple(e for e in examples if not e.probe))
+    probes = example_set(encoder, pool, tuple(e for e in examples if e.probe))
+    part = folds(fitting, FOLDS)
+    hits, losses = [], []
+    for fold in range(FOLDS):
+        held = fitting.take(part == fold)
+        fitted = kind.from_examples(fitting.take(part != fold))
+        right, loss = _measure(fitted, held, encoder, pool)
+        hits.append(right)
+        losses.append(loss)
+    shipped = kind.from_examples(fitting)
+    right, loss = _measure(shipped, probes, encoder, pool)
+    crossed = np.concatenate(hits)
+    measured = {
+        "examples": len(fitting),
+        "cross_validated_accuracy": round(float(crossed.mean()), 4),
+        "cross_validated_log_loss": round(float(np.concatenate(losses).mean()), 4),
+        "probes": len(probes),
+        "probe_accuracy": round(float(right.mean()), 4),
+        "probe_log_loss": round(float(loss.mean()), 4),
+    }
+    figure = "" if name == "manual" else f"right expert on {right.sum():.0f} of {len(probes)} held-out example prompts"
+    target = folder or SHIPPED / name
+    shipped.save(target)
+    add_to_card(target, figure=figure, measured=measured)
+    return {"figure": figure, **measured}
+
+
+def shipped_figure(name: str, folder: Path | None = None) -> str:
+    """The figure measured when the shipped parameters of router `name` were fitted; empty when there is none."""
+    target = folder or SHIPPED / name
+    return str(read_card(target).get("figure", "")) if target.is_dir() else ""
+
+
+def _measure(policy: Policy, examples: ExampleSet, encoder: TextEncoder, pool: Pool) -> tuple[np.ndarray, np.ndarray]:
+    """(N,) hits and (N,) log losses of the policy's decisions, over the pool of the experts that the examples name."""
+    known = {expert.name: expert for expert in pool.experts}
+    named = Pool(tuple(known.get(name) or bare(name) for name in examples.experts))
+    cards = describe(encoder, named)
+    hits, losses = [], []
+    for prompt, embedding, answer in zip(examples.prompts, examples.embeddings, examples.answers, strict=True):
+        weights = policy.decide(Context(prompt=prompt, pool=named, embedding=embedding, descriptors=cards)).weights
+        hits.append(float(np.argmax(weights) == answer))
+        losses.append(-np.log(max(float(weights[answer]), 1e-6)))
+    return np.array(hits), np.array(losses)
+
+
+def bare(name: str) -> Expert:
+    """A stand-in for an expert that is not installed here, so that measuring does not depend on which adapters are."""
+    return Expert(name=name, kind="lora", title=name, description="", mark=name[:2].title(), slot=9, ready=False)
