@@ -1,0 +1,32 @@
+"""The commands, put together."""
+
+import typer
+
+from playground.cli.ask import ask
+from playground.cli.bench import bench
+from playground.cli.db import db
+from playground.cli.doctor import doctor
+from playground.cli.experts import experts
+from playground.cli.finetune import finetune
+from playground.cli.labels import labels
+from playground.cli.routers import routers
+from playground.cli.serve import serve
+from playground.cli.versions import versions
+
+app = typer.Typer(
+    name="playground",
+    help="See where a prompt goes, compare answers blind, and teach the router from the labels.",
+    no_args_is_help=True,
+    pretty_exceptions_show_locals=False,
+    add_completion=False,
+)
+for command in (serve, ask, routers, finetune, doctor):
+    app.command()(command)
+for group, name in (
+    (experts, "experts"),
+    (labels, "labels"),
+    (versions, "versions"),
+    (bench, "bench"),
+    (db, "db"),
+):
+    app.add_typer(group, name=name)

@@ -1,0 +1,90 @@
+"""`experts`: list them, train one, or measure all of them."""
+
+from dataclasses import asdict
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from playground.cli.reply import JsonFlag, replying
+from playground.cli.start import base_with_progress, data_folder, read_settings, ready_runtime
+from playground.experts.catalogue import load_catalogue
+
+DataOption = Annotated[Path | None, typer.Option(help="Folder of data sets; the setting PLAYGROUND_BENCH_DATA else.")]
+
+experts = typer.Typer(help="The experts: list, train, measure.")
+
+
+@experts.callback(invoke_without_command=True)
+def list_experts(context: typer.Context, as_json: JsonFlag = False) -> None:
+    """List the experts that are installed."""
+    if context.invoked_subcommand is not None:
+        return
+    with replying(as_json) as reply:
+        pool = load_catalogue(read_settings().experts_dir)
+        reply.value = {"experts": [asdict(expert) for expert in pool.experts]}
+        reply.table(
+            [
+                {
+                    "name": expert.name,
+                    "kind": expert.kind,
+                    "ready": "yes" if expert.ready else f"no: {expert.reason}",
+                    "licence": expert.licence or "?",
+                    "trained on": expert.trained_on or "–",
+                    "figure": expert.figure or "–",
+                }
+                for expert in pool.experts
+            ]
+        )
+
+
+@experts.command()
+def train(
+    name: Annotated[str, typer.Argument(help="Which expert to train: the name of a recipe.")],
+    data: DataOption = None,
+    out: Annotated[Path | None, typer.Option(help="Where its folder goes; the experts folder else.")] = None,
+    seed: Annotated[int, typer.Option(help="Same seed, same training.")] = 0,
+    as_json: JsonFlag = False,
+) -> None:
+    """Train a LoRA expert; a training that was cut goes on where it was. Prints the expert's card."""
+    with replying(as_json) as reply:
+        settings = read_settings()
+        source = data_folder(data, settings)
+        # Each imports torch and transformers: only when there is something to train.
+        from playground.learn import expert_trainer  # noqa: PLC0415
+
+        def show(step: expert_trainer.TrainingProgress) -> None:
+            valid = "" if step.validation_loss is None else f", validation {step.validation_loss:.3f}"
+            text = f"step {step.step} of {step.steps}, loss {step.loss:.3f}{valid}, {step.seconds:.1f} s"
+            reply.progress(text, ends=bool(valid))
+
+        reply.value = expert_trainer.train(
+            name,
+            base_with_progress(settings, reply),
+            data=source,
+            out=out or settings.experts_dir,
+            checkpoints=settings.cache_dir / "training",
+            seed=seed,
+            progress=show,
+        )
+        reply.say(f"{name} is in {(out or settings.experts_dir) / name}.")
+
+
+@experts.command()
+def evaluate(
+    data: DataOption = None,
+    test: Annotated[Path | None, typer.Option(help="Folder whose test rows are measured instead.")] = None,
+    limit: Annotated[int | None, typer.Option(help="At most this many rows of each set.")] = None,
+    as_json: JsonFlag = False,
+) -> None:
+    """Measure every expert, mixture and gate on every set, with intervals."""
+    with replying(as_json) as reply:
+        source = data_folder(data, read_settings())
+        runtime = ready_runtime(reply)
+        from playground.learn.evaluate import evaluate as measure  # noqa: PLC0415  (imports torch)
+
+        reply.value = measure(runtime, data=source, test=test, limit=limit, progress=reply.progress)
+        for name, found in reply.value["sets"].items():
+            reply.say(f"{name} ({found['metric']}, n={found['n']})")
+            for system, score in sorted(found["systems"].items(), key=lambda item: -item[1]["score"]):
+                reply.say(f"  {system:<16} {score['score']:.3f}  [{score['low']:.3f}, {score['high']:.3f}]")

@@ -1,0 +1,21 @@
+"""`serve`: the page, as `python app.py` shows it, with the address on the command line."""
+
+from typing import Annotated
+
+import typer
+
+from playground.cli.reply import replying
+from playground.cli.start import read_settings
+
+
+def serve(
+    host: Annotated[str | None, typer.Option(help="Address to listen on; the setting PLAYGROUND_HOST else.")] = None,
+    port: Annotated[int | None, typer.Option(help="Port to listen on; the setting PLAYGROUND_PORT else.")] = None,
+) -> None:
+    """Open the page and serve it until Ctrl-C."""
+    with replying(False):
+        settings = read_settings()
+        chosen = {key: value for key, value in {"host": host, "port": port}.items() if value is not None}
+        from playground.ui.page import launch  # noqa: PLC0415  (gradio takes seconds: no other command needs it)
+
+        launch(settings.model_copy(update=chosen))

@@ -1,0 +1,69 @@
+"""What commands share at their start: settings read with a clear message, and a model waited for with progress."""
+
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from pydantic import ValidationError
+
+from playground.cli.reply import Reply
+from playground.errors import InvalidRequest
+from playground.model.artefacts import base_folder
+from playground.settings import Settings, get_settings
+
+if TYPE_CHECKING:
+    from playground.model.base import BaseModel
+    from playground.runtime import Runtime
+
+
+def read_settings() -> Settings:
+    """The settings of this process. Raises InvalidRequest that names the setting that is wrong."""
+    try:
+        return get_settings()
+    except ValidationError as error:
+        wrong = error.errors()[0]
+        name = str(wrong["loc"][0]) if wrong["loc"] else "a setting"
+        variable = name if name.isupper() else f"PLAYGROUND_{name.upper()}"
+        raise InvalidRequest(
+            f"{variable} is {wrong['input']!r}: {wrong['msg'].lower()}.", "Correct it in the environment or in .env."
+        ) from error
+
+
+def ready_runtime(reply: Reply) -> "Runtime":
+    """A runtime whose model is loaded. Raises the PlaygroundError that kept it from loading."""
+    from playground.runtime import Runtime  # noqa: PLC0415  (`db` and `doctor` must work when this does not)
+
+    runtime = Runtime(read_settings())
+    runtime.start()
+    while runtime.status.phase not in ("ready", "failed"):
+        status = runtime.status
+        reply.progress(f"{status.message}{_megabytes(status.done, status.total)}")
+        time.sleep(0.1)
+    reply.progress("")
+    runtime.wait()
+    return runtime
+
+
+def base_with_progress(settings: Settings, reply: Reply) -> "BaseModel":
+    """A language model of one's own, not shared with a running engine: training changes it."""
+    from playground.model.base import choose_dtype, load_base  # noqa: PLC0415  (imports torch)
+
+    def show(phase: str, done: int, total: int) -> None:
+        reply.progress(f"{phase} the language model{_megabytes(done, total)}")
+
+    folder = base_folder(settings, show)
+    return load_base(folder, choose_dtype(settings.dtype), local=Path(folder).is_dir())
+
+
+def data_folder(given: Path | None, settings: Settings) -> Path:
+    """The folder of data sets to use. Raises InvalidRequest when none is given, or when it does not exist."""
+    folder = given or settings.bench_data
+    if folder is None:
+        raise InvalidRequest("No data folder is given.", "Use --data FOLDER, or set PLAYGROUND_BENCH_DATA.")
+    if not folder.is_dir():
+        raise InvalidRequest(f"There is no folder {folder}.", "Correct --data or PLAYGROUND_BENCH_DATA.")
+    return folder
+
+
+def _megabytes(done: int, total: int) -> str:
+    return f" {done / 1e6:.0f} of {total / 1e6:.0f} MB" if total else ""

@@ -1,0 +1,65 @@
+"""What many tests share: settings that point at temporary folders, and a tiny language model made on the spot.
+
+Nothing here touches the user's own cache, data or environment.
+"""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from playground.settings import Settings, get_settings
+from playground.store.database import Database
+
+
+@pytest.fixture
+def settings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Settings:
+    """Settings of a fresh installation in a temporary folder, whatever the environment says."""
+    for name in Settings.model_fields:
+        monkeypatch.delenv(f"PLAYGROUND_{name.upper()}", raising=False)
+    for name in ("DATABASE_URL", "PIP_INDEX_URL", "SPACE_ID"):
+        monkeypatch.delenv(name, raising=False)
+    (tmp_path / "experts").mkdir()
+    return Settings(
+        _env_file=None,
+        cache_dir=tmp_path / "cache",
+        data_dir=tmp_path / "data",
+        experts_dir=tmp_path / "experts",
+        threads=1,
+        dtype="float32",
+    )
+
+
+@pytest.fixture
+def database(settings: Settings) -> Iterator[Database]:
+    """An empty database at the newest revision."""
+    opened = Database(settings.database_address, data_dir=settings.data_dir)
+    opened.upgrade()
+    yield opened
+    opened.close()
+
+
+@pytest.fixture(scope="session")
+def tiny_model_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of the tiny model, made once per session."""
+    from tests.tiny import write_tiny_model  # noqa: PLC0415  (imports torch: seconds that most tests need not wait)
+
+    return write_tiny_model(tmp_path_factory.mktemp("tiny-model"))
+
+
+@pytest.fixture
+def tiny_settings(settings: Settings, tiny_model_folder: Path) -> Settings:
+    """Settings with the tiny model and two tiny experts called alpha and beta."""
+    from tests.tiny import write_tiny_expert  # noqa: PLC0415  (as above)
+
+    for slot, name in enumerate(("alpha", "beta")):
+        write_tiny_expert(settings.experts_dir, name, slot, seed=slot)
+    return settings.model_copy(update={"base_model": str(tiny_model_folder)})
+
+
+@pytest.fixture(autouse=True)
+def _fresh_settings() -> Iterator[None]:
+    """Settings are read once per process; no test may see another's."""
+    get_settings.cache_clear()
+    yield
+    get_settings.cache_clear()
