@@ -1,0 +1,63 @@
+"""Verdicts of a comparison and what they mean for training. Every name, key and target derives from this table.
+
+Source: specs of the verdict scale (seven steps, both bad apart) and the soft targets of the common trainer.
+"""
+
+from dataclasses import dataclass
+from enum import Enum
+
+import numpy as np
+
+
+class Verdict(Enum):
+    """What a person may say of answers A and B: (choice, strength, target that A beats B, key, text)."""
+
+    A_MUCH = ("a", 3, 0.975, "1", "A is much better")
+    A = ("a", 2, 0.90, "2", "A is better")
+    A_SLIGHTLY = ("a", 1, 0.75, "3", "A is slightly better")
+    TIE = ("tie", None, 0.5, "4", "Tie")
+    B_SLIGHTLY = ("b", 1, 0.25, "5", "B is slightly better")
+    B = ("b", 2, 0.10, "6", "B is better")
+    B_MUCH = ("b", 3, 0.025, "7", "B is much better")
+    BOTH_BAD = ("bad", None, 0.5, "0", "Both are bad")
+    SKIP = ("skip", None, None, "s", "Skip: I cannot judge")
+
+    def __init__(self, choice: str, strength: int | None, target: float | None, key: str, text: str) -> None:
+        self.choice = choice
+        self.strength = strength
+        self.target = target
+        self.key = key
+        self.text = text
+
+    @classmethod
+    def of(cls, choice: str, strength: int | None) -> "Verdict":
+        """The verdict stored as (choice, strength); a missing strength of a or b reads as the middle step."""
+        wanted = strength if choice in ("a", "b") else None
+        if choice in ("a", "b") and wanted is None:
+            wanted = 2
+        for verdict in cls:
+            if (verdict.choice, verdict.strength) == (choice, wanted):
+                return verdict
+        raise ValueError(f"no verdict has choice {choice!r} and strength {strength!r}")
+
+    def swapped(self) -> "Verdict":
+        """The verdict on the same answers with A and B exchanged."""
+        if self.choice not in ("a", "b"):
+            return self
+        return Verdict.of("b" if self.choice == "a" else "a", self.strength)
+
+
+@dataclass(frozen=True, eq=False)
+class LabelledPair:
+    """One label as the trainer sees it.
+
+    `usage_a`, `usage_b` (E,) over the pool `experts`; `target` is the probability that A beats B; `weight` >= 0.
+    """
+
+    label_id: str
+    prompt: str
+    experts: tuple[str, ...]
+    usage_a: np.ndarray
+    usage_b: np.ndarray
+    target: float
+    weight: float = 1.0

@@ -1,0 +1,44 @@
+"""Intervals and bootstrap: how sure a figure is."""
+
+import math
+from collections.abc import Sequence
+
+import numpy as np
+
+
+def wilson_interval(successes: float, n: int, z: float = 1.96) -> tuple[float, float]:
+    """95 % interval of a proportion by Wilson's score, within [0, 1]; (0, 1) for no trials.
+
+    Source: Wilson 1927; it keeps its coverage near 0 and 1, where the normal interval does not.
+    """
+    if n == 0:
+        return 0.0, 1.0
+    share = successes / n
+    centre = (share + z * z / (2 * n)) / (1 + z * z / n)
+    half = z * math.sqrt(share * (1 - share) / n + z * z / (4 * n * n)) / (1 + z * z / n)
+    return max(0.0, centre - half), min(1.0, centre + half)
+
+
+def mean_interval(values: Sequence[float]) -> tuple[float, float, float]:
+    """(mean, low, high) at 95 %: Wilson for 0/1 values, normal otherwise. Raises ValueError for no values."""
+    data = np.asarray(values, np.float64)
+    if data.size == 0:
+        raise ValueError("no values to take the mean of")
+    mean = float(data.mean())
+    if np.isin(data, (0.0, 1.0)).all():
+        return mean, *wilson_interval(float(data.sum()), data.size)
+    half = 1.96 * float(data.std(ddof=1)) / math.sqrt(data.size) if data.size > 1 else math.inf
+    return mean, mean - half, mean + half
+
+
+def paired_interval(
+    differences: Sequence[float], *, seed: int = 0, rounds: int = 2000, level: float = 0.95
+) -> tuple[float, float, float]:
+    """(mean, low, high) of paired differences by percentile bootstrap. Raises ValueError for no differences."""
+    data = np.asarray(differences, np.float64)
+    if data.size == 0:
+        raise ValueError("no differences to take the mean of")
+    draws = np.random.default_rng(seed).integers(0, data.size, (rounds, data.size))
+    means = data[draws].mean(axis=1)
+    tail = (1 - level) / 2
+    return float(data.mean()), float(np.quantile(means, tail)), float(np.quantile(means, 1 - tail))

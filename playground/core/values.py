@@ -1,0 +1,225 @@
+"""The values that flow through the playground. Pure data: no model, no database, no clock.
+
+Shapes: E experts in a pool, L layers, T tokens, d = width of the prompt embedding (384 for the default encoder).
+Weight vectors are over the pool in pool order, shape (E,), non-negative, sum 1.
+"""
+
+import hashlib
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from typing import ClassVar, Literal
+
+import numpy as np
+
+from playground.errors import InvalidRequest
+
+ExpertKind = Literal["base", "lora", "tool", "endpoint", "strategy"]
+Level = Literal["prompt", "gate", "controller"]
+Scheme = Literal["argmax", "sample", "mixture", "override"]
+Serve = Literal["top", "sample", "mix"]
+
+MIXABLE_KINDS: tuple[ExpertKind, ...] = ("base", "lora")
+
+
+@dataclass(frozen=True)
+class Expert:
+    """Anything that can answer or help. `slot` is its palette colour (0 to 9), -1 for the base, which has none."""
+
+    name: str
+    kind: ExpertKind
+    title: str
+    description: str
+    mark: str
+    slot: int
+    licence: str = ""
+    trained_on: str = ""
+    figure: str = ""
+    examples: tuple[str, ...] = ()
+    ready: bool = True
+    reason: str = ""
+
+    @property
+    def is_mixable(self) -> bool:
+        """Whether its effect on the model can be blended with others, per token and layer."""
+        return self.kind in MIXABLE_KINDS
+
+    @property
+    def card(self) -> str:
+        """What a router knows of it without any labels: its title and description in one text."""
+        return f"{self.title}. {self.description}"
+
+
+@dataclass(frozen=True)
+class Pool:
+    """The ordered experts of a run."""
+
+    experts: tuple[Expert, ...]
+
+    def __post_init__(self) -> None:
+        if not self.experts:
+            raise InvalidRequest("The pool is empty.", "Choose at least one expert.")
+        if len(set(self.names)) != len(self.experts):
+            raise InvalidRequest("The pool names an expert twice.", "Name each expert once.")
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Expert names in pool order."""
+        return tuple(expert.name for expert in self.experts)
+
+    @property
+    def mixable(self) -> np.ndarray:
+        """(E,) bool: which experts a gate may give weight."""
+        return np.array([expert.is_mixable for expert in self.experts])
+
+    @property
+    def hash(self) -> str:
+        """A short name for this choice and order of experts."""
+        return hashlib.sha256("\n".join(self.names).encode()).hexdigest()[:16]
+
+    def __len__(self) -> int:
+        return len(self.experts)
+
+    def index(self, name: str) -> int:
+        """Position of the expert called `name`. Raises InvalidRequest when it is not in the pool."""
+        try:
+            return self.names.index(name)
+        except ValueError:
+            raise InvalidRequest(f"No expert is called {name!r}.", f"Choose one of: {', '.join(self.names)}.") from None
+
+    def one_hot(self, name: str) -> np.ndarray:
+        """(E,) float32 with all weight on `name`."""
+        weights = np.zeros(len(self), np.float32)
+        weights[self.index(name)] = 1.0
+        return weights
+
+    def select(self, names: Iterable[str]) -> "Pool":
+        """The pool of just these experts, in this pool's order. Raises InvalidRequest for an unknown name."""
+        wanted = {self.index(name) for name in names}
+        return Pool(tuple(expert for i, expert in enumerate(self.experts) if i in wanted))
+
+
+# --- evidence: why a router decided as it did; a closed union, one drawing function per member -----------------
+
+
+@dataclass(frozen=True)
+class Neighbours:
+    """The labelled prompts nearest to this one. `outcomes` (K, E) is how well each expert did there, NaN = unseen."""
+
+    kind: ClassVar[str] = "neighbours"
+    sentence: str
+    prompts: tuple[str, ...]
+    similarities: tuple[float, ...]
+    experts: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Scores:
+    """A score per expert, in pool order, before the softmax; `words` are prompt words that moved the top score."""
+
+    kind: ClassVar[str] = "scores"
+    sentence: str
+    scores: tuple[float, ...]
+    words: tuple[tuple[str, float], ...] = ()
+
+
+@dataclass(frozen=True)
+class Text:
+    """A sentence that says it all."""
+
+    kind: ClassVar[str] = "text"
+    sentence: str
+
+
+Evidence = Neighbours | Scores | Text
+EVIDENCE: dict[str, type] = {member.kind: member for member in (Neighbours, Scores, Text)}
+
+
+@dataclass(frozen=True, eq=False)
+class Decision:
+    """What a router decided before decoding, with always enough to draw why.
+
+    `weights` (E,) float32; `propensity` (E,) float32 is the distribution the served expert is drawn from;
+    `uncertainty` (E,) is a half width per weight, where the router gives one.
+    """
+
+    weights: np.ndarray
+    propensity: np.ndarray
+    scheme: Scheme
+    evidence: Evidence
+    uncertainty: np.ndarray | None = None
+
+
+@dataclass(frozen=True, eq=False)
+class Context:
+    """What a policy may look at. `embedding` (d,) unit norm; `descriptors` (E, d) embed the experts' cards."""
+
+    prompt: str
+    pool: Pool
+    embedding: np.ndarray
+    descriptors: np.ndarray
+    seed: int = 0
+
+
+@dataclass(frozen=True)
+class Sampling:
+    """How the next token is drawn. Temperature 0 is greedy."""
+
+    temperature: float = 0.2
+    top_p: float = 0.9
+    repetition_penalty: float = 1.1
+    max_new_tokens: int = 160
+    seed: int = 0
+    stop: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        bounds = {
+            "temperature": (0.0, 5.0),
+            "top_p": (0.01, 1.0),
+            "repetition_penalty": (1.0, 2.0),
+            "max_new_tokens": (1, 2048),
+            "seed": (0, 2**63 - 1),
+        }
+        for name, (low, high) in bounds.items():
+            if not low <= getattr(self, name) <= high:
+                raise InvalidRequest(f"{name} is {getattr(self, name)}.", f"Give a value from {low} to {high}.")
+
+
+@dataclass(frozen=True)
+class Observe:
+    """Which attention head to watch while decoding."""
+
+    layer: int
+    head: int
+
+
+@dataclass(frozen=True)
+class RunRequest:
+    """One prompt for one router. `pool` None means every ready expert; `version` None means the promoted one.
+
+    `override` replaces the router's weights (pool order): the counterfactual. `serve` says what becomes of prompt-level
+    weights: the heaviest expert answers, one is drawn, or the mixable ones are blended.
+    """
+
+    prompt: str
+    router: str = "knn"
+    version: str | None = None
+    pool: tuple[str, ...] | None = None
+    sampling: Sampling = field(default_factory=Sampling)
+    observe: Observe | None = None
+    override: tuple[float, ...] | None = None
+    serve: Serve = "top"
+
+
+def normalised(weights: Sequence[float] | np.ndarray) -> np.ndarray:
+    """(E,) float32 on the simplex, proportional to `weights`. Raises InvalidRequest unless some weight is positive."""
+    values = np.asarray(weights, dtype=np.float64)
+    total = values.sum()
+    if values.ndim != 1 or not np.isfinite(values).all() or (values < 0).any() or total <= 0:
+        raise InvalidRequest("The weights are not usable.", "Give one number per expert, none negative, one above 0.")
+    return (values / total).astype(np.float32)
+
+
+def softmax(logits: np.ndarray) -> np.ndarray:
+    """Softmax over the last axis, in float64 inside, float32 out."""
+    shifted = np.exp(np.asarray(logits, np.float64) - np.max(logits, axis=-1, keepdims=True))
+    return (shifted / shifted.sum(axis=-1, keepdims=True)).astype(np.float32)

@@ -1,0 +1,245 @@
+"""Runs a prompt: encode, decide, call tools, decode, and tell all of it as events. The one place where the parts meet.
+
+Consumers pull; closing the generator cancels within a token. Nothing of a run is kept on the engine, a router or the model.
+"""
+
+import logging
+import queue
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
+
+import numpy as np
+import torch
+
+from playground.core.events import Event
+from playground.core.values import Context, Decision, Pool, RunRequest, Text, normalised
+from playground.encode.encoder import Encoder
+from playground.errors import InvalidRequest, PlaygroundError
+from playground.experts.base import Tool
+from playground.model.base import BaseModel
+from playground.model.lora import Bank
+from playground.model.routing import Routing, RowRouting, routed
+from playground.model.worker import Decoder, JobBroke, Message, PromptSeen
+from playground.routers.base import Gate, GateRouter, Policy, Router
+from playground.run import Run
+
+log = logging.getLogger(__name__)
+Resolver = Callable[[str, str | None], tuple[Router, str]]
+
+
+class Engine:
+    """Serves runs over `pool`. `resolve(router, version)` gives a router's instance and version id."""
+
+    def __init__(
+        self,
+        base: BaseModel,
+        bank: Bank,
+        *,
+        decoder: Decoder,
+        encoder: Encoder,
+        pool: Pool,
+        tools: Mapping[str, Tool],
+        resolve: Resolver,
+    ) -> None:
+        self.base = base
+        self.bank = bank
+        self.decoder = decoder
+        self.encoder = encoder
+        self.pool = pool
+        self.tools = tools
+        self.resolve = resolve
+
+    def run(self, request: RunRequest) -> Iterator[Event]:
+        """The events of one run, from RunStarted to Finished or Failed."""
+        return self.run_together([request])
+
+    def run_together(self, requests: Sequence[RunRequest]) -> Iterator[Event]:
+        """The events of several runs decoded in one batch, interleaved, told apart by `run_id`.
+
+        All RunStarted come first, in the order of `requests`. Raises InvalidRequest before the first event for a request
+        that names what is not there.
+        """
+        runs = [self._open(request) for request in requests]
+        out: queue.SimpleQueue[Message] = queue.SimpleQueue()
+        cancelled = threading.Event()
+        try:
+            for run in runs:
+                yield run.started()
+            for run in runs:
+                yield from self._prepare(run)
+            live = {run.run_id: run for run in runs if not run.is_over}
+            try:
+                self.decoder.submit([run.job(out, cancelled) for run in live.values()])
+            except PlaygroundError as error:
+                for run in live.values():
+                    yield run.failed("queue", error)
+                return
+            while live:
+                message = out.get()
+                run = live[message.key]
+                yield from self._told(run, message)
+                if run.is_over:
+                    del live[message.key]
+        finally:
+            cancelled.set()
+
+    def _told(self, run: Run, message: Message) -> Iterator[Event]:
+        if isinstance(message, JobBroke):
+            yield run.failed("decode", message.error)
+        elif isinstance(message, PromptSeen):
+            yield run.prompt_read(message.seen)
+            if run.gate is not None and not run.is_decided:
+                yield run.decided(run.gate_decision())
+        else:
+            yield run.token(message)
+            if message.reason:
+                yield run.finished(message.reason)
+
+    def _open(self, request: RunRequest) -> Run:
+        """A run of `request`, with its router resolved and its pool chosen. Raises InvalidRequest."""
+        if not request.prompt.strip():
+            raise InvalidRequest("The prompt is empty.", "Type something to send.")
+        router, version = self.resolve(request.router, request.version)
+        usable = Pool(tuple(expert for expert in self.pool.experts if expert.ready))
+        pool = usable if request.pool is None else usable.select(request.pool)
+        if request.override is not None and len(request.override) != len(pool):
+            raise InvalidRequest(
+                f"{len(request.override)} weights were given for {len(pool)} experts.", "Give one weight per expert."
+            )
+        observe = request.observe
+        if observe and not (0 <= observe.layer < self.base.layers and 0 <= observe.head < self.base.heads):
+            raise InvalidRequest(
+                f"Layer {observe.layer}, head {observe.head} is not there.",
+                f"Choose a layer below {self.base.layers} and a head below {self.base.heads}.",
+            )
+        gate = router.gate if isinstance(router, GateRouter) else None
+        if gate is not None and not pool.mixable.any():
+            raise InvalidRequest("A gate needs experts it can mix.", "Add the base or a LoRA expert to the pool.")
+        return Run(request, self.base, self.bank, pool=pool, router=router, version=version, gate=gate)
+
+    def _prepare(self, run: Run) -> Iterator[Event]:
+        """Decide and call tools, up to where decoding starts. A failure ends this run only."""
+        try:
+            run.read_prompt()
+            if run.request.override is not None:
+                yield run.decided(_overridden(run))
+            elif isinstance(run.router, Policy):
+                yield run.decided(self._decide(run, run.router))
+            else:
+                run.route(self._gate_routing(run.pool, run.gate))
+                return
+            yield from self._serve(run)
+        except PlaygroundError as error:
+            yield run.failed("decide", error)
+        except Exception as error:  # noqa: BLE001  a run's edge: the visitor gets an id, the log gets the stack
+            log.exception("run broke run=%s", run.run_id)
+            yield run.failed("decide", error)
+
+    def _decide(self, run: Run, router: Policy) -> Decision:
+        began = time.monotonic()
+        vectors = self.encoder.encode([run.request.prompt, *(expert.card for expert in run.pool.experts)])
+        run.timings["encode_s"] = time.monotonic() - began
+        began = time.monotonic()
+        context = Context(
+            prompt=run.request.prompt,
+            pool=run.pool,
+            embedding=vectors[0],
+            descriptors=vectors[1:],
+            seed=run.request.sampling.seed,
+        )
+        decision = _served_from(router.decide(context), run.request)
+        run.timings["decide_s"] = time.monotonic() - began
+        return decision
+
+    def _serve(self, run: Run) -> Iterator[Event]:
+        """Turn the decision into what answers: a tool, one expert, or a mixture."""
+        weights = run.serving_weights()
+        position = int(weights.argmax())
+        expert = run.pool.experts[position]
+        if expert.kind == "tool":
+            result = self.tools[expert.name].answer(run.request.prompt)
+            yield run.tool_called(expert.name, result)
+            if result.ok:
+                run.route(self._constant_routing(run.pool, np.zeros(len(run.pool))), written_by=position)
+                run.write(result.sentence)
+                return
+        mixable = np.where(run.pool.mixable, weights, 0.0)
+        if mixable.sum() <= 0:
+            mixable = np.where(run.pool.mixable, run.decision_weights(), 0.0)
+            if mixable.sum() <= 0:
+                mixable = run.pool.mixable.astype(np.float64)
+            if mixable.sum() <= 0:
+                raise InvalidRequest(f"{expert.title} could not answer this.", "Add the base or another expert.")
+            mixable = np.where(mixable == mixable.max(), mixable, 0.0)
+        run.route(self._constant_routing(run.pool, normalised(mixable)))
+
+    def _constant_routing(self, pool: Pool, weights: np.ndarray) -> RowRouting:
+        """Constant weights (E,) over the pool as weights (N,) over the bank; all zero is the plain base."""
+        spread = torch.zeros(len(self.bank), device=self.base.model.device)
+        for expert, weight in zip(pool.experts, weights, strict=True):
+            if expert.is_mixable:
+                spread[self.bank.names.index(expert.name)] = float(weight)
+        if not spread.any():
+            spread[0] = 1.0
+        return RowRouting(constant=spread)
+
+    def _gate_routing(self, pool: Pool, gate: Gate | None) -> RowRouting:
+        if gate is None:
+            raise InvalidRequest("This router makes no decision.", "Choose another router.")
+        device = self.base.model.device
+        in_pool = {expert.name for expert in pool.experts if expert.is_mixable}
+        mask = torch.tensor([float(name in in_pool) for name in self.bank.names], device=device)
+        known = set(gate.experts) & in_pool
+        if not known:
+            raise InvalidRequest("This gate knows none of the chosen experts.", "Choose others, or train it for them.")
+        missing = set(gate.experts) - set(self.bank.names)
+        if missing:
+            raise InvalidRequest(f"The gate needs the expert {sorted(missing)[0]}.", "Add it, or choose another router.")
+        columns = torch.tensor([self.bank.names.index(name) for name in gate.experts], device=device)
+        same = tuple(gate.experts) == self.bank.names
+        return RowRouting(
+            gate=gate, mask=None if same and bool(mask.all()) else mask, columns=None if same else columns
+        )
+
+    def attention(self, events: Sequence[Event], layer: int) -> tuple[np.ndarray, list[str]]:
+        """(H, T, T) float16 attention of `layer` over a finished run's prompt and answer, and the T token texts.
+
+        One forward pass in the model's thread. Raises InvalidRequest for a layer that is not there.
+        """
+        if not 0 <= layer < self.base.layers or not self.base.heads:
+            raise InvalidRequest(f"There is no layer {layer}.", f"Choose one below {self.base.layers}.")
+        run = Run.replayed(events, self.base, self.bank, pool=self.pool, resolve=self.resolve)
+        routing = (
+            self._gate_routing(run.pool, run.gate)
+            if run.gate is not None
+            else self._constant_routing(run.pool, run.replayed_weights(events))
+        )
+
+        def forward() -> np.ndarray:
+            call = Routing([routing], len(self.bank), whole_layer=layer)
+            ids = torch.tensor([run.ids], device=self.base.model.device)
+            with torch.inference_mode(), routed(call):
+                self.base.model(input_ids=ids, use_cache=False, logits_to_keep=1)
+            return np.asarray(call.attention[layer][0].to(torch.float16).cpu().numpy())
+
+        return self.decoder.call(forward), [self.base.tokenizer.decode([token]) for token in run.ids]
+
+
+def _served_from(decision: Decision, request: RunRequest) -> Decision:
+    """The decision with the propensity that `request.serve` makes of its weights."""
+    weights = decision.weights
+    if request.serve == "mix":
+        return replace(decision, propensity=weights, scheme="mixture")
+    if request.serve == "sample":
+        return replace(decision, propensity=weights, scheme="sample")
+    return replace(decision, propensity=(np.arange(len(weights)) == weights.argmax()).astype(np.float32))
+
+
+def _overridden(run: Run) -> Decision:
+    weights = normalised(run.request.override or ())
+    sentence = "You set these weights: the answer shows what that routing would have given."
+    return Decision(weights=weights, propensity=weights, scheme="override", evidence=Text(sentence))
+
+

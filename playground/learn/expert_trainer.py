@@ -1,0 +1,240 @@
+"""Trains one LoRA expert on the shared base by PEFT: resumable, with validation, ending in a plain adapter folder.
+
+The base stays frozen; only the answer's tokens carry loss. Knows nothing of routing. Source: LoRA, arXiv:2106.09685.
+"""
+
+import json
+import logging
+import random
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from peft import LoraConfig, get_peft_model, get_peft_model_state_dict, set_peft_model_state_dict
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+
+from playground.learn.expert_card import write_card
+from playground.learn.recipes import RECIPES, Recipe
+from playground.learn.tasks import TASKS, Row, Task, read_rows, sample_rows, without_overlap
+from playground.model.base import BaseModel
+
+log = logging.getLogger(__name__)
+
+CHECKPOINT_EVERY = 20
+VALIDATE_EVERY = 40
+VALIDATION_ROWS = 64
+WARMUP_STEPS = 10
+
+
+@dataclass(frozen=True)
+class TrainingProgress:
+    """One optimiser step: mean loss of its answers in nats per token, validation loss where it was measured."""
+
+    step: int
+    steps: int
+    loss: float
+    validation_loss: float | None
+    seconds: float
+
+
+@dataclass(frozen=True)
+class Example:
+    """Token ids of prompt and answer; the loss counts from `start`."""
+
+    ids: tuple[int, ...]
+    start: int
+
+
+def make_examples(base: BaseModel, task: Task, rows: Sequence[Row], *, seed: int | None, limit: int) -> list[Example]:
+    """Tokenised rows of at most `limit` tokens; `seed` None uses the measuring template, else drawn ones."""
+    chooser = None if seed is None else random.Random(seed)
+    examples = []
+    for row in rows:
+        prompt = base.chat_ids(task.prompt(row, chooser))
+        answer = [*base.answer_ids(task.answer(row)), base.tokenizer.eos_token_id]
+        if len(prompt) + len(answer) <= limit:
+            examples.append(Example(tuple(prompt + answer), len(prompt)))
+    return examples
+
+
+def answer_loss(model: Any, examples: Sequence[Example]) -> Tensor:
+    """Mean negative log-likelihood per answer token of a right-padded batch; the head runs on those positions only."""
+    longest = max(len(example.ids) for example in examples)
+    device = next(model.parameters()).device
+    ids = torch.zeros(len(examples), longest, dtype=torch.long)
+    mask = torch.zeros_like(ids)
+    counted = torch.zeros(len(examples), longest, dtype=torch.bool)
+    for i, example in enumerate(examples):
+        ids[i, : len(example.ids)] = torch.tensor(example.ids)
+        mask[i, : len(example.ids)] = 1
+        counted[i, example.start : len(example.ids)] = True
+    ids, mask, counted = ids.to(device), mask.to(device), counted.to(device)
+    body, head = language_parts(model)
+    hidden = body(input_ids=ids, attention_mask=mask, use_cache=False).last_hidden_state[:, :-1]
+    logits = head(hidden[counted[:, 1:]]).float()
+    return torch.nn.functional.cross_entropy(logits, ids[:, 1:][counted[:, 1:]])
+
+
+def language_parts(model: Any) -> tuple[Any, Any]:
+    """(body, head) of a causal model, plain or wrapped by PEFT."""
+    causal = model.get_base_model() if hasattr(model, "get_base_model") else model
+    return causal.get_decoder(), causal.get_output_embeddings()
+
+
+def learning_rate(step: int, steps: int, peak: float) -> float:
+    """Linear warm-up, then a cosine to a tenth of the peak."""
+    if step < WARMUP_STEPS:
+        return peak * (step + 1) / WARMUP_STEPS
+    share = (step - WARMUP_STEPS) / max(1, steps - WARMUP_STEPS)
+    return peak * (0.1 + 0.45 * (1 + float(torch.cos(torch.tensor(share * torch.pi)))))
+
+
+class Checkpoint:
+    """Adapter, optimiser and step in one folder, replaced whole, so that a killed training goes on where it was."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+
+    def save(self, model: Any, optimiser: torch.optim.Optimizer, state: dict[str, Any]) -> None:
+        """Write adapter, optimiser moments and `state` (JSON); the state file last, as the mark of completeness."""
+        self.folder.mkdir(parents=True, exist_ok=True)
+        adapter = {key: value.contiguous() for key, value in get_peft_model_state_dict(model).items()}
+        moments: dict[str, Tensor] = {}
+        for index, entry in optimiser.state_dict()["state"].items():
+            for key, value in entry.items():
+                moments[f"{index}.{key}"] = torch.as_tensor(value)
+        (self.folder / "state.json").unlink(missing_ok=True)
+        save_file(adapter, self.folder / "adapter.safetensors")
+        save_file(moments, self.folder / "moments.safetensors")
+        (self.folder / "state.json").write_text(json.dumps(state))
+
+    def load(self, model: Any, optimiser: torch.optim.Optimizer, recipe: dict[str, Any]) -> dict[str, Any] | None:
+        """The state saved under the same recipe, restored into model and optimiser; None to start afresh."""
+        path = self.folder / "state.json"
+        if not path.is_file():
+            return None
+        state: dict[str, Any] = json.loads(path.read_text())
+        if state["recipe"] != recipe:
+            return None
+        set_peft_model_state_dict(model, load_file(self.folder / "adapter.safetensors"))
+        entries: dict[int, dict[str, Tensor]] = {}
+        for key, value in load_file(self.folder / "moments.safetensors").items():
+            index, _, name = key.partition(".")
+            entries.setdefault(int(index), {})[name] = value
+        optimiser.load_state_dict({"state": entries, "param_groups": optimiser.state_dict()["param_groups"]})
+        return state
+
+
+def attach_adapter(base: BaseModel, recipe: Recipe) -> Any:
+    """The base wrapped by PEFT with a fresh adapter as the recipe says."""
+    config = LoraConfig(
+        r=recipe.rank,
+        lora_alpha=recipe.alpha,
+        target_modules=list(recipe.targets),
+        lora_dropout=0.0,
+        bias="none",
+        task_type="CAUSAL_LM",
+    )
+    return get_peft_model(base.model, config)
+
+
+def validation_rows(data: Path, task: Task, seed: int) -> tuple[list[Row], list[Row]]:
+    """(training, validation) rows without each other's or the test set's prompts; a part of train serves as validation
+    where the set has none."""
+    train = read_rows(data, task.folder, "train")
+    held = read_rows(data, task.folder, "validation")
+    if not held:
+        held = sample_rows(train, 200, seed)
+    test = read_rows(data, task.folder, "test")
+    held = without_overlap(held, test)
+    return without_overlap(train, [*test, *held]), held
+
+
+def train(
+    name: str,
+    base: BaseModel,
+    *,
+    data: Path,
+    out: Path,
+    checkpoints: Path,
+    seed: int = 0,
+    progress: Callable[[TrainingProgress], None] | None = None,
+) -> dict[str, Any]:
+    """Train expert `name` on `data`, write its adapter folder to `out`/name, and return its card.
+
+    `base` must not be shared with a running engine: PEFT puts its layers into it. Raises InvalidRequest for an unknown
+    recipe or missing data.
+    """
+    recipe = RECIPES.get(name)
+    task = TASKS[recipe.task]
+    torch.manual_seed(seed)
+    rows, held = validation_rows(data, task, seed)
+    rows = sample_rows(rows, recipe.example_rows, seed)
+    examples = make_examples(base, task, rows, seed=seed, limit=recipe.max_tokens)
+    validation = make_examples(
+        base, task, sample_rows(held, VALIDATION_ROWS, seed), seed=None, limit=recipe.max_tokens
+    )
+    model = attach_adapter(base, recipe)
+    best, losses = _optimise(model, recipe, examples, validation, Checkpoint(checkpoints / name), seed, progress)
+    set_peft_model_state_dict(model, best)
+    card = write_card(model, base, recipe, task, data=data, out=out / name, seed=seed, losses=losses)
+    return card
+
+
+def _optimise(
+    model: Any,
+    recipe: Recipe,
+    examples: list[Example],
+    validation: list[Example],
+    checkpoint: Checkpoint,
+    seed: int,
+    progress: Callable[[TrainingProgress], None] | None,
+) -> tuple[dict[str, Tensor], dict[str, float]]:
+    """Adapter state with the lowest validation loss, and the losses reached."""
+    trainable = [parameter for parameter in model.parameters() if parameter.requires_grad]
+    optimiser = torch.optim.AdamW(trainable, lr=recipe.rate, weight_decay=0.01)
+    settings = {**asdict(recipe), "examples": list(recipe.examples), "targets": list(recipe.targets), "seed": seed}
+    state = checkpoint.load(model, optimiser, settings) or {"step": 0, "recipe": settings, "best": None, "before": None}
+    order = random.Random(seed)
+    epochs = -(-recipe.steps * recipe.batch // max(1, len(examples))) + 1
+    queue = [i for _ in range(epochs) for i in order.sample(range(len(examples)), len(examples))]
+    if state["before"] is None:
+        state["before"] = _validate(model, validation)
+    best_path = checkpoint.folder / "best.safetensors"
+    model.train()
+    for step in range(state["step"], recipe.steps):
+        began = time.monotonic()
+        for group in optimiser.param_groups:
+            group["lr"] = learning_rate(step, recipe.steps, recipe.rate)
+        batch = [examples[i] for i in queue[step * recipe.batch : (step + 1) * recipe.batch]]
+        loss = answer_loss(model, batch)
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(trainable, 1.0)
+        optimiser.step()
+        optimiser.zero_grad(set_to_none=True)
+        measured = None
+        if (step + 1) % VALIDATE_EVERY == 0 or step + 1 == recipe.steps:
+            measured = _validate(model, validation)
+            if state["best"] is None or measured < state["best"]:
+                state["best"] = measured
+                checkpoint.folder.mkdir(parents=True, exist_ok=True)
+                save_file({k: v.contiguous() for k, v in get_peft_model_state_dict(model).items()}, best_path)
+        if progress:
+            seconds = time.monotonic() - began
+            progress(TrainingProgress(step + 1, recipe.steps, float(loss.detach()), measured, seconds))
+        if (step + 1) % CHECKPOINT_EVERY == 0:
+            checkpoint.save(model, optimiser, {**state, "step": step + 1})
+    return load_file(best_path), {"validation_before": state["before"], "validation_after": state["best"]}
+
+
+def _validate(model: Any, examples: list[Example]) -> float:
+    """Mean answer loss over the validation examples, in nats per token."""
+    model.eval()
+    with torch.inference_mode():
+        losses = [float(answer_loss(model, examples[i : i + 16])) for i in range(0, len(examples), 16)]
+    model.train()
+    return sum(losses) / len(losses)

@@ -1,0 +1,108 @@
+"""Loads the shared language model and its tokenizer: the only module that calls `from_pretrained` for the base."""
+
+import logging
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from transformers import AutoModelForCausalLM, AutoTokenizer
+from transformers.utils import logging as transformers_logging
+
+from playground.errors import ArtefactError, InvalidRequest
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, eq=False)
+class BaseModel:
+    """The language model as the library made it, and what is needed to talk to it."""
+
+    model: Any
+    tokenizer: Any
+    name: str
+    dtype: torch.dtype
+
+    @property
+    def layers(self) -> int:
+        """Number of decoder layers L."""
+        return int(self.model.config.num_hidden_layers)
+
+    @property
+    def heads(self) -> int:
+        """Number of query heads per layer; 0 for a model without attention."""
+        return int(getattr(self.model.config, "num_attention_heads", 0))
+
+    @property
+    def width(self) -> int:
+        """Hidden width d."""
+        return int(self.model.config.hidden_size)
+
+    @property
+    def end_ids(self) -> frozenset[int]:
+        """Token ids that end an answer."""
+        configured = self.model.generation_config.eos_token_id
+        ids = configured if isinstance(configured, list) else [configured]
+        return frozenset(i for i in [*ids, self.tokenizer.eos_token_id] if i is not None)
+
+    @property
+    def max_tokens(self) -> int:
+        """The longest context the model was made for."""
+        return int(getattr(self.model.config, "max_position_embeddings", 2048))
+
+    def chat_ids(self, prompt: str, answer: str = "") -> list[int]:
+        """Token ids of one user turn, ready for the assistant, whose answer may have begun with `answer`.
+
+        Raises InvalidRequest for an empty prompt or one that leaves the model no room to answer.
+        """
+        if not prompt.strip():
+            raise InvalidRequest("The prompt is empty.", "Type something to send.")
+        tokenizer = self.tokenizer
+        if tokenizer.chat_template:
+            text = tokenizer.apply_chat_template(
+                [{"role": "user", "content": prompt}], tokenize=False, add_generation_prompt=True
+            )
+        else:
+            text = prompt + "\n"
+        ids = tokenizer(text, add_special_tokens=not tokenizer.chat_template)["input_ids"]
+        if answer:
+            ids = ids + self.answer_ids(answer)
+        if len(ids) > self.max_tokens - 16:
+            raise InvalidRequest(
+                f"The prompt is {len(ids):,} tokens long; this model reads {self.max_tokens - 16:,}.", "Shorten it."
+            )
+        return list(ids)
+
+    def answer_ids(self, answer: str) -> list[int]:
+        """Token ids of a piece of an answer, without any special token."""
+        return list(self.tokenizer(answer, add_special_tokens=False)["input_ids"])
+
+
+def choose_dtype(setting: str) -> torch.dtype:
+    """The number format for a setting of 'auto', 'float32' or 'bfloat16'; auto asks the processor."""
+    if setting == "float32":
+        return torch.float32
+    if setting == "bfloat16":
+        return torch.bfloat16
+    quick = torch.cuda.is_available() or torch.ops.mkldnn._is_mkldnn_bf16_supported()
+    return torch.bfloat16 if quick else torch.float32
+
+
+def load_base(folder: str, dtype: torch.dtype, *, name: str = "", local: bool = True) -> BaseModel:
+    """The model in `folder` (or of that hub id when not `local`), in eval mode with frozen parameters.
+
+    Raises ArtefactError when it cannot be read.
+    """
+    transformers_logging.disable_progress_bar()
+    try:
+        tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=local)
+        model = AutoModelForCausalLM.from_pretrained(folder, dtype=dtype, local_files_only=local)
+    except (OSError, ValueError) as error:
+        raise ArtefactError(
+            f"The language model in {folder} cannot be loaded: {error}",
+            "Delete the folder to fetch it anew, or point PLAYGROUND_BASE_MODEL at another model.",
+        ) from error
+    model.eval().requires_grad_(False)
+    if torch.cuda.is_available():
+        model.to("cuda")
+    log.info("base loaded folder=%s dtype=%s layers=%s", folder, dtype, model.config.num_hidden_layers)
+    return BaseModel(model=model, tokenizer=tokenizer, name=name or folder, dtype=dtype)

@@ -1,0 +1,55 @@
+"""Draws the next token: temperature, top-p, repetition penalty, seed. Functions of one row's logits."""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from playground.core.values import Sampling
+
+ALTERNATIVES = 5
+
+
+@dataclass(frozen=True)
+class Drawn:
+    """A token with what the page shows of it: its log-probability, the entropy (nats), the five likeliest."""
+
+    token_id: int
+    logprob: float
+    entropy: float
+    top_ids: tuple[int, ...]
+    top_probabilities: tuple[float, ...]
+
+
+class Sampler:
+    """One row's sampling settings and random state. `penalised` collects the ids a repetition penalty applies to."""
+
+    def __init__(self, sampling: Sampling, vocabulary: int) -> None:
+        self.sampling = sampling
+        self.random = torch.Generator().manual_seed(sampling.seed)
+        self.penalised = torch.zeros(vocabulary, dtype=torch.bool)
+
+    def draw(self, logits: Tensor, forced: int | None = None) -> Drawn:
+        """The next token of `logits` (V,), or `forced`. Probabilities shown are the model's own, before any setting."""
+        logprobs = torch.log_softmax(logits.float(), dim=-1).cpu()
+        probabilities = logprobs.exp()
+        entropy = -float((probabilities * logprobs.clamp_min(-1e4)).sum())
+        top, ids = probabilities.topk(min(ALTERNATIVES, probabilities.shape[-1]))
+        token = forced if forced is not None else self._choose(logprobs)
+        self.penalised[token] = True
+        return Drawn(token, float(logprobs[token]), entropy, tuple(ids.tolist()), tuple(top.tolist()))
+
+    def _choose(self, logprobs: Tensor) -> int:
+        settings = self.sampling
+        scores = logprobs
+        if settings.repetition_penalty > 1.0:
+            # log-probabilities are never positive, so the penalty of CTRL (arXiv:1909.05858) is a product here
+            scores = torch.where(self.penalised, scores * settings.repetition_penalty, scores)
+        if settings.temperature <= 0:
+            return int(scores.argmax())
+        likely = torch.softmax(scores / settings.temperature, dim=-1)
+        values, ids = likely.topk(min(256, likely.shape[-1]))
+        kept = values.cumsum(-1) - values < settings.top_p
+        values = torch.where(kept, values, 0.0)
+        drawn = torch.multinomial(values, 1, generator=self.random)
+        return int(ids[drawn])

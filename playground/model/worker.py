@@ -1,0 +1,203 @@
+"""The one thread that owns the model: jobs join its batch, every token goes to the job's own queue.
+
+Several visitors' runs decode together. Nothing of a job is visible to another: each has its row, its queue and its stop.
+"""
+
+import logging
+import queue
+import threading
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future
+from dataclasses import dataclass, field
+from typing import Any, TypeVar
+
+from playground.errors import NotReady
+from playground.model.base import BaseModel
+from playground.model.decode import Batch, Row, Seen, Step
+from playground.model.lora import Bank
+
+log = logging.getLogger(__name__)
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, eq=False)
+class PromptSeen:
+    """The prompt of job `key` was read."""
+
+    key: str
+    seen: Seen
+
+
+@dataclass(frozen=True, eq=False)
+class TokenMade:
+    """A token of job `key`: its step, the text it completes, and why the job ended with it, if it did."""
+
+    key: str
+    step: Step
+    text: str
+    reason: str | None
+
+
+@dataclass(frozen=True, eq=False)
+class JobBroke:
+    """Job `key` ended by an error of the model."""
+
+    key: str
+    error: Exception
+
+
+Message = PromptSeen | TokenMade | JobBroke
+
+
+class TextStream:
+    """Turns token ids into text as they come, holding back bytes that do not make a character yet."""
+
+    def __init__(self, tokenizer: Any) -> None:
+        self.tokenizer = tokenizer
+        self.ids: list[int] = []
+        self.done = 0
+        self.text = ""
+
+    def push(self, token_id: int) -> str:
+        """The text that `token_id` completes; empty while a character is unfinished."""
+        self.ids.append(token_id)
+        start = max(0, self.done - 6)
+        before = self.tokenizer.decode(self.ids[start : self.done], skip_special_tokens=True)
+        after = self.tokenizer.decode(self.ids[start:], skip_special_tokens=True)
+        if after.endswith("\ufffd"):
+            return ""
+        self.done = len(self.ids)
+        piece = str(after[len(before) :])
+        self.text += piece
+        return piece
+
+
+@dataclass(eq=False)
+class Job:
+    """One run for the decoder: its row, when to stop, and where messages go. Set `cancelled` to end it."""
+
+    key: str
+    row: Row
+    limit: int
+    end_ids: frozenset[int]
+    stop: tuple[str, ...]
+    stream: TextStream
+    out: "queue.SimpleQueue[Message]"
+    cancelled: threading.Event = field(default_factory=threading.Event)
+    made: int = 0
+
+    def take(self, step: Step) -> TokenMade:
+        """The message for `step`, with the reason when it is the last."""
+        self.made += 1
+        token = step.drawn.token_id
+        ended = token in self.end_ids
+        text = "" if ended else self.stream.push(token)
+        reason: str | None = None
+        if ended or any(mark in self.stream.text for mark in self.stop):
+            reason = "stop"
+        elif self.made >= self.limit:
+            reason = "length"
+        return TokenMade(self.key, step, text, reason)
+
+
+class Decoder:
+    """Owns the model's thread. `submit` jobs, or `call` a function between two tokens."""
+
+    def __init__(self, base: BaseModel, bank: Bank, *, max_batch: int = 8, max_queue: int = 32) -> None:
+        self.base = base
+        self.bank = bank
+        self.max_batch = max_batch
+        self.max_queue = max_queue
+        self._waiting: list[Job] = []
+        self._calls: list[tuple[Callable[[], Any], Future[Any]]] = []
+        self._wake = threading.Condition()
+        self._closed = False
+        self._thread = threading.Thread(target=self._loop, name="model", daemon=True)
+        self._thread.start()
+
+    def submit(self, jobs: Sequence[Job]) -> None:
+        """Queue jobs that should start together. Raises NotReady when too many wait."""
+        with self._wake:
+            if len(self._waiting) + len(jobs) > self.max_queue:
+                raise NotReady(f"{len(self._waiting)} runs are waiting already.", "Try again in a minute.")
+            self._waiting += jobs
+            self._wake.notify()
+
+    def call(self, function: Callable[[], T], timeout: float = 120.0) -> T:
+        """`function()` run in the model's thread between two tokens; its result or its exception."""
+        future: Future[T] = Future()
+        with self._wake:
+            self._calls.append((function, future))
+            self._wake.notify()
+        return future.result(timeout)
+
+    def close(self) -> None:
+        """End the thread after the token under way; jobs in it get no more messages."""
+        with self._wake:
+            self._closed = True
+            self._wake.notify()
+        self._thread.join(timeout=30)
+
+    def _loop(self) -> None:
+        batch = Batch(self.base, self.bank)
+        jobs: list[Job] = []
+        while True:
+            with self._wake:
+                while not (self._waiting or self._calls or jobs or self._closed):
+                    self._wake.wait()
+                if self._closed:
+                    return
+                calls, self._calls = self._calls, []
+                room = self.max_batch - len(jobs)
+                joining, self._waiting = self._waiting[:room], self._waiting[room:]
+            for function, future in calls:
+                _resolve(future, function)
+            for job in joining:
+                self._join(batch, jobs, job)
+            self._advance(batch, jobs)
+
+    def _join(self, batch: Batch, jobs: list[Job], job: Job) -> None:
+        if job.cancelled.is_set():
+            return
+        try:
+            seen, step = batch.join(job.row)
+        except Exception as error:  # noqa: BLE001  a run's edge: one broken run must not end the others'
+            log.exception("prompt could not be read run=%s", job.key)
+            job.out.put(JobBroke(job.key, error))
+            return
+        jobs.append(job)
+        job.out.put(PromptSeen(job.key, seen))
+        self._deliver(batch, jobs, job, step)
+
+    def _advance(self, batch: Batch, jobs: list[Job]) -> None:
+        for job in [job for job in jobs if job.cancelled.is_set()]:
+            jobs.remove(job)
+            batch.leave(job.row)
+        if not jobs:
+            return
+        try:
+            steps = batch.step()
+        except Exception as error:  # noqa: BLE001  as above; the batch is lost, so all its runs are told
+            log.exception("decoding broke runs=%s", len(jobs))
+            for job in list(jobs):
+                job.out.put(JobBroke(job.key, error))
+                batch.leave(job.row)
+            jobs.clear()
+            return
+        for job, step in zip(list(jobs), steps, strict=True):
+            self._deliver(batch, jobs, job, step)
+
+    @staticmethod
+    def _deliver(batch: Batch, jobs: list[Job], job: Job, step: Step) -> None:
+        message = job.take(step)
+        job.out.put(message)
+        if message.reason:
+            jobs.remove(job)
+            batch.leave(job.row)
+
+
+def _resolve(future: "Future[Any]", function: Callable[[], Any]) -> None:
+    try:
+        future.set_result(function())
+    except Exception as error:  # noqa: BLE001  handed on to the caller, who raises it
+        future.set_exception(error)

