@@ -1,0 +1,82 @@
+"""From the controls of the page to a `RunRequest`: every value that came from a browser is checked here."""
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from playground.core.values import Observe, RunRequest, Sampling, Serve, normalised
+from playground.errors import InvalidRequest
+
+if TYPE_CHECKING:
+    from playground.core.values import Pool
+    from playground.runtime import Runtime
+
+SLIDERS = 10
+SERVES: tuple[Serve, ...] = ("top", "sample", "mix")
+
+
+def checked_prompt(prompt: Any, limit: int) -> tuple[str, str]:
+    """(prompt, notice): stripped, and cut at `limit` characters with a notice. Raises InvalidRequest when empty."""
+    text = str(prompt or "").strip()
+    if not text:
+        raise InvalidRequest("The prompt is empty.", "Type a prompt, or press an example.")
+    if len(text) > limit:
+        return text[:limit], f"the prompt was cut to {limit:,} characters"
+    return text, ""
+
+
+def sampling_of(temperature: float, top_p: float, penalty: float, tokens: int, seed: int) -> Sampling:
+    """The sampling the controls say. Raises InvalidRequest for anything that is no number or out of range."""
+    try:
+        return Sampling(
+            temperature=float(temperature),
+            top_p=float(top_p),
+            repetition_penalty=float(penalty),
+            max_new_tokens=int(tokens),
+            seed=int(seed or 0),
+        )
+    except (TypeError, ValueError) as error:
+        raise InvalidRequest("A sampling setting is no number.", "Reset the settings.") from error
+
+
+def observed(layer: Any, head: Any) -> Observe | None:
+    """The attention head to watch; controls count from 1, 0 or nothing means none."""
+    try:
+        chosen = (int(layer or 0), int(head or 0))
+    except (TypeError, ValueError) as error:
+        raise InvalidRequest("The layer or head is no number.", "Choose whole numbers.") from error
+    return Observe(chosen[0] - 1, chosen[1] - 1) if min(chosen) > 0 else None
+
+
+def known_router(runtime: "Runtime", name: Any) -> str:
+    """`name` when such a router exists. Raises InvalidRequest otherwise."""
+    names = [info.name for info in runtime.routers()]
+    if name not in names:
+        raise InvalidRequest(f"No router is called {str(name)[:60]!r}.", f"Choose one of: {', '.join(names)}.")
+    return str(name)
+
+
+def serve_of(value: Any) -> Serve:
+    """How prompt-level weights are served. Raises InvalidRequest for an unknown way."""
+    if value not in SERVES:
+        raise InvalidRequest(
+            f"Weights cannot be served as {str(value)[:40]!r}.", f"Choose one of: {', '.join(SERVES)}."
+        )
+    return value
+
+
+def overriding(request: RunRequest, weights: Sequence[float], pool: "Pool") -> RunRequest:
+    """`request` with weights set by hand over `pool`: blended, unless a tool is heaviest, which then answers alone."""
+    shares = normalised(list(weights)[: len(pool)])
+    serve: Serve = "mix" if pool.mixable[int(np.argmax(shares))] else "top"
+    return RunRequest(
+        prompt=request.prompt,
+        router=request.router,
+        version=request.version,
+        pool=pool.names,
+        sampling=request.sampling,
+        observe=request.observe,
+        override=tuple(float(share) for share in shares),
+        serve=serve,
+    )

@@ -1,0 +1,46 @@
+"""Who is at the page: an anonymous labeller kept in the browser, and whether they may promote.
+
+The handle is a random text in the visitor's own storage; the database sees only what `store.people` makes of it.
+"""
+
+import hashlib
+import hmac
+import re
+import secrets
+
+from playground.errors import NotPermitted
+from playground.settings import Settings
+
+STORAGE_KEY = "routing-playground-visitor"
+HANDLE = re.compile(r"^[A-Za-z0-9_-]{8,64}$")
+
+
+def new_handle() -> str:
+    """A handle nobody else has."""
+    return secrets.token_urlsafe(18)
+
+
+def handle_of(kept: object) -> str:
+    """The handle the browser kept, or a new one when it kept none or something else."""
+    return kept if isinstance(kept, str) and HANDLE.match(kept) else new_handle()
+
+
+def may_administer(settings: Settings, password: str) -> bool:
+    """Whether promoting and rolling back is allowed. Without a password set: locally yes, on a Space no."""
+    if settings.admin_password:
+        return hmac.compare_digest(settings.admin_password.encode(), (password or "").encode())
+    return not settings.is_space
+
+
+def require_admin(settings: Settings, password: str) -> None:
+    """Raises NotPermitted unless `password` allows promoting."""
+    if not may_administer(settings, password):
+        remedy = (
+            "Type the admin password." if settings.admin_password else "The host has to set PLAYGROUND_ADMIN_PASSWORD."
+        )
+        raise NotPermitted("Only an admin may change which version is in use.", remedy)
+
+
+def session_of(handle: str) -> str:
+    """What runs of this visitor are stored under: not the handle itself, which would let others act for them."""
+    return hashlib.sha256(f"run:{handle}".encode()).hexdigest()[:32]

@@ -1,0 +1,108 @@
+"""The whole page: header, tabs, timers, and the one function that serves it. No logic of its own."""
+
+from typing import TYPE_CHECKING, Any
+
+import gradio as gr
+
+from playground.ui import experts_tab, identity, parts, playground_tab, readiness
+from playground.ui.assets import STATIC, page_head
+from playground.ui.theme import page_theme
+from playground.ui.trouble import guarded
+from playground.ui.views.routers import experts_html, router_choices
+
+if TYPE_CHECKING:
+    from playground.runtime import Runtime
+
+HEADER = (
+    '<div class="top"><h1>Routing playground</h1>'
+    '<span class="status" data-phase="starting"><i></i><span class="status-text">starting</span>'
+    '<span class="status-bar" hidden><i></i></span></span><span class="storage"></span>'
+    '<span class="top-buttons"><button type="button" class="quiet theme" title="light or dark">◐ theme</button>'
+    '<button type="button" class="quiet keys" title="keys and help">? help</button></span></div>'
+)
+PRIVATE: dict[str, Any] = {"show_progress": "hidden", "api_visibility": "private"}
+
+
+def build(runtime: "Runtime") -> gr.Blocks:
+    """The page over `runtime`, which may still be loading."""
+    title = "Routing playground"
+    with gr.Blocks(title=title, fill_width=True, delete_cache=(3600, 86400), analytics_enabled=False) as demo:
+        handle = gr.BrowserState(None, storage_key=identity.STORAGE_KEY, secret="visitor-v1")  # stable, not secret
+        header = parts.drawn("header", readiness.header_value(runtime), HEADER, elem_id="top")
+        timer = gr.Timer(0.5)
+        with gr.Tabs(elem_id="tabs") as tabs:
+            with gr.Tab("Playground", id="play"):
+                play = playground_tab.PlaygroundTab(runtime, handle)
+            with gr.Tab("Experts", id="experts"):
+                cards = experts_tab.build(runtime, play.prompt, tabs)
+        _keep_fresh(runtime, timer, header, play, cards)
+        _on_load(runtime, demo, handle, play)
+    demo.queue(max_size=runtime.settings.max_queue, default_concurrency_limit=4)
+    return demo
+
+
+def _keep_fresh(
+    runtime: "Runtime", timer: gr.Timer, header: gr.HTML, play: playground_tab.PlaygroundTab, cards: gr.HTML
+) -> None:
+    """While models load, the header counts; once they are there, menus fill and the timer stops."""
+
+    def tick() -> dict[Any, Any]:
+        value: dict[Any, Any] = {header: readiness.header_value(runtime)}
+        if runtime.is_ready or runtime.status.phase == "failed":
+            value[timer] = gr.Timer(active=False)
+            value[play.router] = gr.HTML(choices=router_choices(runtime.routers()))
+            value[cards] = experts_html(runtime.pool.experts)
+        return value
+
+    timer.tick(guarded(tick), None, [header, timer, play.router, cards], queue=False, **PRIVATE)
+
+
+def _on_load(runtime: "Runtime", demo: gr.Blocks, handle: gr.BrowserState, play: playground_tab.PlaygroundTab) -> None:
+    """A visitor gets a handle and their recent runs; a permalink opens its run."""
+
+    def arrive(kept: Any, request: gr.Request) -> dict[Any, Any]:
+        who = identity.handle_of(kept)
+        value: dict[Any, Any] = {handle: who, play.recent: playground_tab.own_runs(runtime, who)}
+        wanted = request.query_params.get("run") if request else None
+        if wanted:
+            value[play.view] = playground_tab.opened(runtime, wanted)
+        return value
+
+    demo.load(guarded(arrive), handle, [handle, play.recent, play.view], **PRIVATE)
+
+
+def launch_options(runtime: "Runtime") -> dict[str, Any]:
+    """How the page is served: our own head and icon, nothing recorded, nothing from another host."""
+    return {
+        "theme": page_theme(),
+        "head": page_head(),
+        "favicon_path": str(STATIC / "icon.svg"),
+        "footer_links": [],
+        "run_history": False,
+        "max_file_size": "5mb",
+        "state_session_capacity": 500,
+        "ssr_mode": False,
+        "show_error": True,
+        "quiet": True,
+    }
+
+
+def serve(
+    runtime: "Runtime", *, host: str | None = None, port: int | None = None, block: bool = True
+) -> tuple[gr.Blocks, str]:
+    """Serve the page, then start loading models; returns (blocks, address) when `block` is false.
+
+    Loading starts after the page listens: both want the processor, and the page should win.
+    """
+    settings = runtime.settings
+    demo = build(runtime)
+    where: dict[str, Any] = {}
+    if not settings.is_space:
+        where = {"server_name": host or settings.host, "server_port": settings.port if port is None else port}
+        where["server_port"] = where["server_port"] or None
+    _, address, _ = demo.launch(prevent_thread_lock=True, **where, **launch_options(runtime))
+    print(f"Routing playground: {address}", flush=True)
+    runtime.start()
+    if block:
+        demo.block_thread()
+    return demo, address

@@ -1,0 +1,247 @@
+"""The Playground tab: a prompt, a router, and where the prompt goes while the answer is written."""
+
+import secrets
+from collections.abc import Iterator, Sequence
+from contextlib import closing
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import gradio as gr
+
+from playground.core.values import RunRequest
+from playground.errors import InvalidRequest, PlaygroundError
+from playground.store.runs import load_events, recent_runs
+from playground.ui import asking, examples, exporting, identity, parts, readiness
+from playground.ui.fold import ViewState
+from playground.ui.format import percents, plural
+from playground.ui.stream import streamed
+from playground.ui.trouble import guarded, told
+from playground.ui.views import history, lines
+from playground.ui.views.routers import router_choices
+
+if TYPE_CHECKING:
+    from playground.runtime import Runtime
+
+ROUTER_MENU = (
+    '<div class="router-menu"><label>Router <select aria-describedby="router-card"></select></label>'
+    '<div class="router-card" id="router-card"></div></div>'
+)
+SERVE_CHOICES = [
+    ("the heaviest expert answers", "top"),
+    ("one is drawn by its share", "sample"),
+    ("they are blended", "mix"),
+]
+OVERRIDE_HINT = (
+    "The sliders fill with a run's weights: move them and see the answer that routing would have given, "
+    "beside the first. Only their ratio counts. It is never stored as a label."
+)
+
+
+@dataclass(frozen=True)
+class LastRun:
+    """What the newest run of this visitor was asked, so that it can be answered again with other weights."""
+
+    request: RunRequest
+    pool: tuple[str, ...]
+
+
+def spoken(state: ViewState) -> str:
+    """The sentence for the status region when a run ends."""
+    if state.failed is not None:
+        return f"The run failed: {state.failed.message}"
+    weights = state.weights
+    if weights is None or state.finished is None:
+        return ""
+    share = percents(weights)[state.pool.index(state.top_expert)]
+    return f"Answered with {plural(state.finished.tokens, 'token')}, mostly {state.top_expert}, {share}."
+
+
+def own_runs(runtime: "Runtime", handle: str) -> str:
+    """The list of recent runs: everybody's on one's own machine, only one's own on a Space."""
+    with runtime.database.read() as session:
+        mine = identity.session_of(handle) if runtime.settings.is_space else None
+        return history.recent_html(recent_runs(session, 12, session_id=mine), runtime.pool)
+
+
+def slider_updates(pool: Sequence[str], weights: Sequence[float] | None, titles: dict[str, str]) -> list[gr.Slider]:
+    """The ten sliders for a pool: named, set to `weights` in percent, the rest hidden."""
+    values = [0.0] * len(pool) if weights is None else [round(100 * float(weight)) for weight in weights]
+    return [
+        gr.Slider(visible=True, label=titles.get(pool[i], pool[i]), value=values[i])
+        if i < len(pool)
+        else gr.Slider(visible=False)
+        for i in range(asking.SLIDERS)
+    ]
+
+
+def failed_line(error: Exception) -> str:
+    """The line that shows what went wrong before or beside a run."""
+    message, remedy = told(error)
+    return lines.record(k="fail", stage="starting", m=message, remedy=remedy)
+
+
+def opened(runtime: "Runtime", run_id: str) -> str:
+    """The lines of a stored run, drawn exactly as when it was live. Raises InvalidRequest for an unknown one."""
+    if not run_id.isalnum() or len(run_id) > 64:
+        raise InvalidRequest("That is no run.", "Open one from the list.")
+    with runtime.database.read() as session:
+        events = load_events(session, run_id)
+    return lines.opening(secrets.token_hex(4), note="reopened") + lines.lines(events, runtime.pool)
+
+
+def example_lines(runtime: "Runtime") -> str:
+    """The recorded run that is on the page at first; empty when there is none."""
+    stored = examples.load_events()
+    if not stored:
+        return ""
+    return lines.opening("example", note="a recorded run", example=True) + lines.lines(stored, runtime.pool)
+
+
+class PlaygroundTab:
+    """The tab's components and callbacks over one runtime; nothing of a visitor is kept here."""
+
+    def __init__(self, runtime: "Runtime", handle: gr.BrowserState) -> None:
+        self.runtime = runtime
+        self.handle = handle
+        self.titles = {expert.name: f"{expert.mark} · {expert.title}" for expert in runtime.pool.experts}
+        self.last = gr.State(None, time_to_live=7200)
+        with gr.Row(elem_id="play"):
+            with gr.Column(scale=0, min_width=360, elem_id="play-controls"):
+                self._draw_question()
+                self._draw_settings()
+                self._draw_override()
+                with gr.Accordion("Recent runs", open=False, elem_id="recent-box"):
+                    self.recent = parts.pressable(history.recent_html([], runtime.pool), elem_id="recent")
+            with gr.Column(scale=1, min_width=320, elem_id="play-run"):
+                functions = exporting.server_functions(runtime)
+                self.view = parts.drawn(
+                    "run", example_lines(runtime), "run.html", elem_id="run-view", functions=functions
+                )
+                self.announce = parts.announcer("play-status")
+                self.other = parts.feed("other", elem_id="other-feed")
+        self._wire()
+
+    def _draw_question(self) -> None:
+        self.prompt = gr.Textbox(
+            label="Prompt",
+            placeholder="Ask something. Ctrl+Enter runs.",
+            lines=4,
+            max_lines=12,
+            max_length=self.runtime.settings.max_prompt_chars,
+            autofocus=True,
+            elem_id="prompt",
+        )
+        self.chips = parts.pressable(history.examples_html(examples.PROMPTS), elem_id="examples")
+        choices = router_choices(self.runtime.routers())
+        self.router = parts.drawn("routers", "knn", ROUTER_MENU, elem_id="router", choices=choices)
+        with gr.Row(elem_id="actions"):
+            self.run_button = gr.Button("Run  Ctrl+⏎", variant="primary", elem_id="run", scale=3)
+            self.stop_button = gr.Button("Stop  .", elem_id="stop", scale=1)
+
+    def _draw_settings(self) -> None:
+        with gr.Accordion("How it answers", open=False, elem_id="sampling"):
+            serve = gr.Radio(SERVE_CHOICES, value="top", label="Use of the weights", elem_id="serve")
+            tokens = gr.Slider(1, 512, value=128, step=1, label="longest answer (tokens)", elem_id="max-tokens")
+            temperature = gr.Slider(0, 2, value=0.2, step=0.05, label="temperature (0: always the likeliest)")
+            top_p = gr.Slider(0.05, 1, value=0.9, step=0.05, label="top-p")
+            penalty = gr.Slider(1, 2, value=1.1, step=0.05, label="repetition penalty")
+            seed = gr.Number(0, label="seed", precision=0, minimum=0)
+        with gr.Accordion("Attention to watch", open=False, elem_id="watching"):
+            layer = gr.Slider(0, 30, value=10, step=1, label="layer (0: none)", elem_id="layer")
+            head = gr.Slider(1, 9, value=3, step=1, label="head", elem_id="head")
+        self.settings: list[gr.components.Component] = [serve, temperature, top_p, penalty, tokens, seed, layer, head]
+
+    def _draw_override(self) -> None:
+        with gr.Accordion("Override the weights", open=False, elem_id="override"):
+            gr.Markdown(OVERRIDE_HINT, elem_classes="hint")
+            self.sliders = [
+                gr.Slider(
+                    0, 100, value=0, step=1, label=f"expert {i + 1}", visible=False, interactive=True, elem_id=f"w{i}"
+                )
+                for i in range(asking.SLIDERS)
+            ]
+            self.again = gr.Button("Answer again with these weights", elem_id="again", size="sm")
+
+    def _wire(self) -> None:
+        quiet: dict[str, Any] = {"show_progress": "hidden", "api_visibility": "private"}
+        limit = self.runtime.settings.max_batch
+        model: dict[str, Any] = {**quiet, "concurrency_id": "model", "concurrency_limit": limit}
+        asked: list[Any] = [self.handle, self.prompt, self.router, *self.settings]
+        outputs: list[Any] = [self.view, self.other, self.announce, self.last, self.recent, *self.sliders]
+        running = self.run_button.click(self.answer, asked, outputs, **model)
+        overriding = self.again.click(self.answer_again, [self.last, *self.sliders, self.handle], self.other, **model)
+        self.stop_button.click(None, None, None, js="() => window.Playground.view('run').stop()", **quiet)
+        self.stop_button.click(None, None, None, cancels=[running, overriding], **quiet)
+        self.chips.select(guarded(self.pick), None, self.prompt, **quiet)
+        self.recent.select(guarded(self.reopen), None, [self.view, self.other], **quiet)
+
+    def request(self, values: Sequence[Any]) -> tuple[RunRequest, str]:
+        """(request, notice) from prompt, router, serve, five sampling values, layer and head, all from a browser."""
+        prompt, router, serve, temperature, top_p, penalty, tokens, seed, layer, head = values
+        text, notice = asking.checked_prompt(prompt, self.runtime.settings.max_prompt_chars)
+        sampling = asking.sampling_of(temperature, top_p, penalty, tokens, seed)
+        observe = asking.observed(layer, head)
+        return RunRequest(
+            text, str(router)[:60], sampling=sampling, observe=observe, serve=asking.serve_of(serve)
+        ), notice
+
+    def stream(self, request: RunRequest, text: str, handle: str) -> Iterator[tuple[str, ViewState]]:
+        """The growing lines of one run; waits for the models and ends with a line that says what broke, if it did."""
+        state = ViewState()
+        try:
+            for waiting in readiness.until_ready(self.runtime):
+                text += waiting
+                yield text, state
+            asking.known_router(self.runtime, request.router)
+            events = self.runtime.run(request, session_id=identity.session_of(handle))
+            with closing(events):  # type: ignore[type-var]  # the engine's iterator is a generator
+                for shown, state in streamed(events, self.runtime.pool, text=text):
+                    text = shown
+                    yield text, state
+        except Exception as error:  # noqa: BLE001  the edge of a callback: a bug must not leave the view waiting
+            yield text + failed_line(error), state
+
+    def answer(self, kept: Any, *values: Any) -> Iterator[dict[Any, Any]]:
+        """Run the prompt: growing lines into the view, at the end the sliders, the list and the spoken sentence."""
+        text, nothing = lines.opening(secrets.token_hex(4)), lines.opening(secrets.token_hex(4))
+        try:
+            request, notice = self.request(values)
+        except PlaygroundError as error:
+            yield {self.view: text + failed_line(error), self.other: nothing}
+            return
+        text = lines.opening(secrets.token_hex(4), note=notice)
+        yield {self.view: text, self.other: nothing, self.announce: "Answering."}
+        who, state = identity.handle_of(kept), ViewState()
+        for shown, reached in self.stream(request, text, who):
+            text, state = shown, reached
+            yield {self.view: text}
+        done: dict[Any, Any] = {self.view: text, self.announce: spoken(state)}
+        if state.finished is not None:
+            done |= {self.last: LastRun(request, state.pool), self.recent: own_runs(self.runtime, who)}
+            done |= dict(zip(self.sliders, slider_updates(state.pool, state.weights, self.titles), strict=True))
+        yield done
+
+    def answer_again(self, previous: LastRun | None, *values: Any) -> Iterator[str]:
+        """The counterfactual: the same prompt with weights set by hand, streamed beside the first answer."""
+        weights, kept = values[: asking.SLIDERS], values[asking.SLIDERS]
+        text = lines.opening(secrets.token_hex(4), note="override")
+        try:
+            if previous is None:
+                raise InvalidRequest("There is no run to answer again.", "Run a prompt first, then move the weights.")
+            pool = self.runtime.pool.select(previous.pool)
+            request = asking.overriding(previous.request, weights, pool)
+        except PlaygroundError as error:
+            yield text + failed_line(error)
+            return
+        yield text
+        for shown, _ in self.stream(request, text, identity.handle_of(kept)):
+            yield shown
+
+    def pick(self, event: gr.EventData) -> str:
+        """The example prompt that was pressed."""
+        position = str(event._data.get("id", "0"))
+        return examples.PROMPTS[int(position) % len(examples.PROMPTS)][1] if position.isdigit() else ""
+
+    def reopen(self, event: gr.EventData) -> tuple[str, str]:
+        """The lines of the recent run that was pressed; what stood beside is removed."""
+        return opened(self.runtime, str(event._data.get("id", ""))), lines.opening(secrets.token_hex(4))

@@ -1,0 +1,64 @@
+"""What the page says while models load: the header's status and the lines of a run that waits for them."""
+
+import json
+import time
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+from playground.errors import NotReady
+from playground.ui.format import megabytes
+from playground.ui.views.lines import waiting
+
+if TYPE_CHECKING:
+    from playground.runtime import Runtime, Status
+
+WORDS = {"starting": "starting", "converting": "preparing the language model", "loading": "loading the models"}
+
+
+def sentence(status: "Status") -> str:
+    """What is happening, with figures where there are any."""
+    if status.phase == "ready":
+        return "ready"
+    if status.phase == "downloading" and status.total:
+        return f"downloading the language model: {megabytes(status.done)} of {megabytes(status.total)} MB"
+    if status.phase == "failed":
+        return f"{status.message} {status.remedy}".strip()
+    return status.message or WORDS.get(status.phase, status.phase)
+
+
+def share(status: "Status") -> float | None:
+    """How much of the download is there, 0…1; None when it cannot be told."""
+    return min(1.0, status.done / status.total) if status.total else None
+
+
+def header_value(runtime: "Runtime") -> str:
+    """The header's state as JSON, drawn by `static/app.js`."""
+    status, settings = runtime.status, runtime.settings
+    address = settings.database_address
+    local = address.startswith("sqlite")
+    lasting = not settings.is_space or str(settings.data_dir).startswith("/data") or not local
+    hint = "" if lasting else "Labels are lost when this Space restarts: attach storage at /data or set DATABASE_URL."
+    where = "this machine" if local else "the database server"
+    return json.dumps(
+        {
+            "phase": status.phase,
+            "text": sentence(status),
+            "share": share(status) if status.phase == "downloading" else None,
+            "storage": f"labels saved to {where}" if lasting else "labels are not kept",
+            "storage_hint": hint,
+        }
+    )
+
+
+def until_ready(runtime: "Runtime", *, every: float = 0.4) -> Iterator[str]:
+    """A line each time the sentence changes, until models are ready. Raises NotReady when loading failed."""
+    last = ""
+    while not runtime.is_ready:
+        status = runtime.status
+        if status.phase == "failed":
+            raise NotReady(status.message or "The models could not be loaded.", status.remedy)
+        text = f"Your prompt is queued · {sentence(status)}"
+        if text != last:
+            last = text
+            yield waiting(text, share(status))
+        time.sleep(every)

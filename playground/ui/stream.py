@@ -1,0 +1,31 @@
+"""From an iterator of events to the growing texts the page draws: coalesced, so that a fast model does not flood it."""
+
+import time
+from collections.abc import Iterable, Iterator
+
+from playground.core.events import Event, TokenGenerated
+from playground.core.values import Pool
+from playground.ui.fold import ViewState, fold
+from playground.ui.views.lines import line
+
+# ten updates a second: more is not seen, fewer looks jerky (measured: an envelope costs about 300 bytes)
+UPDATE_SECONDS = 0.1
+
+
+def streamed(
+    events: Iterable[Event], pool: Pool, *, text: str = "", every: float = UPDATE_SECONDS
+) -> Iterator[tuple[str, ViewState]]:
+    """(all lines so far, state so far), at most once per `every` seconds while tokens come, at once for the rest."""
+    state, shown = ViewState(), 0.0
+    for event in events:
+        state = fold(state, event)
+        text += line(event, pool)
+        now = time.monotonic()
+        if not isinstance(event, TokenGenerated) or now - shown >= every:
+            shown = now
+            yield text, state
+
+
+def has_sentence(state: ViewState) -> bool:
+    """Whether enough has arrived to judge: the end, or something that ends like a sentence after some words."""
+    return state.finished is not None or (len(state.text) >= 20 and any(sign in state.text for sign in ".!?\n"))

@@ -1,0 +1,28 @@
+// One blind answer: its text and whether it ended, and nothing else.
+(() => {
+  'use strict';
+  const { el, reader } = Playground;
+  const make = ({ element, props, watch }) => {
+    const box = element.querySelector('.side-answer'), foot = element.querySelector('.side-foot'), section = element.querySelector('.side');
+    let text = '', end = null, fail = null, wait = null, started = false;
+    const read = reader(() => { text = ''; end = fail = wait = null; started = false; box.replaceChildren(); }, (record) => {
+      if (record.k === 'tok') { text += record.s; box.append(document.createTextNode(record.s)); wait = null; }
+      else if (record.k === 'side') started = true;
+      else if (record.k === 'wait') wait = record;
+      else if (record.k === 'end') { end = record; if (record.text && record.text !== text) { text = record.text; box.textContent = text; } }
+      else if (record.k === 'fail') fail = record;
+    });
+    const draw = () => {
+      read(props.value);
+      section.dataset.state = fail ? 'failed' : end ? 'over' : started ? 'running' : wait ? 'waiting' : 'empty';
+      box.classList.toggle('typing', started && !end && !fail);
+      foot.textContent = fail ? fail.m : end ? (text.trim() ? '' : 'This answer is empty.') : started ? 'writing …' : wait ? wait.s : '';
+      if (!started && !wait && !text) box.replaceChildren(el('span', 'hint', 'An answer will appear here.'));
+      else if (started && !text) box.replaceChildren();
+    };
+    watch('value', draw); draw();
+    return { element };
+  };
+  Playground.define('side-a', make);
+  Playground.define('side-b', make);
+})();

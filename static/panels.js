@@ -1,0 +1,188 @@
+// The rest of the run's picture: attention, tables, what the pointer and the keys do, exports.
+(() => {
+  'use strict';
+  const { el, bytes, table, download, reader } = Playground;
+  const { RunView, blank, take, visible } = Playground.run;
+
+  Object.assign(RunView.prototype, {
+    // --- attention -----------------------------------------------------------------------------------------
+    drawAttention() {
+      const { state } = this, run = state.run, note = this.$('.attention-note');
+      if (!run) return;
+      this.fillPicks(run);
+      const layer = +this.$('.att-layer').value, head = +this.$('.att-head').value, whole = state.heads[layer];
+      const withoutFirst = this.$('.att-sink').checked, prompt = state.read ? state.read.t : [], texts = prompt.concat(state.toks.map((tok) => tok.s));
+      const room = this.$('.attention-scroll').clientWidth, box = this.$('.attention-text'), canvas = this.$('.attention-map');
+      const observed = layer === run.ol && head === run.oh, rows = state.toks.map((tok) => tok.a);
+      let rowOf, queries, first;
+      if (whole) { queries = whole.size; first = 0; rowOf = (i) => whole.data.subarray(head * queries * queries + i * queries, head * queries * queries + i * queries + i + 1); }
+      else if (observed && rows.some(Boolean)) { queries = rows.length; first = texts.length - rows.length; rowOf = (i) => rows[i]; }
+      const names = whole ? whole.tokens : texts;
+      const at = this.focus != null ? this.focus : state.toks.length - 1;
+      if (!rowOf) {
+        Playground.attention.strip(box, texts, prompt.length); Playground.attention.paint(box, null, -1, withoutFirst);
+        Playground.maps.prepare(canvas, 1, 1);
+        note.textContent = !state.end ? (run.ol < 0 ? 'No head is observed in this run.' : 'The observed head is drawn while the answer is written.')
+          : state.toks.some((tok) => tok.a) || state.read ? 'Not observed in this run: choose it and it is computed now.' : 'This answer was written by a tool, so there is no attention.';
+        this.attentionRow = null;
+        this.$('.attention-what').textContent = '';
+        return;
+      }
+      // the row of the query that wrote the token: the position before it in a whole map
+      const row = whole ? Math.min(queries - 1, prompt.length + at - 1) : at;
+      Playground.attention.strip(box, names, prompt.length);
+      const values = row >= 0 ? rowOf(row) : null;
+      Playground.attention.paint(box, values, whole ? row + 1 : first + row, withoutFirst);
+      const keys = whole ? whole.size : Math.max(0, ...rows.map((r) => r ? r.length : 0));
+      Playground.attention.map(canvas, { queries, keys, row: rowOf, focus: row, room, withoutFirst });
+      this.attentionRow = values && { values, names };
+      this.$('.attention-what').textContent = at >= 0 && state.toks[at] ? `while writing ${visible(state.toks[at].s)}` : '';
+      note.textContent = whole ? 'Rows ask, columns are looked at. Square root scale.' : 'Rows are answer tokens, columns everything before them. Square root scale.';
+      let best = 0;
+      if (values) for (let i = withoutFirst ? 1 : 0; i < values.length; i++) if (values[i] > (values[best] || 0) || best === 0) best = i;
+      canvas.setAttribute('aria-label', values ? `Attention of layer ${layer + 1}, head ${head + 1}: most on token ${best + 1}, ${names[best] || ''}` : 'Attention map');
+      this.drawHeads(layer, head, whole);
+    },
+    fillPicks(run) {
+      const layers = this.$('.att-layer'), heads = this.$('.att-head');
+      if (layers._run === run.id) return;
+      layers._run = run.id;
+      const fill = (select, n, chosen) => { select.replaceChildren(...Array.from({ length: n }, (_, i) => { const o = el('option', '', String(i + 1)); o.value = i; o.selected = i === chosen; return o; })); };
+      fill(layers, run.layers, Math.max(0, run.ol)); fill(heads, run.heads, Math.max(0, run.oh));
+      this.$('.heads').replaceChildren(); this.$('.heads')._of = null;
+    },
+    drawHeads(layer, head, whole) {
+      const box = this.$('.heads');
+      if (!whole) { box.replaceChildren(); box._of = null; return; }
+      if (box._of !== whole) {
+        box._of = whole;
+        const size = whole.size;
+        box.replaceChildren(...Array.from({ length: whole.heads }, (_, h) => {
+          const button = el('button', 'head'); button.type = 'button'; button.dataset.h = h; button.title = 'head ' + (h + 1);
+          button.append(Playground.attention.thumbnail(whole.data.subarray(h * size * size, (h + 1) * size * size), size), el('span', '', String(h + 1)));
+          return button;
+        }));
+      }
+      for (const button of box.children) button.setAttribute('aria-pressed', String(+button.dataset.h === head));
+    },
+    async fetchLayer() {
+      const { state } = this, run = state.run, layer = +this.$('.att-layer').value, note = this.$('.attention-note');
+      if (!run || !state.end || !this.server || state.heads[layer] || !state.read) { this.schedule(); return; }
+      note.textContent = `Computing layer ${layer + 1} …`;
+      let answer;
+      try { answer = await this.server.attention({ run: run.id, layer }); } catch { answer = { error: 'The layer could not be computed.' }; }
+      if (this.state !== state) return;
+      if (answer.error) { note.textContent = answer.error; return; }
+      state.heads[layer] = { ...answer, data: bytes(answer.data) };
+      this.schedule();
+    },
+
+    // --- tables beside the pictures ---------------------------------------------------------------------------
+    drawTwins() {
+      const { state } = this, pool = state.run ? state.run.pool.map((look) => look.title) : [], cell = (b) => (b / 255).toFixed(3);
+      for (const twin of this.element.querySelectorAll('details.twin[open]')) {
+        const box = twin.lastElementChild;
+        let made;
+        if (twin.dataset.twin === 'tokens') made = table(['#', 'token', ...pool], state.toks.map((tok, i) => [i + 1, visible(tok.s), ...Array.from(tok.w || [], cell)]));
+        else if (twin.dataset.twin === 'layers') made = this.layerWeights
+          ? table(['layer', ...pool], Array.from({ length: state.run.layers }, (_, l) => [l + 1, ...Array.from(this.layerWeights.slice(l * pool.length, (l + 1) * pool.length), cell)]))
+          : el('p', 'hint', 'the same in every layer');
+        else made = this.attentionRow ? table(['#', 'token', 'attention'], Array.from(this.attentionRow.values, (b, i) => [i + 1, visible(this.attentionRow.names[i] || ''), cell(b)])) : el('p', 'hint', 'nothing observed');
+        box.replaceChildren(made);
+      }
+    },
+
+    // --- pointer, keys ------------------------------------------------------------------------------------------
+    listen() {
+      const on = (selector, type, act) => this.$(selector).addEventListener(type, act);
+      const token = (event) => { const span = event.target.closest('.tok'); return span ? +span.dataset.i : null; };
+      on('.answer', 'pointerover', (event) => { if (event.pointerType !== 'touch') { this.hover = token(event); this.schedule(); } });
+      on('.answer', 'pointerleave', () => { this.hover = null; this.schedule(); });
+      on('.answer', 'click', (event) => { const i = token(event); if (i != null) this.toggle(i); });
+      const column = (event) => { const i = Math.floor(event.offsetX / this.grid.cell); return i >= 0 && i < this.state.toks.length ? i : null; };
+      const name = (event) => {
+        const i = column(event), e = Math.floor(event.offsetY / this.grid.row), tok = this.state.toks[i], look = this.state.run?.pool[e];
+        if (!tok || !tok.w || !look) return 'weight of each expert on each token';
+        const rank = [...tok.w].filter((w) => w > tok.w[e]).length + 1;
+        return `token ${i + 1} ${visible(tok.s)} · ${look.title} ${(tok.w[e] / 255).toFixed(3)} · rank ${rank}`;
+      };
+      on('.tokens-map', 'pointermove', (event) => { if (event.pointerType !== 'touch') { this.hover = column(event); this.$('.map-what').textContent = name(event); this.schedule(); } });
+      on('.tokens-map', 'pointerleave', () => { this.hover = null; this.$('.map-what').textContent = 'weight of each expert on each token'; this.schedule(); });
+      on('.tokens-map', 'click', (event) => { const i = column(event); if (i != null) this.toggle(i); });
+      on('.map .scroll', 'scroll', (event) => { const box = event.target; this.follow = box.scrollLeft + box.clientWidth >= box.scrollWidth - 24; this.$('.live').hidden = this.follow || !!this.state.end; });
+      on('.live', 'click', () => { this.follow = true; this.schedule(); });
+      on('.bars', 'click', (event) => { const row = event.target.closest('.bar'); if (row) this.lead(+row.dataset.e); });
+      on('.tint', 'click', (event) => {
+        const button = event.target.closest('button');
+        if (!button) return;
+        this.tint = button.dataset.tint; this.fresh = true;
+        for (const each of button.parentNode.children) each.setAttribute('aria-pressed', String(each === button));
+        this.schedule();
+      });
+      on('.copy', 'click', () => { const { end, toks } = this.state; navigator.clipboard?.writeText(end ? end.text : toks.map((tok) => tok.s).join('')); });
+      on('.att-layer', 'change', () => this.fetchLayer());
+      on('.att-head', 'change', () => this.fetchLayer());
+      on('.att-sink', 'change', () => this.schedule());
+      on('.heads', 'click', (event) => { const button = event.target.closest('.head'); if (button) { this.$('.att-head').value = button.dataset.h; this.schedule(); } });
+      on('.exports', 'click', (event) => { const kind = event.target.dataset.export; if (kind) this.export(kind); });
+      for (const twin of this.element.querySelectorAll('details.twin')) twin.addEventListener('toggle', () => this.drawTwins());
+    },
+    /** The visitor stopped the run: what has arrived stays, and the stage line says so. */
+    stop() {
+      const { state } = this;
+      if (!(state.run || state.wait) || state.end || state.fail) return;
+      const used = state.toks.filter((tok) => tok.w), pool = state.run ? state.run.pool : [];
+      const u = pool.map((_, e) => used.length ? used.reduce((sum, tok) => sum + tok.w[e], 0) / used.length / 255 : 0);
+      state.wait = null;
+      state.end = { text: state.toks.map((tok) => tok.s).join(''), u, tokens: state.toks.length, prompt_tokens: state.read ? state.read.t.length : 0, timings: {}, reason: 'cancelled', partial: true };
+      this.schedule();
+    },
+    toggle(i) { this.lock = this.lock === i ? null : i; this.hover = null; this.schedule(); },
+    lead(e) { this.expert = this.expert === e ? null : e; for (const row of this.$('.bars').children) row.setAttribute('aria-pressed', String(+row.dataset.e === this.expert)); this.schedule(); },
+    unlock() {
+      if (this.lock == null && this.expert == null) return false;
+      this.lock = this.hover = null; if (this.expert != null) this.lead(this.expert);
+      this.schedule();
+      return true;
+    },
+    key(event) {
+      const n = this.state.toks.length, at = this.lock;
+      const move = { ArrowLeft: -1, ArrowRight: 1 }[event.key];
+      if (move && at != null) { this.lock = Math.max(0, Math.min(n - 1, at + move * (event.shiftKey ? 10 : 1))); this.schedule(); return true; }
+      if (move && event.target.closest?.('.answer') && n) { this.lock = move > 0 ? 0 : n - 1; this.schedule(); return true; }
+      if (event.key === 'Home' && at != null) { this.lock = 0; this.schedule(); return true; }
+      if (event.key === 'End' && at != null) { this.lock = n - 1; this.schedule(); return true; }
+      if (/^[1-9]$/.test(event.key) && this.state.run && +event.key <= this.state.run.pool.length) { this.lead(+event.key - 1); return true; }
+      if (event.key === 't') { const twins = [...this.element.querySelectorAll('details.twin')], open = !twins[0].open; for (const twin of twins) twin.open = open; return true; }
+      if (event.key === 'o') { const box = document.querySelector('#override'); box?.querySelector('button')?.click(); box?.scrollIntoView({ block: 'nearest' }); return !!box; }
+      return false;
+    },
+    async export(kind) {
+      const { run, end } = this.state;
+      if (!run) return;
+      if (kind === 'png') { Playground.maps.picture(`${run.router} · ${run.prompt.slice(0, 70)}`, [this.$('.tokens-map'), this.$('.layers-map'), this.$('.attention-map')], (blob) => download(`run-${run.id}.png`, blob)); return; }
+      if (!end || !this.server) return;
+      let answer;
+      try { answer = await this.server.export_run({ run: run.id, kind }); } catch { answer = null; }
+      if (answer && answer.text) download(`run-${run.id}.${kind}`, answer.text, kind === 'json' ? 'application/json' : 'text/csv');
+    },
+  });
+
+  Playground.define('run', (parts) => new RunView(parts));
+
+  // the counterfactual arrives in its own component and is drawn beside the first answer
+  Playground.define('other', ({ props, watch }) => {
+    let state = null;
+    const read = reader(() => { state = blank(); }, (record) => take(record, state));
+    state = blank();
+    const draw = () => {
+      if (!read(props.value)) return;
+      const view = Playground.view('run');
+      if (!view) return;
+      if (state.opening && !state.opening.note && !state.run && !state.wait && !state.fail) view.beside(null);
+      else view.beside(state);
+    };
+    watch('value', draw); draw();
+    return {};
+  });
+})();

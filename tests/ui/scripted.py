@@ -1,0 +1,305 @@
+"""A scripted Runtime for page tests: the same face as the real one, events from a list, no model."""
+
+import threading
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from playground.core.events import Decided, Event, Finished, PromptRead, RunStarted, TokenGenerated, ToolCalled
+from playground.core.values import Expert, Neighbours, Pool, RunRequest, Scores, normalised
+from playground.errors import InvalidRequest
+from playground.settings import Settings
+from playground.store.database import Database
+from playground.store.runs import save_run
+
+LAYERS, HEADS = 30, 9
+POOL = Pool(
+    (
+        Expert("base", "base", "Base model", "The shared model as it is.", "–", -1, licence="Apache-2.0"),
+        Expert(
+            "sentiment",
+            "lora",
+            "Sentiment",
+            "Says whether a text is positive.",
+            "Se",
+            0,
+            trained_on="SST-2",
+            figure="0.90 accuracy (base 0.56)",
+            examples=("A marvel of a film.",),
+        ),
+        Expert("emotion", "lora", "Emotion", "Names the emotion of a text.", "Em", 1, trained_on="emotion"),
+        Expert(
+            "math",
+            "lora",
+            "Word problems",
+            "Solves small word problems step by step.",
+            "Ma",
+            3,
+            trained_on="GSM8K",
+            examples=("Tom has 3 apples and eats one.",),
+        ),
+        Expert("calculator", "tool", "Calculator", "Exact arithmetic.", "Ca", 4),
+        Expert("units", "tool", "Units", "Converts units.", "Un", 5, ready=False, reason="pint is missing"),
+    )
+)
+WORDS = (
+    " The",
+    " answer",
+    " is",
+    " found",
+    " by",
+    " adding",
+    " the",
+    " two",
+    " parts",
+    ".",
+    " First",
+    " take",
+    " 37",
+    " times",
+    " 24",
+    ",",
+    " which",
+    " is",
+    " 888",
+    ".",
+    " Then",
+    " add",
+    " 15",
+    " and",
+    " you",
+    " get",
+    " 903",
+    ".",
+    "\n",
+    "<b>",
+    "x",
+    "</b>",
+    " So",
+    " the",
+    " result",
+    " is",
+    " 903",
+    ".",
+)
+
+
+@dataclass(frozen=True)
+class Status:
+    phase: str = "ready"
+    message: str = ""
+    done: int = 0
+    total: int = 0
+    remedy: str = ""
+
+
+@dataclass(frozen=True)
+class RouterInfo:
+    name: str
+    title: str
+    level: str
+    paper: str | None
+    trained_from: str
+    ready: bool = True
+    reason: str = ""
+    figure: str = ""
+    version: str = ""
+
+
+ROUTERS = [
+    RouterInfo("manual", "Manual weights", "prompt", None, "nothing", version="manual-shipped"),
+    RouterInfo(
+        "knn",
+        "Nearest prompts",
+        "prompt",
+        "arXiv:2403.12031",
+        "outcomes, labels",
+        figure="+1.8 pts",
+        version="knn-shipped-1a2b3c4d",
+    ),
+    RouterInfo("linear", "Linear policy", "prompt", "arXiv:2406.18665", "labels", version="linear-shipped-9f8e7d6c"),
+    RouterInfo(
+        "lora_mixer",
+        "LoRA-Mixer gate",
+        "gate",
+        "arXiv:2507.00029",
+        "outcomes",
+        ready=True,
+        version="lora_mixer-shipped-0",
+    ),
+    RouterInfo("mogu", "MoGU gate", "gate", "arXiv:2402.15180", "outcomes", ready=False, reason="untrained"),
+]
+
+
+class ScriptedRuntime:
+    """Answers every prompt with the same words; a gate's weights wander over tokens and layers."""
+
+    def __init__(self, settings: Settings, *, delay: float = 0.0, ready_after: float = 0.0) -> None:
+        self.settings, self.delay, self.ready_after = settings, delay, ready_after
+        self.database = Database(settings.database_address)
+        self.database.upgrade()
+        self.pool = POOL
+        self._count, self._lock, self._began = 0, threading.Lock(), None
+        self.requests: list[RunRequest] = []
+
+    def start(self) -> None:
+        self._began = time.monotonic()
+
+    @property
+    def is_ready(self) -> bool:
+        return self._began is not None and time.monotonic() - self._began >= self.ready_after
+
+    @property
+    def status(self) -> Status:
+        if self.is_ready:
+            return Status()
+        gone = 0 if self._began is None else (time.monotonic() - self._began) / self.ready_after
+        return Status("downloading", "", int(98e6 * min(1, gone)), int(98e6))
+
+    def routers(self) -> list[RouterInfo]:
+        return ROUTERS
+
+    def events(self, request: RunRequest) -> Iterator[Event]:
+        """The script of one run."""
+        with self._lock:
+            self._count += 1
+            run_id = f"01run{time.time_ns():x}{self._count:04d}"
+            self.requests.append(request)
+        info = next((info for info in ROUTERS if info.name == request.router), None)
+        if info is None:
+            raise InvalidRequest("No such router.")
+        names = request.pool or tuple(expert.name for expert in self.pool.experts if expert.ready)
+        seq, began, random = iter(range(10_000)), time.monotonic(), np.random.default_rng(3)
+        head = lambda: (run_id, next(seq), time.monotonic() - began)  # noqa: E731
+        observe = request.observe
+        yield RunStarted(
+            *head(),
+            request.prompt,
+            info.name,
+            info.version,
+            info.level,
+            names,
+            0,
+            LAYERS,
+            HEADS,
+            observe.layer if observe else -1,
+            observe.head if observe else -1,
+        )
+        weights = (
+            normalised(request.override)
+            if request.override
+            else normalised([0.05, 0.08, 0.06, 0.62, 0.19][: len(names)])
+        )
+        evidence = (
+            Neighbours(
+                "kNN: 5 of 8 similar prompts were answered best by Word problems.",
+                ("Ann has 3 pears <i>and</i> eats one. How many are left?", "What is 12 * 9?"),
+                (0.81, 0.64),
+                ("math", "calculator"),
+            )
+            if info.name == "knn"
+            else Scores(
+                "The linear policy scores Word problems highest.",
+                tuple(float(x) for x in np.log(weights + 1e-6)),
+                (("apples", 0.4), ("times", -0.1)),
+            )
+        )
+        yield Decided(
+            *head(),
+            weights,
+            weights,
+            "override" if request.override else "argmax",
+            evidence,
+            np.full(len(names), 0.05, np.float32),
+        )
+        prompt = ("<|im_start|>", "user", "\n", *[f"{word} " for word in request.prompt.split()], "<|im_end|>", "\n")
+        yield PromptRead(*head(), prompt)
+        words = WORDS if not request.override else WORDS[:12] + (" something", " else", ".")
+        if names[int(np.argmax(weights))] == "calculator":
+            yield ToolCalled(*head(), "calculator", "37 * 24 + 15", "903", True, 0.0004)
+        text, used = "", []
+        for index, word in enumerate(words[: request.sampling.max_new_tokens]):
+            if self.delay:
+                time.sleep(self.delay)
+            layer_weights = None
+            token_weights = weights
+            if info.level == "gate":
+                base = np.log(weights + 0.05) + 1.6 * np.sin(np.arange(len(names)) * 2.1 + index / 5)
+                logits = base + 0.9 * np.sin(np.arange(LAYERS)[:, None] / 4 + np.arange(len(names)) * 1.3 + index / 9)
+                layer_weights = np.exp(logits) / np.exp(logits).sum(1, keepdims=True)
+                token_weights, layer_weights = (
+                    layer_weights.mean(0).astype(np.float32),
+                    layer_weights.astype(np.float16),
+                )
+            row = random.dirichlet(np.full(len(prompt) + index, 0.12)) * 0.4
+            row[0] += 0.6
+            attention = row.astype(np.float16) if observe else None
+            likely = ((word, 0.62), (" a", 0.14), (" one", 0.08), (" it", 0.04), ("\n", 0.02))
+            text += word
+            used.append(token_weights)
+            yield TokenGenerated(
+                *head(),
+                index,
+                word,
+                100 + index,
+                token_weights,
+                layer_weights,
+                attention,
+                float(np.log(0.62)),
+                1.21,
+                likely,
+            )
+        total = time.monotonic() - began
+        timings = {"encode_s": 0.011, "decide_s": 0.0021, "first_token_s": 0.31, "total_s": max(total, 0.5)}
+        yield Finished(*head(), text, np.mean(used, axis=0), len(used), len(prompt), timings, "stop")
+
+    def run(self, request: RunRequest, *, session_id: str = "", record: bool = True) -> Iterator[Event]:
+        seen: list[Event] = []
+        for event in self.events(request):
+            seen.append(event)
+            if isinstance(event, Finished) and record:
+                self._save(seen, request, session_id)
+            yield event
+
+    def run_pair(self, first: RunRequest, second: RunRequest, *, session_id: str = "") -> Iterator[Event]:
+        streams = [self.events(first), self.events(second)]
+        seen: list[list[Event]] = [[], []]
+        alive = [0, 1]
+        while alive:
+            for side in list(alive):
+                event = next(streams[side], None)
+                if event is None:
+                    alive.remove(side)
+                    continue
+                seen[side].append(event)
+                if isinstance(event, Finished):
+                    self._save(seen[side], (first, second)[side], session_id)
+                yield event
+
+    def _save(self, events: list[Event], request: RunRequest, session_id: str) -> None:
+        with self.database.write() as session:
+            save_run(
+                session,
+                events,
+                prompt=request.prompt,
+                sampling=request.sampling,
+                base_model="scripted",
+                session_id=session_id,
+            )
+
+    def attention(self, run_id: str, layer: int) -> tuple[np.ndarray, list[str]]:
+        if not 0 <= layer < LAYERS:
+            raise InvalidRequest("There is no such layer.", "Choose another.")
+        size = 40
+        random = np.random.default_rng(layer)
+        heads = np.tril(random.gamma(0.1, 1.0, (HEADS, size, size)) + 1e-3)
+        heads[:, :, 0] += heads.sum(-1)
+        return (heads / heads.sum(-1, keepdims=True)).astype(np.float16), [f"t{i} " for i in range(size)]
+
+
+def scripted(folder: Path, **options: float) -> ScriptedRuntime:
+    """A scripted runtime over a fresh database in `folder`."""
+    return ScriptedRuntime(Settings(data_dir=folder, cache_dir=folder / "cache", database_url=""), **options)
