@@ -1,0 +1,212 @@
+"""Fitting a policy's parameters to labels by gradient, staying near its parent where nobody labelled.
+
+L = sum w l / sum w + ridge / (2 n) |scale (theta - theta_ref)|^2 + anchor KL(pi_ref || pi) on prompts far from the
+labels. For a linear policy the problem is convex; L-BFGS solves it in a few dozen evaluations. Sources: DPO,
+arXiv:2305.18290; anchors are the distillation term of "Learning without forgetting", arXiv:1606.09282.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from playground.learn.dataset import balanced_weights
+from playground.learn.objectives.base import Objective
+from playground.routers.base import LabelSet, Policy
+
+STEPS = 40
+ITERATIONS = 5  # of L-BFGS in one step: 40 x 5 = 200
+TOLERANCE = 1e-6
+ANCHOR = 1.0
+FAR, NEAR = 0.25, 0.35  # cosine to the nearest labelled prompt: below FAR an anchor counts fully, above NEAR not at all
+GUARD = 0.02  # share of the weight that serving spreads over all experts (serving guards)
+BISECTIONS = 30
+
+
+@dataclass(frozen=True)
+class FitProgress:
+    """A fit on its way: losses in nats per label, validation accuracy NaN when nothing there is decisive."""
+
+    step: int
+    steps: int
+    train_loss: float
+    valid_loss: float
+    valid_accuracy: float
+
+
+@dataclass(frozen=True, eq=False)
+class Batch:
+    """Labels as tensors over the policy's experts: x (N, d), du (N, E), target (N,), weight (N,), log pi_ref (N, E)."""
+
+    x: Tensor
+    difference: Tensor
+    target: Tensor
+    weight: Tensor
+    reference: Tensor
+
+    def __len__(self) -> int:
+        return len(self.x)
+
+
+@dataclass(frozen=True, eq=False)
+class Anchors:
+    """Prompts on which the policy should stay as it is: x (K, d), how much each counts (K,), log pi_ref (K, E)."""
+
+    x: Tensor
+    weight: Tensor
+    reference: Tensor
+
+
+def log_policy(policy: Policy, embeddings: Tensor) -> Tensor:
+    """(N, d) -> (N, E). Raises TypeError for a policy that has none."""
+    found = policy.log_policy(embeddings)
+    if found is None:
+        raise TypeError(f"{policy.spec.name} cannot be trained by gradient")
+    return found
+
+
+def batch(labels: LabelSet, reference: Policy) -> Batch:
+    """The labels over the experts of `reference`, with its log policy, computed once."""
+    x = torch.from_numpy(np.ascontiguousarray(labels.embeddings, dtype=np.float32))
+    with torch.no_grad():
+        log_reference = log_policy(reference, x).detach()
+    return Batch(
+        x=x,
+        difference=torch.from_numpy(labels.usage_difference(reference.experts)),
+        target=torch.from_numpy(labels.targets),
+        weight=torch.from_numpy(balanced_weights(labels.weights)),
+        reference=log_reference,
+    )
+
+
+def anchors(embeddings: np.ndarray, labelled: np.ndarray, reference: Policy) -> Anchors | None:
+    """Anchor prompts (K, d), weighted by distance to the nearest labelled prompt (M, d); None without any."""
+    if not len(embeddings) or not len(labelled):
+        return None
+    nearest = (embeddings @ labelled.T).max(axis=1)
+    weight = np.clip((NEAR - nearest) / (NEAR - FAR), 0.0, 1.0).astype(np.float32)
+    if weight.sum() <= 0:
+        return None
+    x = torch.from_numpy(np.ascontiguousarray(embeddings, dtype=np.float32))
+    with torch.no_grad():
+        return Anchors(x=x, weight=torch.from_numpy(weight), reference=log_policy(reference, x).detach())
+
+
+def trainable(policy: Policy) -> list[Tensor]:
+    """The parameters a fit changes: matrices, not biases. A bias moves every prompt alike, whatever was labelled."""
+    matrices = [parameter for parameter in policy.parameters() if parameter.ndim > 1]
+    return matrices or policy.parameters()
+
+
+def fit(
+    policy: Policy, objective: Objective, train: Batch, valid: Batch, kept: Anchors | None
+) -> Iterator[FitProgress]:
+    """Change `policy` in place until it has converged; one progress per five iterations of L-BFGS."""
+    parameters = trainable(policy)
+    start = [parameter.detach().clone() for parameter in parameters]
+    optimiser = torch.optim.LBFGS(
+        parameters,
+        max_iter=ITERATIONS,
+        history_size=20,
+        tolerance_grad=TOLERANCE,
+        tolerance_change=1e-10,
+        line_search_fn="strong_wolfe",
+    )
+
+    def loss() -> Tensor:
+        optimiser.zero_grad()
+        total = _loss(policy, objective, train) + _ridge(objective, parameters, start, len(train))
+        if kept is not None:
+            total = total + ANCHOR * _drift(policy, kept)
+        total.backward()  # type: ignore[no-untyped-call]
+        return total
+
+    last = float("inf")
+    for step in range(1, STEPS + 1):
+        value = float(optimiser.step(loss).detach())  # type: ignore[no-untyped-call]
+        done = abs(last - value) < 1e-7
+        yield _progress(policy, objective, train, valid, STEPS if done else step)
+        if done:
+            return
+        last = value
+
+
+def scale_step(policy: Policy, start: list[Tensor], share: float) -> None:
+    """Keep `share` of the change of the trainable parameters since `start`. With linear logits: 1 / share in beta."""
+    with torch.no_grad():
+        for parameter, before in zip(trainable(policy), start, strict=True):
+            parameter.copy_(before + share * (parameter - before))
+
+
+def largest_share(policy: Policy, reference: Policy, embeddings: np.ndarray, *, cap: float) -> float:
+    """The largest share in (0, 1] of the change at which mean KL(pi || pi_ref) over the prompts stays within `cap`
+    nats.
+
+    Bisection on the share, the inverse of beta (serving guards): no refit is needed.
+    """
+    x = torch.from_numpy(np.ascontiguousarray(embeddings, dtype=np.float32))
+    fitted = [parameter.detach().clone() for parameter in trainable(policy)]
+    start = [parameter.detach().clone() for parameter in trainable(reference)]
+
+    def drift(share: float) -> float:
+        with torch.no_grad():
+            for parameter, before, after in zip(trainable(policy), start, fitted, strict=True):
+                parameter.copy_(before + share * (after - before))
+        return mean_kl(policy, reference, x)
+
+    low, high = 0.0, 1.0
+    if len(embeddings) and drift(1.0) > cap:
+        for _ in range(BISECTIONS):
+            middle = (low + high) / 2
+            low, high = (middle, high) if drift(middle) <= cap else (low, middle)
+    else:
+        low = 1.0
+    with torch.no_grad():
+        for parameter, after in zip(trainable(policy), fitted, strict=True):
+            parameter.copy_(after)
+    return low
+
+
+def mean_kl(policy: Policy, reference: Policy, x: Tensor) -> float:
+    """Mean over the prompts (N, d) of KL(pi || pi_ref) in nats, both with the share that serving spreads over all."""
+    with torch.no_grad():
+        new, old = guarded(log_policy(policy, x)), guarded(log_policy(reference, x))
+        return float((new * (new / old).log()).sum(-1).mean()) if len(x) else 0.0
+
+
+def guarded(log_weights: Tensor) -> Tensor:
+    """(N, E) (1 - 0.02) pi + 0.02 / E: no expert is ever out of reach."""
+    return (1 - GUARD) * log_weights.exp() + GUARD / log_weights.shape[-1]
+
+
+def _loss(policy: Policy, objective: Objective, rows: Batch) -> Tensor:
+    losses = objective.loss(log_policy(policy, rows.x), rows.reference, rows.difference, rows.target, rows.weight)
+    return losses.sum() / rows.weight.sum()
+
+
+def _ridge(objective: Objective, parameters: list[Tensor], start: list[Tensor], n: int) -> Tensor:
+    moved = torch.stack([(now - before).square().sum() for now, before in zip(parameters, start, strict=True)]).sum()
+    return objective.options.ridge / (2 * n) * objective.ridge_scale**2 * moved
+
+
+def _drift(policy: Policy, kept: Anchors) -> Tensor:
+    """Weighted mean KL(pi_ref || pi) on the anchors."""
+    kl = (kept.reference.exp() * (kept.reference - log_policy(policy, kept.x))).sum(-1)
+    return (kept.weight * kl).sum() / kept.weight.sum()
+
+
+def _progress(policy: Policy, objective: Objective, train: Batch, valid: Batch, step: int) -> FitProgress:
+    with torch.no_grad():
+        watched = valid if len(valid) else train
+        margin = objective.margin(log_policy(policy, watched.x), watched.reference, watched.difference)
+        decisive = watched.target != 0.5
+        right = (torch.sign(margin) == torch.sign(watched.target - 0.5))[decisive]
+        return FitProgress(
+            step=step,
+            steps=STEPS,
+            train_loss=float(_loss(policy, objective, train)),
+            valid_loss=float(_loss(policy, objective, watched)),
+            valid_accuracy=float(right.float().mean()) if len(right) else float("nan"),
+        )

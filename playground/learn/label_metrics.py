@@ -1,0 +1,90 @@
+"""How well a policy agrees with labels it has not seen, before and after, with paired intervals.
+
+Source: held-out label metrics of the evaluation rules; Efron, "Bootstrap methods" (1979), over groups of prompts,
+because labels on one prompt are not independent. Knows no policy: it is given log weights.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+
+import numpy as np
+
+ROUNDS = 2000
+LEVEL = 0.95
+
+
+@dataclass(frozen=True)
+class Figure:
+    """A measured value with its 95 % interval, from `n` labels. NaN when there was nothing to measure."""
+
+    value: float
+    low: float
+    high: float
+    n: int
+
+    def as_dict(self) -> dict[str, float | int | None]:
+        """JSON-ready; NaN becomes null."""
+        return {key: None if value != value else value for key, value in asdict(self).items()}
+
+
+@dataclass(frozen=True)
+class BeforeAfter:
+    """One metric on the same held-out labels for parent and new version; `gain` is after minus before, paired."""
+
+    before: Figure
+    after: Figure
+    gain: Figure
+
+    def as_dict(self) -> dict[str, dict[str, float | int | None]]:
+        """JSON-ready."""
+        return {"before": self.before.as_dict(), "after": self.after.as_dict(), "gain": self.gain.as_dict()}
+
+
+def agreement(margin: np.ndarray, target: np.ndarray) -> np.ndarray:
+    """(N,) 1 where sigmoid(margin) and the target prefer the same answer, 0 where not, one half for a margin of 0.
+
+    NaN for a target of one half: a tie says nothing about who is better.
+    """
+    side = np.sign(target - 0.5)
+    right = np.where(np.abs(margin) < 1e-9, 0.5, (np.sign(margin) == side).astype(float))
+    return np.where(side == 0, np.nan, right)
+
+
+def log_loss(margin: np.ndarray, target: np.ndarray) -> np.ndarray:
+    """(N,) cross-entropy in nats of sigmoid(margin) against a soft target; ln 2 = 0.693 knows nothing."""
+    return np.asarray(target * np.logaddexp(0.0, -margin) + (1 - target) * np.logaddexp(0.0, margin))
+
+
+def compare(
+    before: np.ndarray, after: np.ndarray, weight: np.ndarray, group_names: Sequence[str], *, seed: int = 0
+) -> BeforeAfter:
+    """The weighted means of two columns (N,) of per-label values and of their difference; NaN rows are left out."""
+    keep = ~(np.isnan(before) | np.isnan(after))
+    columns = np.stack([before, after, after - before], axis=1)[keep]
+    _, group = np.unique(np.asarray(group_names, dtype=object)[keep].astype(str), return_inverse=True)
+    figures = _intervals(columns, weight[keep], group, seed)
+    return BeforeAfter(*figures)
+
+
+def _intervals(columns: np.ndarray, weight: np.ndarray, group: np.ndarray, seed: int) -> list[Figure]:
+    """One figure per column, all from the same resampled groups, so that differences are paired."""
+    n = len(columns)
+    if n == 0:
+        return [Figure(np.nan, np.nan, np.nan, 0)] * columns.shape[1]
+    count = int(group.max()) + 1
+    totals = np.zeros((count, columns.shape[1]))
+    np.add.at(totals, group, columns * weight[:, None])
+    mass = np.bincount(group, weights=weight, minlength=count)
+    mean = totals.sum(axis=0) / mass.sum()
+    if count < 2:
+        return [Figure(float(value), np.nan, np.nan, n) for value in mean]
+    rng = np.random.default_rng(seed)
+    drawn = rng.multinomial(count, np.full(count, 1 / count), size=ROUNDS)
+    means = (drawn @ totals) / (drawn @ mass)[:, None]
+    low, high = np.quantile(means, [(1 - LEVEL) / 2, (1 + LEVEL) / 2], axis=0)
+    return [Figure(float(v), float(a), float(b), n) for v, a, b in zip(mean, low, high, strict=True)]
+
+
+def as_metrics(figures: Mapping[str, BeforeAfter]) -> dict[str, dict[str, dict[str, float | int | None]]]:
+    """JSON-ready figures by name."""
+    return {name: figure.as_dict() for name, figure in figures.items()}

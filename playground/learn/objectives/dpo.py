@@ -1,0 +1,22 @@
+"""Direct preference optimisation on the router's policy.
+
+Source: Rafailov et al., "Direct Preference Optimization", arXiv:2305.18290, Eq. 7, with usages in place of answers.
+"""
+
+from torch import Tensor
+
+from playground.learn.objectives.base import Objective, log_ratio_margin, objective
+
+
+@objective(
+    "dpo",
+    title="Direct preference (DPO)",
+    paper="arXiv:2305.18290",
+    description="Raises the policy's share of what won, measured against the version before.",
+)
+class DirectPreference(Objective):
+    """z = beta (u_A - u_B) . (log pi - log pi_ref)."""
+
+    def margin(self, log_policy: Tensor, log_reference: Tensor, usage_difference: Tensor) -> Tensor:
+        """beta times the difference of log ratios (N,)."""
+        return self.options.beta * log_ratio_margin(log_policy, log_reference, usage_difference)

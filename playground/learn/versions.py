@@ -1,0 +1,233 @@
+"""Versions of routers: parameters on disk, lineage in the database, which one is in force, promote and roll back.
+
+Parameters are never overwritten and are checked against their hash whenever they are read, so a rollback decides
+exactly as before. The page's rule that only an admin promotes is kept by whoever calls this.
+"""
+
+import hashlib
+import shutil
+import threading
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from sqlmodel import Session
+from ulid import ULID
+
+from playground.errors import ArtefactError, InvalidRequest, NotReady, StorageError
+from playground.routers.base import ROUTERS, Router
+from playground.settings import ROOT, Settings
+from playground.store import versions as rows
+from playground.store.database import Database
+from playground.store.tables import RouterVersionRow
+from playground.store.versions import VersionInfo
+
+SHIPPED = ROOT / "data" / "routers"
+CACHED = 32
+SHORT_HASH = 8
+
+
+def folder_hash(folder: Path) -> str:
+    """SHA-256 over the names and bytes of the files in `folder`. Raises ArtefactError when it cannot be read."""
+    digest = hashlib.sha256()
+    try:
+        for path in sorted(path for path in folder.rglob("*") if path.is_file()):
+            blob = path.read_bytes()
+            digest.update(f"{path.relative_to(folder).as_posix()}\n{len(blob)}\n".encode())
+            digest.update(blob)
+    except OSError as error:
+        raise ArtefactError(f"The parameters in {folder.name} cannot be read: {error.strerror}.") from error
+    return digest.hexdigest()
+
+
+class Versions:
+    """Every version of every router. Safe to use from several threads; loaded routers are shared and never changed."""
+
+    def __init__(self, database: Database, settings: Settings, *, shipped: Path = SHIPPED) -> None:
+        self.database = database
+        self.settings = settings
+        self.shipped = shipped
+        self._loaded: dict[str, Router] = {}
+        self._shipped_hashes: dict[str, str] = {}
+        self._lock = threading.RLock()
+
+    def current(self, router: str) -> str:
+        """The id of the version in force: the one promoted last, else the shipped one (whose row is made on first use).
+
+        Raises InvalidRequest for an unknown router, NotReady for one that ships no parameters and was never promoted.
+        """
+        with self.database.read() as session:
+            promoted = rows.in_force(session, router)
+        return promoted or self._seed(router)
+
+    def load(self, router: str, version: str | None = None) -> tuple[Router, str]:
+        """The router and the id of its `version` (the current one by default); the same object for the same id.
+
+        Raises InvalidRequest when `version` is unknown or of another router, ArtefactError when its files are damaged.
+        """
+        wanted = version or self.current(router)
+        with self._lock:
+            if wanted not in self._loaded:
+                self._loaded[wanted] = self._read(router, wanted)
+                while len(self._loaded) > CACHED:
+                    self._loaded.pop(next(iter(self._loaded)))
+            found = self._loaded[wanted]
+        if found.spec.name != router:
+            raise InvalidRequest(f"Version {wanted} is one of {found.spec.name}, not {router}.", "Choose another.")
+        return found, wanted
+
+    def create(
+        self,
+        router: Router,
+        *,
+        parent: str,
+        metrics: Mapping[str, Any],
+        labels_hash: str,
+        note: str,
+        config: Mapping[str, Any] | None = None,
+        encoder: str = "",
+        training_run: str | None = None,
+    ) -> str:
+        """The id of a new version (a draft) holding `router`'s parameters. Raises StorageError for a full disk."""
+        version = str(ULID())
+        self._keep(version, router.save)
+        row = RouterVersionRow(
+            id=version,
+            router=router.spec.name,
+            level=router.spec.level,
+            parent_id=parent,
+            params_path=f"versions/{version}",
+            params_sha256=folder_hash(self._folder(version)),
+            config=dict(config or {}),
+            metrics=dict(metrics),
+            labels_hash=labels_hash,
+            encoder=encoder,
+            training_run_id=training_run,
+            note=note,
+        )
+        with self.database.write() as session:
+            rows.add_version(session, row)
+        return version
+
+    def promote(self, version: str, *, by: str, reason: str = "", only_from: str | None = None) -> str:
+        """Put `version` in force and return its id. `only_from` refuses when another version came into force meanwhile.
+
+        Raises InvalidRequest for an unknown or already current version, ArtefactError when its files are damaged.
+        """
+        with self.database.read() as session:
+            router = rows.version_row(session, version).router
+        before = self.current(router)
+        if before == version:
+            raise InvalidRequest("This version is in force already.", "Choose another one.")
+        if only_from is not None and before != only_from:
+            raise InvalidRequest("Another version was promoted meanwhile.", "Look at it, then promote again.")
+        self.load(router, version)
+        self._keep_shipped(router, before)
+        self._record(router, version, action="promote", before=before, by=by, reason=reason)
+        return version
+
+    def rollback(self, router: str, *, by: str, reason: str = "") -> str:
+        """Put the version before the current one in force again and return its id; again goes further back.
+
+        Raises InvalidRequest when nothing was promoted.
+        """
+        before = self.current(router)
+        with self.database.read() as session:
+            target = rows.before_current(session, router)
+        if target is None:
+            raise InvalidRequest("There is no earlier version to return to.", "Promote a version first.")
+        self.load(router, target)
+        self._record(router, target, action="rollback", before=before, by=by, reason=reason)
+        return target
+
+    def history(self, router: str) -> list[VersionInfo]:
+        """Every version of `router`, newest first, the one in force marked."""
+        current = self.current(router)
+        with self.database.read() as session:
+            return rows.versions_of(session, router, current=current)
+
+    def promotions(self, router: str) -> list[rows.PromotionInfo]:
+        """Every promotion and rollback of `router`, oldest first."""
+        with self.database.read() as session:
+            return rows.promotions(session, router)
+
+    def shipped_id(self, router: str) -> str:
+        """The id of the parameters that ship with the app: `NAME-shipped-` and 8 digits of their hash."""
+        return f"{router}-shipped-{self._shipped_hash(router)[:SHORT_HASH]}"
+
+    def _shipped_hash(self, router: str) -> str:
+        with self._lock:
+            if router not in self._shipped_hashes:
+                folder = self.shipped / router
+                if not folder.is_dir():
+                    raise NotReady(f"The router {router!r} has no parameters yet.", "Train it, or choose another.")
+                self._shipped_hashes[router] = folder_hash(folder)
+            return self._shipped_hashes[router]
+
+    def _seed(self, router: str) -> str:
+        """The shipped version's id; its row is made when missing."""
+        spec = ROUTERS.get(router).spec
+        version = self.shipped_id(router)
+        with self.database.read() as session:
+            if session.get(RouterVersionRow, version) is not None:
+                return version
+        with self.database.write() as session:
+            if session.get(RouterVersionRow, version) is None:
+                row = RouterVersionRow(
+                    id=version,
+                    router=router,
+                    level=spec.level,
+                    params_sha256=self._shipped_hash(router),
+                    note="ships with the app",
+                )
+                rows.add_version(session, row)
+        return version
+
+    def _record(self, router: str, version: str, *, action: str, before: str, by: str, reason: str) -> None:
+        with self.database.write() as session:
+            if (rows.in_force(session, router) or self.shipped_id(router)) != before:
+                raise InvalidRequest("Another version came into force meanwhile.", "Look at it, then try again.")
+            rows.add_promotion(session, router, version, action=action, from_version=before, by=by, reason=reason)
+
+    def _read(self, router: str, version: str) -> Router:
+        folder, expected, name = self._folder(version), "", router
+        with self.database.read() as session:
+            found = self._row(session, router, version)
+            expected, name = found.params_sha256, found.router
+        if not folder.is_dir() and (self.shipped / name).is_dir() and version == self.shipped_id(name):
+            folder = self.shipped / name
+        if not folder.is_dir():
+            raise ArtefactError(f"The parameters of version {version} are gone.", "Promote another version.")
+        if folder_hash(folder) != expected:
+            raise ArtefactError(f"The parameters of version {version} are damaged.", "Promote another version.")
+        return ROUTERS.get(name).load(folder)
+
+    def _row(self, session: Session, router: str, version: str) -> RouterVersionRow:
+        row = session.get(RouterVersionRow, version)
+        if row is None and (self.shipped / router).is_dir() and version == self.shipped_id(router):
+            session.rollback()
+            self._seed(router)
+        return row or rows.version_row(session, version)
+
+    def _folder(self, version: str) -> Path:
+        return self.settings.data_dir / "versions" / version
+
+    def _keep_shipped(self, router: str, version: str) -> None:
+        """Copy shipped parameters before something replaces them: a later release may ship others."""
+        if version == self.shipped_id(router) and not self._folder(version).is_dir():
+            self._keep(version, lambda folder: shutil.copytree(self.shipped / router, folder, dirs_exist_ok=True))
+
+    def _keep(self, version: str, write: Any) -> None:
+        """Let `write` fill a folder that appears under its name only when it is whole."""
+        folder = self._folder(version)
+        partial = folder.with_name(f"{version}.part")
+        try:
+            shutil.rmtree(partial, ignore_errors=True)
+            partial.mkdir(parents=True)
+            write(partial)
+            partial.rename(folder)
+        except OSError as error:
+            shutil.rmtree(partial, ignore_errors=True)
+            raise StorageError(
+                f"The new version could not be saved: {error.strerror}.", "Free some space and try again."
+            ) from error
