@@ -20,13 +20,14 @@ app = typer.Typer(
     pretty_exceptions_show_locals=False,
     add_completion=False,
 )
-for command in (serve, ask, routers, finetune, doctor):
+for command in (serve, ask, finetune, doctor):
     app.command()(command)
-for group, name in (
-    (experts, "experts"),
-    (labels, "labels"),
-    (versions, "versions"),
-    (bench, "bench"),
-    (db, "db"),
-):
+for name, group in {
+    "routers": routers,
+    "experts": experts,
+    "labels": labels,
+    "versions": versions,
+    "bench": bench,
+    "db": db,
+}.items():
     app.add_typer(group, name=name)

@@ -17,6 +17,7 @@ from playground.errors import InvalidRequest, PlaygroundError
 
 def ask(
     prompt: Annotated[str, typer.Argument(help="What to ask; - reads it from standard input.")],
+    *,
     router: Annotated[str, typer.Option(help="Name of the router; `routers` lists them.")] = "knn",
     version: Annotated[str | None, typer.Option(help="A router version; the promoted one else.")] = None,
     pool: Annotated[str, typer.Option(help="Experts to choose among, by comma; all ready ones else.")] = "",
@@ -37,21 +38,21 @@ def ask(
             raise InvalidRequest(f"--serve is {serve!r}.", "Choose top, sample or mix.")
         way: Serve = serve  # type: ignore[assignment]  # checked on the line above
         sampling = Sampling(temperature=temperature, max_new_tokens=max_tokens, seed=seed)
-        runtime = ready_runtime(reply)
-        chosen = chosen_pool(runtime.pool, pool)
-        request = RunRequest(
-            prompt=sys.stdin.read() if prompt == "-" else prompt,
-            router=router,
-            version=version,
-            pool=chosen.names if pool or override else None,
-            sampling=sampling,
-            observe=None if layer is None else Observe(layer, head),
-            override=parse_weights(override, chosen) if override else None,
-            serve=way,
-        )
-        answer = gather(runtime.run(request, session_id="cli"), reply)
-        reply.value = answer.as_json()
-        say_where(answer, reply)
+        with ready_runtime(reply) as runtime:
+            chosen = chosen_pool(runtime.pool, pool)
+            request = RunRequest(
+                prompt=sys.stdin.read() if prompt == "-" else prompt,
+                router=router,
+                version=version,
+                pool=chosen.names if pool or override else None,
+                sampling=sampling,
+                observe=None if layer is None else Observe(layer, head),
+                override=parse_weights(override, chosen) if override else None,
+                serve=way,
+            )
+            answer = gather(runtime.run(request, session_id="cli"), reply)
+            reply.value = answer.as_json()
+            say_where(answer, reply)
 
 
 def chosen_pool(everything: Pool, names: str) -> Pool:

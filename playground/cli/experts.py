@@ -28,7 +28,7 @@ def list_experts(context: typer.Context, as_json: JsonFlag = False) -> None:
                 {
                     "name": expert.name,
                     "kind": expert.kind,
-                    "ready": "yes" if expert.ready else f"no: {expert.reason}",
+                    "ready": "yes" if expert.ready else "no",
                     "licence": expert.licence or "?",
                     "trained on": expert.trained_on or "–",
                     "figure": expert.figure or "–",
@@ -36,6 +36,9 @@ def list_experts(context: typer.Context, as_json: JsonFlag = False) -> None:
                 for expert in pool.experts
             ]
         )
+        for expert in pool.experts:
+            if not expert.ready:
+                reply.say(f"{expert.name} is not ready: {expert.reason}")
 
 
 @experts.command()
@@ -80,10 +83,10 @@ def evaluate(
     """Measure every expert, mixture and gate on every set, with intervals."""
     with replying(as_json) as reply:
         source = data_folder(data, read_settings())
-        runtime = ready_runtime(reply)
         from playground.learn.evaluate import evaluate as measure  # noqa: PLC0415  (imports torch)
 
-        reply.value = measure(runtime, data=source, test=test, limit=limit, progress=reply.progress)
+        with ready_runtime(reply) as runtime:
+            reply.value = measure(runtime, data=source, test=test, limit=limit, progress=reply.progress)
         for name, found in reply.value["sets"].items():
             reply.say(f"{name} ({found['metric']}, n={found['n']})")
             for system, score in sorted(found["systems"].items(), key=lambda item: -item[1]["score"]):

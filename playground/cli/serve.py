@@ -15,7 +15,8 @@ def serve(
     """Open the page and serve it until Ctrl-C."""
     with replying(False):
         settings = read_settings()
-        chosen = {key: value for key, value in {"host": host, "port": port}.items() if value is not None}
-        from playground.ui.page import launch  # noqa: PLC0415  (gradio takes seconds: no other command needs it)
+        # gradio takes seconds to import, and no other command needs it
+        from playground.runtime import Runtime  # noqa: PLC0415
+        from playground.ui.page import serve as open_page  # noqa: PLC0415
 
-        launch(settings.model_copy(update=chosen))
+        open_page(Runtime(settings), host=host, port=port)

@@ -1,6 +1,8 @@
 """What commands share at their start: settings read with a clear message, and a model waited for with progress."""
 
+import contextlib
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -29,19 +31,23 @@ def read_settings() -> Settings:
         ) from error
 
 
-def ready_runtime(reply: Reply) -> "Runtime":
-    """A runtime whose model is loaded. Raises the PlaygroundError that kept it from loading."""
+@contextlib.contextmanager
+def ready_runtime(reply: Reply) -> Iterator["Runtime"]:
+    """A runtime whose model is loaded, closed on leaving. Raises the PlaygroundError that kept it from loading."""
     from playground.runtime import Runtime  # noqa: PLC0415  (`db` and `doctor` must work when this does not)
 
     runtime = Runtime(read_settings())
     runtime.start()
-    while runtime.status.phase not in ("ready", "failed"):
-        status = runtime.status
-        reply.progress(f"{status.message}{_megabytes(status.done, status.total)}")
-        time.sleep(0.1)
-    reply.progress("")
-    runtime.wait()
-    return runtime
+    try:
+        while runtime.status.phase not in ("ready", "failed"):
+            status = runtime.status
+            reply.progress(f"{status.message}{_megabytes(status.done, status.total)}")
+            time.sleep(0.1)
+        reply.progress("")
+        runtime.wait()
+        yield runtime
+    finally:
+        runtime.close()
 
 
 def base_with_progress(settings: Settings, reply: Reply) -> "BaseModel":

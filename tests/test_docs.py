@@ -1,0 +1,91 @@
+"""The documentation against the program: settings, commands, routers, and the example in the README, which must run."""
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import typer
+
+from playground.cli.app import app
+from playground.doctor import settings_markdown
+from playground.routers.base import ROUTERS
+from playground.routers.library import broken, discover
+
+ROOT = Path(__file__).resolve().parent.parent
+README = (ROOT / "README.md").read_text("utf-8")
+DOCS = ROOT / "playground" / "docs"
+PAGES = {path.name: path.read_text("utf-8") for path in [ROOT / "README.md", *sorted(DOCS.glob("*.md"))]}
+
+
+def test_the_settings_page_is_not_stale() -> None:
+    assert PAGES["settings.md"] == settings_markdown(), (
+        "run: python -m playground doctor --settings-markdown > playground/docs/settings.md"
+    )
+
+
+def commands(group: typer.Typer, prefix: str = "") -> list[str]:
+    """Every command as a person types it, `experts train` for one in a group."""
+    named = [f"{prefix}{info.name or info.callback.__name__}" for info in group.registered_commands if info.callback]
+    for sub in group.registered_groups:
+        if sub.typer_instance is not None:
+            named += commands(sub.typer_instance, f"{prefix}{sub.name} ")
+    return named
+
+
+@pytest.mark.parametrize("command", commands(app))
+def test_every_command_is_in_the_readme(command: str) -> None:
+    assert re.search(rf"`{command}[ `]", README), f"{command} is missing from the table of commands"
+
+
+def test_every_router_is_in_the_readme() -> None:
+    discover()
+    assert broken() == {}
+    assert [name for name in ROUTERS if f"| `{name}` |" not in README] == []
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_links_lead_somewhere(page: str) -> None:
+    folder = ROOT if page == "README.md" else DOCS
+    links = re.findall(r"\]\(([^)#]+)\)", re.sub(r"```.*?```", "", PAGES[page], flags=re.DOTALL))
+    assert [link for link in links if "://" not in link and not (folder / link).exists()] == []
+
+
+def test_the_header_of_the_space_is_what_the_space_will_find() -> None:
+    header = dict(line.split(": ", 1) for line in README.split("---\n")[1].strip().splitlines())
+    pins = dict(re.findall(r"^([\w-]+)==(\S+)", (ROOT / "requirements.txt").read_text("utf-8"), re.MULTILINE))
+    assert header["sdk_version"] == pins["gradio"]
+    assert (ROOT / header["app_file"]).is_file()
+    assert header["license"] == "apache-2.0"
+
+
+def test_the_example_router_of_the_readme_works(tmp_path: Path) -> None:
+    (tmp_path / "shared_words.py").write_text(re.findall(r"```python\n(.*?)```", README, re.DOTALL)[0], "utf-8")
+    # In a process of its own, so that the registry of this one stays as it is.
+    program = """
+import numpy as np, pathlib, sys
+from shared_words import SharedWords
+from playground.core.values import Context
+from playground.experts.catalogue import load_catalogue
+pool = load_catalogue(pathlib.Path("/nothing/here"))
+made = SharedWords(pool.names)
+made.save(pathlib.Path(sys.argv[1]))
+vectors = np.zeros((1 + len(pool), 384), np.float32)
+ctx = Context("convert a quantity to another unit", pool, vectors[0], vectors[1:])
+before, after = made.decide(ctx), SharedWords.load(pathlib.Path(sys.argv[1])).decide(ctx)
+assert pool.names[int(before.weights.argmax())] == "units", before
+assert abs(before.weights.sum() - 1) < 1e-6 and (before.weights == after.weights).all()
+"""
+    done = subprocess.run(
+        [
+            sys.executable,
+            "-c",
+            f"import sys; sys.path[:0] = {[str(tmp_path), str(ROOT)]!r}\n{program}",
+            str(tmp_path / "kept"),
+        ],
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    assert done.returncode == 0, done.stderr
