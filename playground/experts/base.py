@@ -21,6 +21,10 @@ class ToolResult:
     seconds: float
 
 
+class Refused(ValueError):
+    """A tool will not compute this. The message is a sentence that says why, fit for a visitor."""
+
+
 class Tool(Protocol):
     """An expert that computes its answer."""
 
