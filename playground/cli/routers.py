@@ -2,13 +2,14 @@
 
 from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
-from playground.cli.reply import JsonFlag, replying
-from playground.cli.start import read_settings, ready_runtime
+from playground.cli.reply import JsonFlag, Reply, replying
+from playground.cli.start import base_with_progress, data_folder, read_settings, ready_runtime
 from playground.experts.catalogue import load_catalogue
+from playground.settings import Settings
 
 routers = typer.Typer(help="The routers: list them, or fit one on the example prompts.")
 
@@ -41,16 +42,38 @@ def list_routers(context: typer.Context, as_json: JsonFlag = False) -> None:
 
 @routers.command()
 def fit(
-    name: Annotated[str, typer.Argument(help="A prompt-level router.")],
+    name: Annotated[str, typer.Argument(help="A prompt-level router, or a gate.")],
+    data: Annotated[Path | None, typer.Option(help="For a gate: folder of the experts' training data.")] = None,
     out: Annotated[Path | None, typer.Option(help="Folder for the parameters; data/routers/NAME else.")] = None,
     as_json: JsonFlag = False,
 ) -> None:
-    """Fit a router on the example prompts, write the parameters that ship with it, and measure it."""
+    """Make the parameters that ship with a router and measure them: from example prompts, or for a gate by training."""
     with replying(as_json) as reply:
         settings = read_settings()
-        # Both import the sentence encoder's libraries: only when there is something to fit.
-        from playground.encode.encoder import Encoder  # noqa: PLC0415
-        from playground.routers.library import fit_shipped  # noqa: PLC0415
+        # All of these import torch: only when there is something to fit.
+        from playground.routers.base import ROUTERS, GateRouter  # noqa: PLC0415
+        from playground.routers.library import SHIPPED, discover, fit_shipped  # noqa: PLC0415
 
-        reply.value = fit_shipped(name, Encoder(settings), load_catalogue(settings.experts_dir), out)
+        discover()
+        if issubclass(ROUTERS.get(name), GateRouter):
+            reply.value = _train_gate(data_folder(data, settings), out or SHIPPED / name, settings, reply)
+        else:
+            from playground.encode.encoder import Encoder  # noqa: PLC0415
+
+            reply.value = fit_shipped(name, Encoder(settings), load_catalogue(settings.experts_dir), out)
         reply.say(f"{name}: {reply.value['figure']}")
+
+
+def _train_gate(data: Path, out: Path, settings: Settings, reply: Reply) -> dict[str, Any]:
+    """The figures of a gate trained through the frozen model over the experts that are installed."""
+    from playground.assembly import load_bank  # noqa: PLC0415  (imports torch)
+    from playground.learn.gate_trainer import GateProgress, train_gate  # noqa: PLC0415
+
+    def show(step: GateProgress) -> None:
+        text = f"step {step.step} of {step.steps}, loss {step.loss:.3f}, balance {step.balance:.2f}"
+        reply.progress(text, ends=step.step % 20 == 0)
+
+    base = base_with_progress(settings, reply)
+    bank, _ = load_bank(base, load_catalogue(settings.experts_dir), settings.experts_dir)
+    checkpoints = settings.cache_dir / "training"
+    return train_gate(base, bank, data=data, out=out, checkpoints=checkpoints, progress=show)

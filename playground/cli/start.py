@@ -10,7 +10,6 @@ from pydantic import ValidationError
 
 from playground.cli.reply import Reply
 from playground.errors import InvalidRequest
-from playground.model.artefacts import base_folder
 from playground.settings import Settings, get_settings
 
 if TYPE_CHECKING:
@@ -52,13 +51,12 @@ def ready_runtime(reply: Reply) -> Iterator["Runtime"]:
 
 def base_with_progress(settings: Settings, reply: Reply) -> "BaseModel":
     """A language model of one's own, not shared with a running engine: training changes it."""
-    from playground.model.base import choose_dtype, load_base  # noqa: PLC0415  (imports torch)
+    from playground.assembly import load_model  # noqa: PLC0415  (imports torch)
 
     def show(phase: str, done: int, total: int) -> None:
         reply.progress(f"{phase} the language model{_megabytes(done, total)}")
 
-    folder = base_folder(settings, show)
-    return load_base(folder, choose_dtype(settings.dtype), local=Path(folder).is_dir())
+    return load_model(settings, show)
 
 
 def data_folder(given: Path | None, settings: Settings) -> Path:

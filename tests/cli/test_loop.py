@@ -1,0 +1,89 @@
+"""The whole loop on the command line: labels that stand, a fine-tune, a draft, in force, and back; and the export."""
+
+import csv
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from typer.testing import CliRunner
+from ulid import ULID
+
+from playground.cli.app import app
+from playground.core.events import Decided, Event, Finished, RunStarted
+from playground.core.preferences import Verdict
+from playground.core.values import Sampling, Text
+from playground.settings import Settings, get_settings
+from playground.store.database import Database
+from playground.store.labels import create_comparison, vote
+from playground.store.people import labeller
+from playground.store.runs import save_run
+
+POOL = ("base", "calculator", "units")
+THINGS = ("rivers", "castles", "trains", "violins", "bridges", "comets", "spices", "gardens", "lighthouses", "glaciers")
+PROMPTS = [f"Tell me a story about {thing}." for thing in THINGS]
+
+
+def finished_run(prompt: str, expert: str) -> list[Event]:
+    """The events of a run that `expert` answered."""
+    run, weights = str(ULID()), np.eye(len(POOL), dtype=np.float32)[POOL.index(expert)]
+    return [
+        RunStarted(run, 0, 0.0, prompt, "manual", "manual-test", "prompt", POOL, 0, 2, 4),
+        Decided(run, 1, 0.0, weights, weights, "override", Text("By hand.")),
+        Finished(run, 2, 0.1, f"{expert} says so.", weights, 3, 5, {"total_s": 0.1}, "stop"),
+    ]
+
+
+@pytest.fixture
+def labelled(settings: Settings, database: Database, monkeypatch: pytest.MonkeyPatch) -> Settings:
+    """A database in which, of every story, the unit converter's was found much better than the base's."""
+    for name in ("cache_dir", "data_dir", "experts_dir"):
+        monkeypatch.setenv(f"PLAYGROUND_{name.upper()}", str(getattr(settings, name)))
+    for prompt in PROMPTS:
+        with database.write() as session:
+            runs = []
+            for expert in ("units", "base"):
+                events = finished_run(prompt, expert)
+                save_run(session, events, prompt=prompt, sampling=Sampling(), base_model="tiny")
+                runs.append(events[0].run_id)
+            comparison = create_comparison(session, *runs, selection="manual", pair_propensity=None, left_run=runs[0])
+            vote(session, comparison, Verdict.A_MUCH, labeller_id=labeller(session, "me"), client_token=str(ULID()))
+    return settings
+
+
+def run(*words: str, code: int = 0) -> dict[str, object]:
+    get_settings.cache_clear()
+    result = CliRunner().invoke(app, [*words, "--json"])
+    assert result.exit_code == code, result.stderr
+    value: dict[str, object] = json.loads(result.stdout)
+    return value
+
+
+def test_labels_make_a_draft_that_can_be_put_in_force_and_taken_back(labelled: Settings) -> None:
+    shipped = run("versions", "--router", "linear")["current"]
+    made = run("finetune", "--router", "linear", "--objective", "dpo", "--note", "stories")
+    assert made["parent"] == shipped
+    assert made["labels"] == {"given": 10, "left out": 0, "train": 7, "valid": 1, "test": 2}
+    held_out = made["metrics"]["label_accuracy"]  # type: ignore[index]
+    assert (held_out["before"]["value"], held_out["after"]["value"]) == (0.5, 1.0)
+    listed = run("versions", "--router", "linear")
+    assert listed["current"] == shipped, "a fine-tune promotes nothing"
+    assert [version["state"] for version in listed["versions"]] == ["draft", "current"]  # type: ignore[attr-defined]
+    run("versions", "promote", str(made["version"]), "--reason", "tried it")
+    assert run("versions", "--router", "linear")["current"] == made["version"]
+    assert run("versions", "rollback", "linear") == {"router": "linear", "current": shipped}
+
+
+def test_beta_reaches_the_objective_and_a_bad_one_is_refused(labelled: Settings) -> None:
+    assert "beta" in str(run("finetune", "--beta", "-1", code=1)["error"])
+    assert "nobody" in str(run("finetune", "--router", "nobody", code=1)["error"])
+    assert "nothing" in str(run("finetune", "--objective", "nothing", code=1)["error"])
+
+
+@pytest.mark.parametrize("ending", ["csv", "jsonl"])
+def test_every_label_is_in_the_export(labelled: Settings, tmp_path: Path, ending: str) -> None:
+    out = tmp_path / f"labels.{ending}"
+    assert run("labels", "export", str(out))["labels"] == len(PROMPTS)
+    text = out.read_text("utf-8")
+    rows = list(csv.DictReader(text.splitlines())) if ending == "csv" else [json.loads(s) for s in text.splitlines()]
+    assert {row["prompt"] for row in rows} == set(PROMPTS)
