@@ -153,9 +153,10 @@ def _job(parts: Parts, labels: LabelSet, probes: Probes, *, router: str, objecti
         raise InvalidRequest(f"The router {router!r} decides inside the model.", "Fine-tune it as a gate.")
     kept = dataset.take(labels, dataset.informative(labels, _experts(parent, parts)))
     group_names = dataset.groups([pair.prompt for pair in kept.pairs], kept.embeddings)
-    if len(set(group_names)) < LEAST_GROUPS:
+    distinct = len(set(group_names))
+    if distinct < LEAST_GROUPS:
         raise InvalidRequest(
-            f"{len(kept)} usable labels on {len(set(group_names))} different prompts are too few to learn from and check.",
+            f"{len(kept)} usable labels on {distinct} different prompts are too few to learn from.",
             f"Compare answers on at least {LEAST_GROUPS} different prompts, better on 30.",
         )
     split = dataset.split_by_prompt(group_names)
@@ -207,7 +208,7 @@ def _fit(job: _Job) -> Generator[FitProgress, None, _Fitted]:
 
 
 def _by_gradient(job: _Job, train: LabelSet, valid: LabelSet) -> Generator[FitProgress, None, _Fitted]:
-    """Fit a copy of the parent; anchors hold it in place far from the labels, probes stand for the prompts it will meet."""
+    """Fit a copy of the parent; anchors hold it in place far from the labels, probes stand for what it will meet."""
     parent, objective = job.parent, job.objective
     policy = copy.deepcopy(parent)
     start = [parameter.detach().clone() for parameter in trainable(parent)]
@@ -217,12 +218,9 @@ def _by_gradient(job: _Job, train: LabelSet, valid: LabelSet) -> Generator[FitPr
     met = job.probes.embeddings if len(job.probes) else train.embeddings
     share = largest_share(policy, parent, met, cap=objective.options.cap)
     scale_step(policy, start, share)
-    warnings = ()
-    if share < 1.0:
-        warnings = (
-            f"The change was held to {objective.options.cap:g} nats: {share:.0%} of what the labels asked for.",
-        )
-    return _Fitted(policy=policy, beta=objective.options.beta / max(share, 1e-6), warnings=warnings)
+    held_back = f"The change was held to {objective.options.cap:g} nats, {share:.0%} of what the labels asked for."
+    beta = objective.options.beta / max(share, 1e-6)
+    return _Fitted(policy=policy, beta=beta, warnings=(held_back,) if share < 1.0 else ())
 
 
 def _finish(job: _Job, fitted: _Fitted, run: str) -> FineTuned:

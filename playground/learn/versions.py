@@ -80,7 +80,7 @@ class Versions:
         self,
         router: Router,
         *,
-        parent: str,
+        parent: str | None,
         metrics: Mapping[str, Any],
         labels_hash: str,
         note: str,
@@ -116,13 +116,14 @@ class Versions:
         """
         with self.database.read() as session:
             router = rows.version_row(session, version).router
-        before = self.current(router)
+        before = self._current_or_none(router)
         if before == version:
             raise InvalidRequest("This version is in force already.", "Choose another one.")
         if only_from is not None and before != only_from:
             raise InvalidRequest("Another version was promoted meanwhile.", "Look at it, then promote again.")
         self.load(router, version)
-        self._keep_shipped(router, before)
+        if before is not None:
+            self._keep_shipped(router, before)
         self._record(router, version, action="promote", before=before, by=by, reason=reason)
         return version
 
@@ -183,9 +184,15 @@ class Versions:
                 rows.add_version(session, row)
         return version
 
-    def _record(self, router: str, version: str, *, action: str, before: str, by: str, reason: str) -> None:
+    def _current_or_none(self, router: str) -> str | None:
+        try:
+            return self.current(router)
+        except NotReady:
+            return None
+
+    def _record(self, router: str, version: str, *, action: str, before: str | None, by: str, reason: str) -> None:
         with self.database.write() as session:
-            if (rows.in_force(session, router) or self.shipped_id(router)) != before:
+            if (rows.in_force(session, router) or before) != before:
                 raise InvalidRequest("Another version came into force meanwhile.", "Look at it, then try again.")
             rows.add_promotion(session, router, version, action=action, from_version=before, by=by, reason=reason)
 
@@ -214,7 +221,11 @@ class Versions:
 
     def _keep_shipped(self, router: str, version: str) -> None:
         """Copy shipped parameters before something replaces them: a later release may ship others."""
-        if version == self.shipped_id(router) and not self._folder(version).is_dir():
+        if (
+            (self.shipped / router).is_dir()
+            and version == self.shipped_id(router)
+            and not self._folder(version).is_dir()
+        ):
             self._keep(version, lambda folder: shutil.copytree(self.shipped / router, folder, dirs_exist_ok=True))
 
     def _keep(self, version: str, write: Any) -> None:

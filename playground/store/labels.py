@@ -15,6 +15,7 @@ from playground.core.preferences import Verdict
 from playground.errors import InvalidRequest, NotPermitted
 from playground.store.label_exports import as_records, export_csv, export_jsonl
 from playground.store.label_views import LabelRow, Side, count_labels, current_labels, labelled_pair, labelled_pairs
+from playground.store.prompts import storable
 from playground.store.tables import ComparisonRow, LabelActRow, PromptRow, RationaleRow, RunRow
 from playground.store.tables.labels import SELECTIONS, SOURCES
 
@@ -182,7 +183,7 @@ def add_rationale(session: Session, label_id: str, text: str, tags: Sequence[str
         raise InvalidRequest("There is no such vote.", "Vote first, then say why.")
     if len(text) > MAX_RATIONALE or len(tags) > MAX_TAGS:
         raise InvalidRequest("The reason is too long.", f"Use at most {MAX_RATIONALE} characters and {MAX_TAGS} tags.")
-    row = RationaleRow(label_id=label_id, text=text, tags=[tag[:64] for tag in tags])
+    row = RationaleRow(label_id=label_id, text=storable(text), tags=[storable(tag)[:64] for tag in tags])
     session.add(row)
     session.flush()
     return row.id

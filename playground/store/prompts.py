@@ -9,10 +9,15 @@ from sqlmodel import Session, col, select
 from playground.store.tables import PoolRow, PromptRow
 
 
+def storable(text: str) -> str:
+    """The text as both databases can hold it: half surrogate pairs and NUL become marks of a lost character."""
+    return text.encode("utf-8", "replace").decode().replace("\x00", "\ufffd")
+
+
 def prompt_hash(text: str) -> str:
     """SHA-256 of the NFC-normalised text: the same prompt typed on two systems is one prompt."""
-    normal = unicodedata.normalize("NFC", text)
-    return hashlib.sha256(normal.encode("utf-8", "surrogatepass")).hexdigest()
+    normal = unicodedata.normalize("NFC", storable(text))
+    return hashlib.sha256(normal.encode()).hexdigest()
 
 
 def prompt_id(session: Session, text: str, *, source: str = "typed") -> str:
@@ -21,7 +26,7 @@ def prompt_id(session: Session, text: str, *, source: str = "typed") -> str:
     found = session.exec(select(PromptRow.id).where(col(PromptRow.text_hash) == digest)).first()
     if found is not None:
         return found
-    row = PromptRow(text=text, text_hash=digest, group_id=digest, source=source)
+    row = PromptRow(text=storable(text), text_hash=digest, group_id=digest, source=source)
     session.add(row)
     session.flush()
     return row.id

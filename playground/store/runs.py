@@ -11,7 +11,7 @@ from playground.core.events import Decided, Event, Failed, Finished, RunStarted,
 from playground.core.values import Sampling
 from playground.errors import InvalidRequest
 from playground.store.arrays import pack, unpack
-from playground.store.prompts import pool_id, prompt_id
+from playground.store.prompts import pool_id, prompt_id, storable
 from playground.store.tables import DecisionRow, PoolRow, PromptRow, RouterVersionRow, RunRow
 from playground.store.traces import load_trace, save_trace
 
@@ -82,7 +82,7 @@ def save_run(
         repetition_penalty=sampling.repetition_penalty,
         max_tokens=sampling.max_new_tokens,
         base_model=base_model,
-        text=outcome.text,
+        text=storable(outcome.text),
         finish_reason=outcome.reason,
         prompt_tokens=outcome.prompt_tokens,
         completion_tokens=outcome.tokens,

@@ -21,7 +21,7 @@ class ObjectiveOptions(BaseModel):
 
     beta: float = Field(0.1, ge=0.1, le=10.0, description="How boldly to act on labels: lower moves routing further.")
     ridge: float = Field(0.1, ge=0.01, le=100.0, description="How strongly to stay near the version before.")
-    cap: float = Field(1.0, gt=0.0, le=10.0, description="How far routing may move on average, in nats of KL.")
+    cap: float = Field(0.5, gt=0.0, le=10.0, description="How far routing may move on average, in nats of KL.")
 
 
 @dataclass(frozen=True)
