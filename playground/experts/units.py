@@ -120,11 +120,7 @@ def read_conversion(prompt: str) -> Conversion:
 
 def _conversion(given: str, wanted: str) -> Conversion:
     given, wanted = given.strip(TRAILING), wanted.strip(TRAILING)
-    amounts = _amounts(given)
-    target = _factors(wanted)
-    if "degF" in str(target) or "degC" in str(target) or "kelvin" in str(target):
-        amounts = tuple((number, [("kelvin", 1)] if unit == [("K", 1)] else unit) for number, unit in amounts)
-    return Conversion(amounts, target, given, wanted)
+    return Conversion(_amounts(given), _factors(wanted), given, wanted)
 
 
 def _amounts(text: str) -> tuple[tuple[str, Factors], ...]:

@@ -64,10 +64,9 @@ class Shippable(Protocol):
         ...
 
 
-def example_set(encoder: TextEncoder, pool: Pool, examples: tuple[Example, ...]) -> ExampleSet:
-    """`examples` embedded, over the experts they name: in pool order, then those that the pool lacks."""
-    named = {example.expert: None for example in examples}
-    experts = (*(name for name in pool.names if name in named), *(name for name in named if name not in pool.names))
+def example_set(encoder: TextEncoder, examples: tuple[Example, ...]) -> ExampleSet:
+    """`examples` embedded, over the experts they name in that order, whichever of them are installed."""
+    experts = tuple(dict.fromkeys(example.expert for example in examples))
     answers = np.array([experts.index(example.expert) for example in examples], np.int64)
     prompts = tuple(example.prompt for example in examples)
     return ExampleSet(experts, prompts, encoder.encode(prompts), answers)
@@ -78,16 +77,16 @@ def fit_shipped(
 ) -> dict[str, Any]:
     """Refit the parameters shipped for router `name`, write them to `folder`, and return the figures.
 
-    Fitted on the examples that are no probes; measured by cross-validation there and on the probes. Raises
-    InvalidRequest for a router that is not fitted on examples.
+    Fitted on the examples that are no probes; measured by cross-validation there and on the probes, where `pool` gives
+    the experts' cards. Raises InvalidRequest for a router that is not fitted on examples.
     """
     discover(("prompt",))
     kind = ROUTERS.get(name)
     if not isinstance(kind, Shippable):
         raise InvalidRequest(f"The router {name!r} is not fitted on examples.", "Choose a prompt-level router.")
     examples = load_examples(path)
-    fitting = example_set(encoder, pool, tuple(e for e in examples if not e.probe))
-    probes = example_set(encoder, pool, tuple(e for e in examples if e.probe))
+    fitting = example_set(encoder, tuple(e for e in examples if not e.probe))
+    probes = example_set(encoder, tuple(e for e in examples if e.probe))
     part = folds(fitting, FOLDS)
     hits, losses = [], []
     for fold in range(FOLDS):

@@ -1,0 +1,3 @@
+from tests.routers.conftest import context, encoder, examples, pool
+
+__all__ = ["context", "encoder", "examples", "pool"]

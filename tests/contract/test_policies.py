@@ -1,0 +1,138 @@
+"""Every registered policy keeps the contract of routers: a new file in routers/prompt gets these tests by itself."""
+
+import time
+
+import numpy as np
+import pytest
+
+from playground.core.preferences import LabelledPair
+from playground.core.values import EVIDENCE, Expert, Pool
+from playground.errors import ArtefactError
+from playground.routers.base import ROUTERS, LabelSet, Policy
+from playground.routers.library import SHIPPED, broken, discover
+
+discover(("prompt",))
+POLICIES = [name for name in ROUTERS if issubclass(ROUTERS.get(name), Policy)]
+PROMPTS = ["add divide total minus please", "", " ", "x" * 100_000, "word " * 20_000, "🦜 ‮ \x00 \ud800"[:6], "rhyme"]
+
+
+@pytest.fixture(params=POLICIES)
+def policy(request, examples) -> Policy:
+    return ROUTERS.get(request.param).from_examples(examples)
+
+
+def check(weights: np.ndarray, count: int) -> None:
+    assert weights.shape == (count,)
+    assert np.isfinite(weights).all()
+    assert (weights >= 0).all()
+    assert weights.sum() == pytest.approx(1, abs=1e-5)
+
+
+def test_no_router_file_is_broken():
+    assert broken() == {}
+    assert {"manual", "knn", "linear"} <= set(POLICIES)
+
+
+@pytest.mark.parametrize("prompt", PROMPTS, ids=["sum", "empty", "blank", "letters", "long", "odd", "word"])
+def test_weights_are_on_the_simplex_and_the_same_every_time(policy, context, pool, prompt):
+    ctx = context(prompt)
+    first, again = policy.decide(ctx), policy.decide(ctx)
+    check(first.weights, len(pool))
+    check(first.propensity, len(pool))
+    np.testing.assert_array_equal(first.weights, again.weights)
+    assert first.evidence == again.evidence
+    assert isinstance(first.evidence, tuple(EVIDENCE.values()))
+    assert first.evidence.sentence
+    if first.uncertainty is not None:
+        assert first.uncertainty.shape == (len(pool),)
+        assert ((first.uncertainty >= 0) & (first.uncertainty <= 1)).all()
+
+
+def test_saved_and_loaded_it_decides_the_same_bit_for_bit(policy, context, tmp_path):
+    policy.save(tmp_path / "a")
+    loaded = type(policy).load(tmp_path / "a")
+    loaded.save(tmp_path / "b")
+    for name in ("params.safetensors", "router.json"):
+        assert (tmp_path / "a" / name).read_bytes() == (tmp_path / "b" / name).read_bytes()
+    for prompt in PROMPTS[:2]:
+        np.testing.assert_array_equal(loaded.decide(context(prompt)).weights, policy.decide(context(prompt)).weights)
+    assert loaded.experts == policy.experts
+    assert loaded.options == policy.options
+
+
+def test_a_damaged_folder_is_refused_with_a_remedy(policy, tmp_path):
+    with pytest.raises(ArtefactError):
+        type(policy).load(tmp_path / "missing")
+    policy.save(tmp_path)
+    (tmp_path / "params.safetensors").write_bytes(b"not tensors")
+    with pytest.raises(ArtefactError) as caught:
+        type(policy).load(tmp_path)
+    assert caught.value.remedy
+
+
+def test_a_pool_of_one_gets_everything(policy, context, pool):
+    for name in pool.names:
+        assert policy.decide(context("add total", pool.select([name]))).weights.tolist() == [1.0]
+
+
+def test_permuting_the_pool_permutes_the_weights(policy, context, pool):
+    order = [2, 0, 3, 1]
+    shuffled = Pool(tuple(pool.experts[i] for i in order))
+    straight = policy.decide(context("add divide rhyme")).weights
+    np.testing.assert_allclose(policy.decide(context("add divide rhyme", shuffled)).weights, straight[order], atol=1e-6)
+
+
+def test_experts_outside_the_pool_take_no_part(policy, context, pool):
+    part = policy.decide(context("add divide rhyme", pool.select(["poetry", "maps"]))).weights
+    check(part, 2)
+
+
+def test_an_unknown_expert_gets_weight_from_its_card(policy, context, pool):
+    fits = Expert("fits", "lora", "add divide", "add divide total minus", "Fi", 5)
+    other = Expert("other", "lora", "zebra", "stripes and savannah", "Ot", 6)
+    larger = Pool((*pool.experts, fits, other))
+    weights = policy.decide(context("add divide total minus", larger)).weights
+    check(weights, 6)
+    if ROUTERS.get("manual") is not type(policy):
+        assert weights[4] > weights[5]
+    only_strangers = policy.decide(context("add divide total minus", Pool((fits, other)))).weights
+    check(only_strangers, 2)
+
+
+def test_a_decision_takes_less_than_50_ms(policy, context):
+    ctx = context("add divide total minus please")
+    policy.decide(ctx)
+    started = time.perf_counter()
+    for _ in range(10):
+        policy.decide(ctx)
+    assert (time.perf_counter() - started) / 10 < 0.05
+
+
+def test_learning_from_no_labels_changes_nothing(policy, context, pool, encoder):
+    learned = policy.absorb(LabelSet((), np.zeros((0, encoder.encode([""]).shape[1]), np.float32)))
+    if learned is None:
+        pytest.skip("this policy learns by gradient or not at all")
+    ctx = context("add divide rhyme")
+    np.testing.assert_array_equal(learned.decide(ctx).weights, policy.decide(ctx).weights)
+
+
+def test_labels_move_the_policy_one_way_and_flipped_the_other(policy, context, pool, encoder):
+    prompt = "road route to nowhere"
+
+    def labels(target: float) -> LabelSet:
+        pair = LabelledPair("l", prompt, pool.names, pool.one_hot("poetry"), pool.one_hot("maps"), target)
+        return LabelSet([pair] * 3, encoder.encode([prompt] * 3))
+
+    towards, away = policy.absorb(labels(0.9)), policy.absorb(labels(0.1))
+    if towards is None or away is None:
+        pytest.skip("this policy learns by gradient or not at all")
+    at = pool.index("poetry")
+    before = policy.decide(context(prompt)).weights[at]
+    assert away.decide(context(prompt)).weights[at] < before < towards.decide(context(prompt)).weights[at]
+
+
+@pytest.mark.parametrize("name", POLICIES)
+def test_the_shipped_parameters_load(name):
+    shipped = ROUTERS.get(name).load(SHIPPED / name)
+    assert {"base", "sentiment", "emotion", "math", "calculator", "units"} == set(shipped.experts)
+    assert sum(path.stat().st_size for path in (SHIPPED / name).iterdir()) < 500_000
