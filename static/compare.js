@@ -26,3 +26,22 @@
   Playground.define('side-a', make);
   Playground.define('side-b', make);
 })();
+
+// The table of labels: rows come as escaped markup; a row opens its comparison, a vote of one's own can be undone.
+Playground.define('labels', ({ element, props, watch, trigger, server }) => {
+  const rows = element.querySelector('.rows');
+  const draw = () => { rows.innerHTML = props.value || '<p class="hint">Reading the labels …</p>'; };
+  element.addEventListener('click', async (event) => {
+    const open = event.target.closest('[data-id]'), undo = event.target.closest('[data-undo]'), save = event.target.closest('[data-export]');
+    if (undo) { undo.disabled = true; trigger('input', { id: undo.dataset.undo }); }
+    else if (open) trigger('select', { id: open.dataset.id });
+    else if (save && server) {
+      const kind = save.dataset.export;
+      let answer = null;
+      try { answer = await server.export_labels({ kind, filters: props.asked || {} }); } catch { /* the toast says it */ }
+      if (answer && answer.text !== undefined) Playground.download('labels.' + kind, answer.text, kind === 'csv' ? 'text/csv' : 'application/jsonl');
+    }
+  });
+  watch('value', draw); draw();
+  return { element };
+});

@@ -4,8 +4,13 @@ from typing import TYPE_CHECKING, Any
 
 import gradio as gr
 
-from playground.ui import experts_tab, identity, parts, playground_tab, readiness
+from playground.ui import experts_tab, identity, parts, readiness
 from playground.ui.assets import STATIC, page_head
+from playground.ui.compare_tab import CompareTab
+from playground.ui.endpoints import add_endpoints
+from playground.ui.finetune_tab import FineTuneTab
+from playground.ui.labels_tab import LabelsTab
+from playground.ui.playground_tab import PlaygroundTab, opened, own_runs
 from playground.ui.theme import page_theme
 from playground.ui.trouble import guarded
 from playground.ui.views.routers import experts_html, router_choices
@@ -32,18 +37,26 @@ def build(runtime: "Runtime") -> gr.Blocks:
         timer = gr.Timer(0.5)
         with gr.Tabs(elem_id="tabs") as tabs:
             with gr.Tab("Playground", id="play"):
-                play = playground_tab.PlaygroundTab(runtime, handle)
+                play = PlaygroundTab(runtime, handle)
+            with gr.Tab("Compare", id="compare"):
+                compare = CompareTab(runtime, handle)
+            with gr.Tab("Labels", id="labels") as labels_page:
+                labels = LabelsTab(runtime, handle, tabs, compare)
+            with gr.Tab("Fine-tune", id="tune") as tune_page:
+                tune = FineTuneTab(runtime, tabs, play)
             with gr.Tab("Experts", id="experts"):
                 cards = experts_tab.build(runtime, play.prompt, tabs)
+        labels_page.select(guarded(labels.refresh), [handle, *labels.filters], labels.table, **PRIVATE)
+        add_endpoints(runtime)
+        arrived = [tune.versions, tune.facts, tune.router, tune.objective]
+        tune_page.select(guarded(tune.arrive), tune.router, arrived, **PRIVATE)
         _keep_fresh(runtime, timer, header, play, cards)
         _on_load(runtime, demo, handle, play)
     demo.queue(max_size=runtime.settings.max_queue, default_concurrency_limit=4)
     return demo
 
 
-def _keep_fresh(
-    runtime: "Runtime", timer: gr.Timer, header: gr.HTML, play: playground_tab.PlaygroundTab, cards: gr.HTML
-) -> None:
+def _keep_fresh(runtime: "Runtime", timer: gr.Timer, header: gr.HTML, play: PlaygroundTab, cards: gr.HTML) -> None:
     """While models load, the header counts; once they are there, menus fill and the timer stops."""
 
     def tick() -> dict[Any, Any]:
@@ -57,15 +70,15 @@ def _keep_fresh(
     timer.tick(guarded(tick), None, [header, timer, play.router, cards], queue=False, **PRIVATE)
 
 
-def _on_load(runtime: "Runtime", demo: gr.Blocks, handle: gr.BrowserState, play: playground_tab.PlaygroundTab) -> None:
+def _on_load(runtime: "Runtime", demo: gr.Blocks, handle: gr.BrowserState, play: PlaygroundTab) -> None:
     """A visitor gets a handle and their recent runs; a permalink opens its run."""
 
     def arrive(kept: Any, request: gr.Request) -> dict[Any, Any]:
         who = identity.handle_of(kept)
-        value: dict[Any, Any] = {handle: who, play.recent: playground_tab.own_runs(runtime, who)}
+        value: dict[Any, Any] = {handle: who, play.recent: own_runs(runtime, who)}
         wanted = request.query_params.get("run") if request else None
         if wanted:
-            value[play.view] = playground_tab.opened(runtime, wanted)
+            value[play.view] = opened(runtime, wanted)
         return value
 
     demo.load(guarded(arrive), handle, [handle, play.recent, play.view], **PRIVATE)

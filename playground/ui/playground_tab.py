@@ -15,7 +15,7 @@ from playground.ui import asking, examples, exporting, identity, parts, readines
 from playground.ui.fold import ViewState
 from playground.ui.format import percents, plural
 from playground.ui.stream import streamed
-from playground.ui.trouble import guarded, told
+from playground.ui.trouble import ended, guarded, told
 from playground.ui.views import history, lines
 from playground.ui.views.routers import router_choices
 
@@ -74,9 +74,8 @@ def slider_updates(pool: Sequence[str], weights: Sequence[float] | None, titles:
     ]
 
 
-def failed_line(error: Exception) -> str:
+def failed_line(message: str, remedy: str) -> str:
     """The line that shows what went wrong before or beside a run."""
-    message, remedy = told(error)
     return lines.record(k="fail", stage="starting", m=message, remedy=remedy)
 
 
@@ -187,19 +186,22 @@ class PlaygroundTab:
 
     def stream(self, request: RunRequest, text: str, handle: str) -> Iterator[tuple[str, ViewState]]:
         """The growing lines of one run; waits for the models and ends with a line that says what broke, if it did."""
-        state = ViewState()
-        try:
-            for waiting in readiness.until_ready(self.runtime):
-                text += waiting
-                yield text, state
-            asking.known_router(self.runtime, request.router)
-            events = self.runtime.run(request, session_id=identity.session_of(handle))
-            with closing(events):  # type: ignore[type-var]  # the engine's iterator is a generator
-                for shown, state in streamed(events, self.runtime.pool, text=text):
-                    text = shown
-                    yield text, state
-        except Exception as error:  # noqa: BLE001  the edge of a callback: a bug must not leave the view waiting
-            yield text + failed_line(error), state
+        reached = [text, ViewState()]
+
+        def kept() -> Iterator[tuple[str, ViewState]]:
+            for reached[:] in self._lines(request, text, handle):
+                yield reached[0], reached[1]
+
+        yield from ended(kept(), lambda *trouble: (reached[0] + failed_line(*trouble), reached[1]))
+
+    def _lines(self, request: RunRequest, text: str, handle: str) -> Iterator[tuple[str, ViewState]]:
+        for waiting in readiness.until_ready(self.runtime):
+            text += waiting
+            yield text, ViewState()
+        asking.known_router(self.runtime, request.router)
+        events = self.runtime.run(request, session_id=identity.session_of(handle))
+        with closing(events):  # type: ignore[type-var]  # the engine's iterator is a generator
+            yield from streamed(events, self.runtime.pool, text=text)
 
     def answer(self, kept: Any, *values: Any) -> Iterator[dict[Any, Any]]:
         """Run the prompt: growing lines into the view, at the end the sliders, the list and the spoken sentence."""
@@ -207,7 +209,7 @@ class PlaygroundTab:
         try:
             request, notice = self.request(values)
         except PlaygroundError as error:
-            yield {self.view: text + failed_line(error), self.other: nothing}
+            yield {self.view: text + failed_line(*told(error)), self.other: nothing}
             return
         text = lines.opening(secrets.token_hex(4), note=notice)
         yield {self.view: text, self.other: nothing, self.announce: "Answering."}
@@ -231,7 +233,7 @@ class PlaygroundTab:
             pool = self.runtime.pool.select(previous.pool)
             request = asking.overriding(previous.request, weights, pool)
         except PlaygroundError as error:
-            yield text + failed_line(error)
+            yield text + failed_line(*told(error))
             return
         yield text
         for shown, _ in self.stream(request, text, identity.handle_of(kept)):

@@ -4,6 +4,7 @@ import functools
 import logging
 import secrets
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from html import escape
 from typing import ParamSpec, TypeVar
 
@@ -31,17 +32,23 @@ def _toast(error: Exception) -> gr.Error:
     return gr.Error(escape(f"{message} {remedy}".strip()), duration=8, print_exception=False)
 
 
+@contextmanager
+def _edge() -> Iterator[None]:
+    try:
+        yield
+    except gr.Error:
+        raise
+    except Exception as error:
+        raise _toast(error) from error
+
+
 def guarded(callback: Callable[P, R]) -> Callable[P, R]:
     """`callback`, whose failure is one toast (or an error of the API) instead of a stack."""
 
     @functools.wraps(callback)
     def call(*args: P.args, **kwargs: P.kwargs) -> R:
-        try:
+        with _edge():
             return callback(*args, **kwargs)
-        except gr.Error:
-            raise
-        except Exception as error:
-            raise _toast(error) from error
 
     return call
 
@@ -51,11 +58,15 @@ def guarded_stream(callback: Callable[P, Iterator[R]]) -> Callable[P, Iterator[R
 
     @functools.wraps(callback)
     def call(*args: P.args, **kwargs: P.kwargs) -> Iterator[R]:
-        try:
+        with _edge():
             yield from callback(*args, **kwargs)
-        except gr.Error:
-            raise
-        except Exception as error:
-            raise _toast(error) from error
 
     return call
+
+
+def ended(stream: Iterator[R], ending: Callable[[str, str], R]) -> Iterator[R]:
+    """`stream`, and when it breaks one more item made from (what happened, what to do): no view is left waiting."""
+    try:
+        yield from stream
+    except Exception as error:  # noqa: BLE001  the edge of a streaming callback: logged and shown, never left waiting
+        yield ending(*told(error))

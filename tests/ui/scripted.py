@@ -148,6 +148,10 @@ class ScriptedRuntime:
     def start(self) -> None:
         self._began = time.monotonic()
 
+    def wait(self, timeout: float | None = None) -> None:
+        while not self.is_ready:
+            time.sleep(0.05)
+
     @property
     def is_ready(self) -> bool:
         return self._began is not None and time.monotonic() - self._began >= self.ready_after

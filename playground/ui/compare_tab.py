@@ -1,0 +1,277 @@
+"""The Compare tab: two answers side by side without names, one verdict, then who they were."""
+
+import secrets
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
+
+import gradio as gr
+
+from playground.core.preferences import Verdict
+from playground.errors import InvalidRequest
+from playground.store.labels import current_labels
+from playground.store.runs import load_events
+from playground.ui import asking, comparing, examples, identity, parts, readiness
+from playground.ui.comparing import Duel, Duels
+from playground.ui.fold import fold_all
+from playground.ui.trouble import ended, guarded
+from playground.ui.views import compare, lines
+
+if TYPE_CHECKING:
+    from playground.runtime import Runtime
+
+SIDE = (
+    '<section class="side" data-state="empty" aria-label="Answer {letter}"><header><b>{letter}</b></header>'
+    '<div class="side-answer" dir="auto" tabindex="0"></div><footer class="side-foot"></footer></section>'
+)
+# (verdict, words on the button, whether the simple mode has it)
+BUTTONS: tuple[tuple[Verdict, str, bool], ...] = (
+    (Verdict.A_MUCH, "A much better  1", False),
+    (Verdict.A, "A is better  2 ←", True),
+    (Verdict.A_SLIGHTLY, "A slightly  3", False),
+    (Verdict.TIE, "Tie  4 ↓", True),
+    (Verdict.B_SLIGHTLY, "B slightly  5", False),
+    (Verdict.B, "B is better  6 →", True),
+    (Verdict.B_MUCH, "B much better  7", False),
+)
+APART: tuple[tuple[Verdict, str], ...] = ((Verdict.BOTH_BAD, "Both bad  0"), (Verdict.SKIP, "Skip  s"))
+REASONS = ("more correct", "clearer", "shorter", "safer", "better style", "follows the request")
+GUIDE = "Read both answers, then say which is better. Names, weights and times are shown after the vote."
+
+
+class CompareTab:
+    """The tab's components and callbacks; what must stay blind is in `Duels`, on the server."""
+
+    def __init__(self, runtime: "Runtime", handle: gr.BrowserState) -> None:
+        self.runtime = runtime
+        self.handle = handle
+        self.duels = Duels()
+        self.token = gr.State("", time_to_live=7200)
+        with gr.Row(elem_id="pair"):
+            with gr.Column(scale=0, min_width=320, elem_id="pair-controls"):
+                self._draw_question()
+            with gr.Column(scale=1, min_width=320, elem_id="pair-answers"):
+                self._draw_answers()
+                self._draw_verdicts()
+                self._draw_after()
+        self._wire()
+
+    def _draw_question(self) -> None:
+        self.prompt = gr.Textbox(
+            label="Prompt",
+            placeholder="Ask both, or leave empty for a prompt of ours.",
+            lines=3,
+            max_lines=10,
+            max_length=self.runtime.settings.max_prompt_chars,
+            elem_id="pair-prompt",
+        )
+        with gr.Accordion("Who answers", open=False, elem_id="pair-who"):
+            choices = self.contenders()
+            self.first = gr.Dropdown(choices, value=comparing.RANDOM_PAIR, label="one side", elem_id="pair-first")
+            self.second = gr.Dropdown(
+                choices, value=comparing.RANDOM_PAIR, label="the other side", elem_id="pair-second"
+            )
+            gr.Markdown("Which of them is A and which is B is always drawn by lot.", elem_classes="hint")
+            self.length = gr.Slider(8, 512, value=96, step=8, label="longest answer (tokens)", elem_id="pair-tokens")
+        with gr.Row(elem_id="pair-actions"):
+            self.run = gr.Button("Compare  Ctrl+⏎", variant="primary", elem_id="pair-run", scale=2)
+            self.next = gr.Button("Next  n", elem_id="vote-next", scale=1)
+        self.steps = gr.Checkbox(False, label="seven steps instead of three", elem_id="seven")
+        with gr.Accordion("Your last votes", open=True, elem_id="pair-history"):
+            self.history = parts.pressable(compare.votes_html([], self.runtime.pool), elem_id="pair-votes")
+
+    def _draw_answers(self) -> None:
+        self.state = parts.markup(f'<p class="pair-state">{GUIDE}</p>', elem_id="pair-state")
+        with gr.Row(elem_id="sides", equal_height=True):
+            self.left = parts.drawn("side-a", "", SIDE.format(letter="A"), elem_id="side-a", min_width=260, scale=1)
+            self.right = parts.drawn("side-b", "", SIDE.format(letter="B"), elem_id="side-b", min_width=260, scale=1)
+
+    def _draw_verdicts(self) -> None:
+        self.buttons: dict[Verdict, gr.Button] = {}
+        with gr.Row(elem_id="verdicts"):
+            for verdict, words, is_simple in BUTTONS:
+                self.buttons[verdict] = self._button(verdict, words, visible=is_simple)
+        with gr.Row(elem_id="verdicts-apart"):
+            for verdict, words in APART:
+                self.buttons[verdict] = self._button(verdict, words, visible=True)
+            self.undo = gr.Button("Undo  u", elem_id="vote-undo", interactive=False, size="sm", min_width=90)
+
+    def _button(self, verdict: Verdict, words: str, *, visible: bool) -> gr.Button:
+        name = f"vote-{verdict.key}"
+        return gr.Button(words, elem_id=name, interactive=False, visible=visible, size="sm", min_width=90)
+
+    def _draw_after(self) -> None:
+        self.reveal = parts.markup("", elem_id="reveal")
+        with gr.Group(visible=False, elem_id="reasons") as self.reasons:
+            self.tags = gr.CheckboxGroup(list(REASONS), label="Why? (optional)", elem_id="reason-tags")
+            self.note = gr.Textbox(label="In your words", max_length=2000, lines=1, elem_id="reason-text")
+            self.keep = gr.Button("Save the reason", size="sm", elem_id="reason-save")
+        self.announce = parts.announcer("pair-status")
+
+    def contenders(self) -> list[tuple[str, str]]:
+        """Everything that may answer one side, as (words, value)."""
+        ready = [expert for expert in self.runtime.pool.experts if expert.ready]
+        experts = [(f"expert · {expert.title}", f"expert:{expert.name}") for expert in ready]
+        routers = [(f"router · {info.title}", f"router:{info.name}") for info in self.runtime.routers() if info.ready]
+        return [("two experts at random", comparing.RANDOM_PAIR), *experts, *routers]
+
+    def _wire(self) -> None:
+        quiet: dict[str, Any] = {"show_progress": "hidden", "api_visibility": "private"}
+        limit = self.runtime.settings.max_batch
+        model: dict[str, Any] = {**quiet, "concurrency_id": "model", "concurrency_limit": limit}
+        asked = [self.handle, self.prompt, self.first, self.second, self.length]
+        shown = [self.token, self.prompt, self.left, self.right, self.state, self.announce, self.reveal, self.reasons]
+        every = [*shown, self.undo, *self.buttons.values()]
+        comparing_now = self.run.click(self.compare, asked, every, **model)
+        next_now = self.next.click(self.compare_next, asked, every, cancels=[comparing_now], **model)
+        self.run.click(None, None, None, cancels=[next_now], **quiet)
+        after = [self.state, self.reveal, self.reasons, self.tags, self.note, self.undo, self.announce, self.history]
+        changed = [*after, *self.buttons.values()]
+        for verdict, button in self.buttons.items():
+            button.click(guarded(self._voter(verdict)), [self.token, self.handle], changed, queue=False, **quiet)
+        self.undo.click(guarded(self.take_back), [self.token, self.handle], changed, queue=False, **quiet)
+        self.keep.click(guarded(self.explain), [self.token, self.tags, self.note], self.announce, **quiet)
+        self.steps.change(self.scale, self.steps, list(self.buttons.values()), **quiet)
+        self.history.select(guarded(self.reopen), self.handle, every, **quiet)
+
+    def enabled(self, on: bool) -> dict[Any, Any]:
+        """Updates that switch every verdict button on or off."""
+        return {button: gr.Button(interactive=on) for button in self.buttons.values()}
+
+    def said(self, text: str) -> dict[Any, Any]:
+        """Updates that show and speak one sentence of ours (never of a visitor's)."""
+        return {self.state: f'<p class="pair-state">{text}</p>', self.announce: text}
+
+    def compare_next(self, *values: Any) -> Iterator[dict[Any, Any]]:
+        """A comparison of a prompt of ours."""
+        yield from self.compare(values[0], "", *values[2:])
+
+    def compare(self, kept: Any, prompt: Any, first: Any, second: Any, length: Any) -> Iterator[dict[Any, Any]]:
+        """Two answers stream side by side; the verdict row wakes when both can be judged."""
+        blank = lines.opening(secrets.token_hex(4))
+        fresh = {self.left: blank, self.right: blank, self.reveal: "", self.reasons: gr.Group(visible=False)}
+        text = str(prompt or "").strip() or self.prompt_of_ours()
+        yield fresh | self.enabled(False) | self.said("") | {self.prompt: text, self.undo: gr.Button(interactive=False)}
+
+        def failed(message: str, remedy: str) -> dict[Any, Any]:
+            line = blank + lines.record(k="fail", m=message, remedy=remedy)
+            return {self.left: line, self.right: line} | self.said("Nothing to judge this time.")
+
+        yield from ended(self._duel(blank, kept, text, (first, second), length), failed)
+
+    def _duel(
+        self, blank: str, kept: Any, prompt: str, contenders: tuple[Any, Any], length: Any
+    ) -> Iterator[dict[Any, Any]]:
+        for waiting in readiness.until_ready(self.runtime):
+            blank += waiting
+            yield {self.left: blank, self.right: blank}
+        checked, notice = asking.checked_prompt(prompt, self.runtime.settings.max_prompt_chars)
+        sampling = asking.sampling_of(0.7, 0.95, 1.1, length, secrets.randbelow(2**31))
+        first, second = map(str, contenders)
+        duel = self.duels.add(comparing.new_duel(self.runtime, checked, first, second, sampling=sampling))
+        yield {self.token: duel.token} | self.said(notice or "Answering …")
+        yield from self._watch(duel, identity.session_of(identity.handle_of(kept)))
+
+    def _watch(self, duel: Duel, session_id: str) -> Iterator[dict[Any, Any]]:
+        was_votable = False
+        for left, right in comparing.decoded(self.runtime, duel, session_id):
+            update: dict[Any, Any] = {self.left: left, self.right: right}
+            if duel.is_votable and not was_votable and not duel.label_id and not duel.stop.is_set():
+                was_votable = True
+                update |= self.enabled(True) | self.said("Which is better? You may vote now.")
+            yield update
+        if duel.label_id or duel.stop.is_set():
+            return
+        if duel.has_failed:
+            yield self.enabled(False) | self.said("One answer failed, so this one cannot be judged. Press Next.")
+        elif duel.is_same:
+            yield self.enabled(True) | self.said("Both answers are the same: a tie, or go on with Next.")
+        else:
+            yield self.enabled(True) | self.said("Which is better?")
+
+    def prompt_of_ours(self) -> str:
+        """A prompt from the examples of the page and of the experts."""
+        offered = [prompt for _, prompt in examples.PROMPTS]
+        offered += [example for expert in self.runtime.pool.experts for example in expert.examples]
+        return secrets.choice(offered)
+
+    def _voter(self, verdict: Verdict) -> Any:
+        def cast(token: Any, kept: Any) -> dict[Any, Any]:
+            return self.cast(verdict, token, kept)
+
+        return cast
+
+    def cast(self, verdict: Verdict, token: Any, kept: Any) -> dict[Any, Any]:
+        """Store the verdict, and only then say saved and who answered."""
+        duel = self.duels.get(token)
+        handle = identity.handle_of(kept)
+        comparing.judge(self.runtime, duel, verdict.key, handle)
+        spoken = compare.saved_sentence(duel.states, verdict, self.runtime.pool)
+        update = self.enabled(False) | {self.state: "", self.announce: spoken}
+        update |= {
+            self.reveal: compare.reveal_html(duel.states, verdict, self.runtime.pool),
+            self.reasons: gr.Group(visible=verdict is not Verdict.SKIP),
+            self.tags: [],
+            self.note: "",
+            self.undo: gr.Button(interactive=True),
+            self.history: self.own_votes(handle),
+        }
+        return update
+
+    def take_back(self, token: Any, kept: Any) -> dict[Any, Any]:
+        """Undo: a new row takes the vote back, and one may vote again (marked as given after the reveal)."""
+        duel = self.duels.get(token)
+        handle = identity.handle_of(kept)
+        comparing.take_back(self.runtime, duel, handle)
+        off = {self.undo: gr.Button(interactive=False), self.reasons: gr.Group(visible=False)}
+        return (
+            self.enabled(True)
+            | self.said("Taken back. You may vote again.")
+            | off
+            | {self.history: self.own_votes(handle)}
+        )
+
+    def explain(self, token: Any, tags: list[str], note: str) -> str:
+        """Store why, and say so."""
+        duel = self.duels.get(token)
+        if not duel.label_id:
+            raise InvalidRequest("There is no vote to explain.", "Vote first.")
+        comparing.explain(self.runtime, duel.label_id, note or "", [tag for tag in tags or [] if tag in REASONS])
+        gr.Info("The reason is saved.", duration=3)
+        return "The reason is saved."
+
+    def scale(self, seven: bool) -> list[gr.Button]:
+        """Show three or seven steps; both bad and skip always stay."""
+        simple = {verdict for verdict, _, is_simple in BUTTONS if is_simple} | {verdict for verdict, _ in APART}
+        return [gr.Button(visible=bool(seven) or verdict in simple) for verdict in self.buttons]
+
+    def own_votes(self, handle: str) -> str:
+        """The list of this visitor's last ten votes."""
+        return compare.votes_html(comparing.own_labels(self.runtime, handle), self.runtime.pool)
+
+    def reopen(self, kept: Any, event: gr.EventData) -> dict[Any, Any]:
+        """Show the comparison of a vote of this visitor again, with names; a changed vote is a new row."""
+        del kept
+        return self.opened(str(event._data.get("id", "")))
+
+    def opened(self, label_id: str) -> dict[Any, Any]:
+        """Updates that show a stored label's comparison. Raises InvalidRequest for an unknown one."""
+        with self.runtime.database.read() as session:
+            rows = current_labels(session, label_id=label_id)
+            if not rows:
+                raise InvalidRequest("This vote was taken back or changed.", "Reload the list.")
+            row = rows[0]
+            shown = (row.a, row.b) if row.left == "a" else (row.b, row.a)
+            states = [fold_all(load_events(session, side.run_id)) for side in shown]
+        duel = Duel(secrets.token_urlsafe(16), row.prompt, (), row.selection, row.pair_propensity, states)
+        duel.comparison_id, duel.label_id, duel.is_revealed = row.comparison_id, row.label_id, True
+        duel.done.set()
+        self.duels.add(duel)
+        texts = [lines.opening(duel.token[:8]) + "".join(map(lines.blind_line, state.events)) for state in states]
+        told = f"An earlier comparison; the vote was: {row.shown_verdict.text}. Another vote replaces it."
+        return (
+            self.enabled(True)
+            | self.said(told)
+            | {self.token: duel.token, self.prompt: row.prompt, self.left: texts[0], self.right: texts[1]}
+            | {self.reveal: compare.reveal_html(states, row.shown_verdict, self.runtime.pool)}
+            | {self.reasons: gr.Group(visible=False), self.undo: gr.Button(interactive=True)}
+        )

@@ -1,0 +1,195 @@
+"""The page's named endpoints, for `gradio_client` and curl: the same engine, labels and versions as the tabs.
+
+Everything else on the page is private. Arguments come from anywhere, so each is checked where it is used.
+"""
+
+import secrets
+from collections.abc import Iterator
+from contextlib import closing
+from typing import TYPE_CHECKING, Any
+
+import gradio as gr
+
+from playground.core.preferences import Verdict
+from playground.core.values import RunRequest
+from playground.errors import InvalidRequest
+from playground.store.labels import LabelRow, as_records, current_labels, vote
+from playground.store.people import labeller as labeller_id
+from playground.ui import asking, comparing, finetuning, identity
+from playground.ui.fold import ViewState, fold_all
+from playground.ui.trouble import guarded, guarded_stream
+
+if TYPE_CHECKING:
+    from playground.runtime import Runtime
+
+LOAD_SECONDS = 600.0
+
+
+def answer_json(state: ViewState) -> dict[str, Any]:
+    """A finished run as the JSON of `ask`. Raises InvalidRequest when it failed or never ended."""
+    if state.failed is not None:
+        raise InvalidRequest(state.failed.message, state.failed.remedy)
+    if state.started is None or state.finished is None or state.decided is None:
+        raise InvalidRequest("The run ended without an answer.", "Try again.")
+    decided = state.decided
+    return {
+        "answer": state.finished.text,
+        "router": state.started.router,
+        "version": state.started.version,
+        "expert": state.top_expert,
+        "weights": dict(zip(state.pool, map(float, decided.weights), strict=True)),
+        "usage": dict(zip(state.pool, map(float, state.finished.usage), strict=True)),
+        "layer_weights_shape": state.layer_weights_shape,
+        "explanation": decided.evidence.sentence,
+        "tools": [{"expert": t.expert, "query": t.query, "result": t.result, "ok": t.ok} for t in state.tools],
+        "timings": state.finished.timings,
+        "tokens": state.finished.tokens,
+        "prompt_tokens": state.finished.prompt_tokens,
+        "reason": state.finished.reason,
+        "run_id": state.run_id,
+    }
+
+
+class Endpoints:
+    """One method per endpoint; its docstring and types are the endpoint's description."""
+
+    def __init__(self, runtime: "Runtime") -> None:
+        self.runtime = runtime
+
+    def _request(self, prompt: str, router: str, max_tokens: int, temperature: float, seed: int) -> RunRequest:
+        self.runtime.wait(LOAD_SECONDS)
+        text, _ = asking.checked_prompt(prompt, self.runtime.settings.max_prompt_chars)
+        sampling = asking.sampling_of(temperature, 0.9, 1.1, max_tokens, seed)
+        return RunRequest(text, asking.known_router(self.runtime, router), sampling=sampling)
+
+    def ask(
+        self, prompt: str, router: str = "knn", max_tokens: int = 160, temperature: float = 0.2, seed: int = 0
+    ) -> dict[str, Any]:
+        """Send a prompt through a router; returns the answer, the weights and why."""
+        request = self._request(prompt, router, max_tokens, temperature, seed)
+        return answer_json(fold_all(self.runtime.run(request, session_id="api")))
+
+    def run(
+        self, prompt: str, router: str = "knn", max_tokens: int = 160, temperature: float = 0.2, seed: int = 0
+    ) -> Iterator[dict[str, Any]]:
+        """The same, streamed: the text so far and the newest weights; the last one is what /ask returns."""
+        request = self._request(prompt, router, max_tokens, temperature, seed)
+        state = ViewState()
+        with closing(self.runtime.run(request, session_id="api")) as events:  # type: ignore[type-var]
+            for event in events:
+                state = fold_all([event], state)
+                weights = state.tokens[-1].weights if state.tokens else state.weights
+                if weights is not None and not state.is_over:
+                    shares = dict(zip(state.pool, map(float, weights), strict=True))
+                    yield {"text": state.text, "weights": shares, "run_id": state.run_id}
+        yield answer_json(state)
+
+    def compare(
+        self, prompt: str, first: str = comparing.RANDOM_PAIR, second: str = comparing.RANDOM_PAIR, max_tokens: int = 96
+    ) -> dict[str, Any]:
+        """Two answers to one prompt, blind: `first` and `second` are `random`, `expert:NAME` or `router:NAME`."""
+        self.runtime.wait(LOAD_SECONDS)
+        text, _ = asking.checked_prompt(prompt, self.runtime.settings.max_prompt_chars)
+        sampling = asking.sampling_of(0.7, 0.95, 1.1, max_tokens, secrets.randbelow(2**31))
+        duel = comparing.new_duel(self.runtime, text, first, second, sampling=sampling)
+        for _ in comparing.decoded(self.runtime, duel, "api"):
+            pass
+        if not duel.comparison_id:
+            raise InvalidRequest("One answer failed, so there is nothing to compare.", "Try again.")
+        return {"comparison_id": duel.comparison_id, "a": duel.states[0].answer, "b": duel.states[1].answer}
+
+    def vote(self, comparison_id: str, verdict: str, labeller: str = "", client_token: str = "") -> dict[str, Any]:
+        """Store a verdict (`1` to `7`, `0`, `s`, or a, b, tie, bad, skip; A is the first answer), then say who answered.
+
+        Saved on disk before this returns. Give the same `client_token` when you retry, and the vote counts once; give
+        your own secret `labeller` (8 to 64 letters and digits) to be able to undo.
+        """
+        handle = labeller if identity.HANDLE.match(labeller) else identity.new_handle()
+        wanted = comparing.verdict_of(verdict)
+        with self.runtime.database.write() as session:
+            who = labeller_id(session, handle)
+            token = client_token or secrets.token_urlsafe(12)
+            label_id = vote(session, comparison_id, wanted, labeller_id=who, client_token=token)
+        return {"label_id": label_id, "saved": True, "labeller": handle, **self._reveal(label_id, wanted)}
+
+    def _reveal(self, label_id: str, verdict: Verdict) -> dict[str, Any]:
+        with self.runtime.database.read() as session:
+            rows = current_labels(session, label_id=label_id)
+        if not rows:
+            return {"verdict": verdict.text}
+        first, second = (rows[0].a, rows[0].b) if rows[0].left == "a" else (rows[0].b, rows[0].a)
+        sides = {
+            letter: {"expert": side.expert, "router": side.router, "version": side.version, "run_id": side.run_id}
+            for letter, side in (("a", first), ("b", second))
+        }
+        return {"verdict": verdict.text, **sides}
+
+    def undo(self, label_id: str, labeller: str) -> dict[str, Any]:
+        """Take back a vote of your own; `labeller` is what /vote returned."""
+        row = comparing.undo_label(self.runtime, label_id, identity.handle_of(labeller))
+        return {"undone": label_id, "row": row}
+
+    def labels(self, limit: int = 100) -> dict[str, Any]:
+        """The newest labels in force, both answers and their experts included."""
+        with self.runtime.database.read() as session:
+            rows: list[LabelRow] = current_labels(session, limit=max(1, min(int(limit), 5000)))
+        return {"labels": as_records(rows)}
+
+    def finetune(self, router: str = "linear", objective: str = "dpo", note: str = "") -> Iterator[dict[str, Any]]:
+        """Teach a router from the labels: progress, then before and after. A draft until /promote puts it in force."""
+        self.runtime.wait(LOAD_SECONDS)
+        asking.known_router(self.runtime, router)
+        learning = finetuning.fine_tuning(self.runtime, router, objective, note=note)
+        with closing(learning):  # type: ignore[type-var]  # a generator
+            for step in learning:
+                result = finetuning.result_of(step)
+                if result is not None:
+                    yield finetuning.as_json_object(result)
+                else:
+                    yield {"step": step.step, "steps": step.steps}  # type: ignore[union-attr]
+
+    def promote(self, version: str, password: str = "") -> dict[str, Any]:
+        """Put a version of a router in force (the host's right)."""
+        self.runtime.wait(LOAD_SECONDS)
+        return {"version": finetuning.promote(self.runtime, version, password), "in_force": True}
+
+    def rollback(self, router: str, password: str = "") -> dict[str, Any]:
+        """Put the version before in force again (the host's right)."""
+        self.runtime.wait(LOAD_SECONDS)
+        return {"version": finetuning.roll_back(self.runtime, router, password), "in_force": True}
+
+    def versions(self, router: str) -> dict[str, Any]:
+        """Every version of a router, newest first."""
+        self.runtime.wait(LOAD_SECONDS)
+        rows = finetuning.history(self.runtime, asking.known_router(self.runtime, router))
+        names = ("id", "router", "parent", "note", "state", "metrics")
+        return {
+            "versions": [{name: getattr(row, name) for name in names} | {"is_current": row.is_current} for row in rows]
+        }
+
+    def routers(self) -> dict[str, Any]:
+        """Every router with its level, paper and whether it is ready."""
+        self.runtime.wait(LOAD_SECONDS)
+        return {"routers": [vars(info) for info in self.runtime.routers()]}
+
+    def experts(self) -> dict[str, Any]:
+        """Every expert with its kind, licence and whether it is ready."""
+        names = ("name", "kind", "title", "description", "ready", "reason", "licence", "trained_on", "figure")
+        return {"experts": [{name: getattr(expert, name) for name in names} for expert in self.runtime.pool.experts]}
+
+
+PLAIN = ("ask", "compare", "vote", "undo", "labels", "promote", "rollback", "versions", "routers", "experts")
+STREAMS = ("run", "finetune")
+MODEL = ("ask", "run", "compare")
+
+
+def add_endpoints(runtime: "Runtime") -> None:
+    """Register every endpoint on the page that is being built."""
+    endpoints = Endpoints(runtime)
+    for name in (*PLAIN, *STREAMS):
+        method = getattr(endpoints, name)
+        safe = guarded_stream(method) if name in STREAMS else guarded(method)
+        shared: dict[str, Any] = {}
+        if name in MODEL:
+            shared = {"concurrency_id": "model", "concurrency_limit": runtime.settings.max_batch}
+        gr.api(safe, api_name=name, **shared)

@@ -1,0 +1,186 @@
+"""The Fine-tune tab: labels, a learning curve, what changed, and putting a version in force or back."""
+
+import secrets
+from collections.abc import Iterator
+from contextlib import closing
+from typing import TYPE_CHECKING, Any
+
+import gradio as gr
+
+from playground.errors import NotReady
+from playground.ui import finetuning, parts
+from playground.ui.trouble import ended, guarded
+from playground.ui.views import finetune
+from playground.ui.views.lines import opening
+from playground.ui.views.routers import router_choices
+
+if TYPE_CHECKING:
+    from playground.runtime import Runtime
+    from playground.ui.playground_tab import PlaygroundTab
+
+CURVE = (
+    '<section class="curve" aria-label="Learning curve"><header><h3>Learning</h3><span class="keys">'
+    '<span><i class="dash"></i>training loss</span><span><i></i>held-out loss</span>'
+    '<button type="button" class="quiet log" aria-pressed="false">log</button>'
+    '<button type="button" class="quiet curve-csv">CSV</button></span></header>'
+    '<canvas role="img" aria-label="Learning curve; nothing yet"></canvas><p class="curve-words"></p>'
+    '<details class="twin"><summary>show as table</summary><div></div></details></section>'
+)
+ADMIN_HINT = "Putting a version in force or back needs the admin password."
+
+
+class FineTuneTab:
+    """The tab's components and callbacks."""
+
+    def __init__(self, runtime: "Runtime", tabs: gr.Tabs, play: "PlaygroundTab") -> None:
+        self.runtime = runtime
+        self.play = play
+        self.draft = gr.State("", time_to_live=86400)
+        with gr.Row(elem_id="tune"):
+            with gr.Column(scale=0, min_width=320, elem_id="tune-controls"):
+                self._draw_choices()
+            with gr.Column(scale=1, min_width=320, elem_id="tune-result"):
+                self.curve = parts.drawn("curve", "", CURVE, elem_id="curve")
+                self.outcome = parts.pressable("", elem_id="outcome")
+                with gr.Row(visible=False, elem_id="decide") as self.decide:
+                    self.promote = gr.Button(
+                        "Promote: use this version", variant="primary", elem_id="promote", size="sm"
+                    )
+                    self.keep = gr.Button("Keep as a draft", elem_id="keep-draft", size="sm")
+                gr.Markdown("### Versions", elem_classes="section")
+                self.versions = parts.pressable(finetune.versions_html([]), elem_id="versions")
+                self.announce = parts.announcer("tune-status")
+        self._wire(tabs)
+
+    def _draw_choices(self) -> None:
+        self.facts = parts.markup('<p class="hint">Counting the labels …</p>', elem_id="tune-facts")
+        routers = finetuning.trainable(self.runtime) or [("Linear policy", "linear")]
+        value = "linear" if "linear" in [name for _, name in routers] else routers[0][1]
+        self.router = gr.Dropdown(routers, value=value, label="Router", elem_id="tune-router")
+        choices = finetuning.objectives(self.runtime)
+        self.objective = gr.Dropdown(choices, value="dpo", label="Objective", elem_id="tune-objective")
+        with gr.Accordion("How boldly", open=False):
+            self.beta = gr.Slider(
+                0.1, 10, value=0.1, step=0.1, label="beta: lower moves routing further", elem_id="beta"
+            )
+        with gr.Row():
+            self.run = gr.Button("Fine-tune", variant="primary", elem_id="tune-run", scale=2, min_width=120)
+            self.cancel = gr.Button("Cancel", elem_id="tune-cancel", scale=1, min_width=80)
+        settings = self.runtime.settings
+        needs_password = bool(settings.admin_password) or settings.is_space
+        self.password = gr.Textbox(
+            label="Admin password",
+            info=ADMIN_HINT,
+            type="password",
+            max_length=200,
+            visible=needs_password,
+            elem_id="admin",
+        )
+        self.rollback = gr.Button("Roll back to the version before", elem_id="rollback", size="sm")
+
+    def _wire(self, tabs: gr.Tabs) -> None:
+        quiet: dict[str, Any] = {"show_progress": "hidden", "api_visibility": "private"}
+        outputs = [self.curve, self.outcome, self.decide, self.draft, self.versions, self.announce, self.facts]
+        asked = [self.router, self.objective, self.beta]
+        tune: dict[str, Any] = {**quiet, "concurrency_id": "tune", "concurrency_limit": 1}
+        running = self.run.click(self.fine_tune, asked, outputs, **tune)
+        self.cancel.click(self.cancelled, None, [self.curve, self.announce], cancels=[running], **quiet)
+        after = [self.versions, self.facts, self.play.router, self.decide, self.announce]
+        self.promote.click(guarded(self.put_in_force), [self.draft, self.router, self.password], after, **quiet)
+        self.keep.click(lambda: gr.Row(visible=False), None, self.decide, **quiet)
+        self.rollback.click(guarded(self.put_back), [self.router, self.password], after, **quiet)
+        self.router.change(guarded(self.refresh), self.router, [self.versions, self.facts], **quiet)
+
+        def promote_pressed(router: str, password: str, event: gr.EventData) -> dict[Any, Any]:
+            return self.put_in_force(str(event._data.get("id", "")), router, password)
+
+        def try_prompt(event: gr.EventData) -> tuple[str, gr.Tabs]:
+            limit = self.runtime.settings.max_prompt_chars
+            return str(event._data.get("id", ""))[:limit], gr.Tabs(selected="play")
+
+        self.versions.select(guarded(promote_pressed), [self.router, self.password], after, **quiet)
+        self.outcome.select(guarded(try_prompt), None, [self.play.prompt, tabs], **quiet)
+
+    def fine_tune(self, router: str, objective: str, beta: float) -> Iterator[dict[Any, Any]]:
+        """Learn with a live curve; at the end before and after, what changed, and the draft to decide on."""
+        text = [opening(secrets.token_hex(4)) + finetune.note_line("reading the labels")]
+        hidden = gr.Row(visible=False)
+        yield {
+            self.curve: text[0],
+            self.outcome: "",
+            self.decide: hidden,
+            self.draft: "",
+            self.announce: "Fine-tuning.",
+        }
+
+        def failed(message: str, remedy: str) -> dict[Any, Any]:
+            sentence = f"{message} {remedy}".strip()
+            return {self.curve: text[0] + finetune.note_line(sentence), self.announce: sentence}
+
+        yield from ended(self._learn(text, router, objective, beta), failed)
+
+    def _learn(self, text: list[str], router: str, objective: str, beta: float) -> Iterator[dict[Any, Any]]:
+        """`text[0]` is the curve so far, kept outside so that a failure can be written under it."""
+        if not self.runtime.is_ready:
+            raise NotReady("The models are still loading.", "Try again in a moment.")
+        result = None
+        with closing(finetuning.fine_tuning(self.runtime, router, objective, beta=beta)) as steps:  # type: ignore[type-var]
+            for step in steps:
+                result = finetuning.result_of(step)
+                if result is None:
+                    text[0] += finetune.point_line(step)  # type: ignore[arg-type]
+                    yield {self.curve: text[0]}
+        if result is None:
+            return
+        sentence = f"Done: a draft of {result.router}. {result.moved} of {result.probes} test prompts go elsewhere."
+        yield {
+            self.curve: text[0] + finetune.note_line("done"),
+            self.outcome: finetune.outcome_html(result, self.runtime.pool),
+            self.decide: gr.Row(visible=True),
+            self.draft: result.version,
+            self.versions: finetune.versions_html(finetuning.history(self.runtime, router)),
+            self.announce: sentence,
+        }
+
+    def cancelled(self) -> tuple[str, str]:
+        """What the curve says after a cancel."""
+        note = finetune.note_line("cancelled; the version in use is unchanged")
+        return opening(secrets.token_hex(4)) + note, "Cancelled."
+
+    def refresh(self, router: str) -> tuple[str, str]:
+        """(versions, facts) of the chosen router."""
+        versions = finetuning.history(self.runtime, router)
+        current = next((version.id for version in versions if version.is_current), "")
+        facts = finetune.facts_html(finetuning.count_labels(self.runtime), current)
+        return finetune.versions_html(versions), facts
+
+    def arrive(self, router: str) -> dict[Any, Any]:
+        """What the tab shows when it is opened: labels, versions, and menus that were empty while models loaded."""
+        versions, facts = self.refresh(router)
+        routers = finetuning.trainable(self.runtime)
+        value: dict[Any, Any] = {self.versions: versions, self.facts: facts}
+        if routers:
+            value |= {self.router: gr.Dropdown(choices=routers)}
+            value |= {self.objective: gr.Dropdown(choices=finetuning.objectives(self.runtime))}
+        return value
+
+    def _decided(self, router: str, sentence: str) -> dict[Any, Any]:
+        versions, facts = self.refresh(router)
+        gr.Info(sentence, duration=4)
+        return {
+            self.versions: versions,
+            self.facts: facts,
+            self.play.router: gr.HTML(choices=router_choices(self.runtime.routers())),
+            self.decide: gr.Row(visible=False),
+            self.announce: sentence,
+        }
+
+    def put_in_force(self, version: str, router: str, password: str) -> dict[Any, Any]:
+        """Promote `version`."""
+        finetuning.promote(self.runtime, version, password)
+        return self._decided(router, "The version is in use now. Roll back returns to the one before.")
+
+    def put_back(self, router: str, password: str) -> dict[Any, Any]:
+        """Roll back to the version before."""
+        finetuning.roll_back(self.runtime, router, password)
+        return self._decided(router, "The version before is in use again.")

@@ -1,0 +1,103 @@
+"""The Labels tab: every vote in force, newest first, with filters, undo, export and a way back to its comparison."""
+
+import secrets
+from typing import TYPE_CHECKING, Any
+
+import gradio as gr
+
+from playground.errors import PlaygroundError
+from playground.store.labels import LabelRow, current_labels, export_csv, export_jsonl
+from playground.store.people import labeller
+from playground.ui import comparing, identity, parts
+from playground.ui.trouble import guarded, told
+from playground.ui.views.labels import chosen, labels_html
+
+if TYPE_CHECKING:
+    from playground.runtime import Runtime
+    from playground.ui.compare_tab import CompareTab
+
+READ_AT_MOST = 5000
+TABLE = (
+    '<div class="labels-box"><div class="labels-tools">'
+    '<span class="exports" role="group" aria-label="Export these labels">'
+    '<button type="button" class="quiet" data-export="csv">export CSV</button>'
+    '<button type="button" class="quiet" data-export="jsonl">export JSONL</button></span></div>'
+    '<div class="rows"></div></div>'
+)
+VERDICTS = [
+    ("every verdict", "all"),
+    ("A better", "a"),
+    ("tie", "tie"),
+    ("B better", "b"),
+    ("both bad", "bad"),
+    ("skip", "skip"),
+]
+SOURCES = [("every source", "all"), ("people", "human"), ("judge", "judge"), ("import", "import")]
+
+
+class LabelsTab:
+    """The tab's components and callbacks."""
+
+    def __init__(self, runtime: "Runtime", handle: gr.BrowserState, tabs: gr.Tabs, compare: "CompareTab") -> None:
+        self.runtime = runtime
+        self.handle = handle
+        experts = [("every expert", "all"), *((expert.title, expert.name) for expert in runtime.pool.experts)]
+        with gr.Row(elem_id="label-filters"):
+            verdict = gr.Dropdown(VERDICTS, value="all", label="verdict", min_width=120, elem_id="label-verdict")
+            expert = gr.Dropdown(experts, value="all", label="expert", min_width=120)
+            source = gr.Dropdown(SOURCES, value="all", label="source", min_width=120)
+            text = gr.Textbox(label="in the prompt", max_length=200, min_width=160, elem_id="label-text")
+        self.table = parts.drawn("labels", "", TABLE, elem_id="labels", functions=[self._exporter()], asked={})
+        self.filters: list[Any] = [verdict, expert, source, text]
+        self._wire(tabs, compare)
+
+    def _wire(self, tabs: gr.Tabs, compare: "CompareTab") -> None:
+        quiet: dict[str, Any] = {"show_progress": "hidden", "api_visibility": "private"}
+        asked = [self.handle, *self.filters]
+        for control in self.filters:
+            control.change(guarded(self.refresh), asked, self.table, **quiet)
+        self.table.input(guarded(self.undo), asked, self.table, **quiet)
+        shown = [compare.token, compare.prompt, compare.left, compare.right, compare.state, compare.announce]
+        every = [*shown, compare.reveal, compare.reasons, compare.undo, *compare.buttons.values(), tabs]
+
+        def reopen(event: gr.EventData) -> dict[Any, Any]:
+            wanted = str(event._data.get("id", ""))
+            there = {tabs: gr.Tabs(selected="compare")}
+            return there if wanted == "compare" else compare.opened(wanted) | there
+
+        self.table.select(guarded(reopen), None, every, **quiet)
+
+    def rows(self, filters: dict[str, Any]) -> tuple[list[LabelRow], int]:
+        """(labels that pass, how many there are)."""
+        with self.runtime.database.read() as session:
+            rows = current_labels(session, limit=READ_AT_MOST)
+        return chosen(rows, filters), len(rows)
+
+    def refresh(self, kept: Any, *values: Any) -> gr.HTML:
+        """The table under the filters."""
+        filters = dict(zip(("verdict", "expert", "source", "text"), values, strict=True))
+        rows, total = self.rows(filters)
+        with self.runtime.database.write() as session:
+            mine = labeller(session, identity.handle_of(kept))
+        return gr.HTML(value=labels_html(rows, self.runtime.pool, mine=mine, total=total), asked=filters)
+
+    def undo(self, kept: Any, *values: Any, event: gr.EventData = None) -> gr.HTML:  # type: ignore[assignment]
+        """Take back the pressed vote, if it is one's own, and show the table again."""
+        comparing.undo_label(
+            self.runtime, str(event._data.get("id", "")), identity.handle_of(kept), token=secrets.token_hex(8)
+        )
+        return self.refresh(kept, *values)
+
+    def _exporter(self) -> Any:
+        def export_labels(asked: Any) -> dict[str, str]:
+            """The filtered labels as the text of a file; the filter comes from a browser."""
+            try:
+                filters = asked.get("filters") or {}
+                rows, _ = self.rows({str(name): value for name, value in filters.items()})
+                return {"text": export_csv(rows) if asked.get("kind") == "csv" else export_jsonl(rows)}
+            except AttributeError:
+                return {"error": "Say what to export."}
+            except PlaygroundError as error:
+                return {"error": " ".join(told(error))}
+
+        return export_labels

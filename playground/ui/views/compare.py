@@ -1,0 +1,94 @@
+"""What the Compare tab shows after a vote: who answered, with which weights, and the list of recent votes."""
+
+from collections.abc import Sequence
+from html import escape
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from playground.core.preferences import Verdict
+from playground.core.values import Pool
+from playground.ui.fold import ViewState
+from playground.ui.format import age, duration, percents, plural, shortened
+from playground.ui.palette import looks
+from playground.ui.views.why import chip
+
+if TYPE_CHECKING:
+    from playground.store.labels import LabelRow, Side
+
+
+def weight_bars(experts: Sequence[str], weights: np.ndarray, pool: Pool) -> str:
+    """Small bars in pool order with mark, name and percent; experts without weight are left out."""
+    rows = "".join(
+        f'<div class="mini"><span>{chip(look)}</span><span class="track"><i class="fill" data-slot="{look.slot}" '
+        f'style="width:{100 * float(weight):.1f}%"></i></span><span class="pct">{words}</span></div>'
+        for look, weight, words in zip(looks(experts, pool), weights, percents(weights), strict=True)
+        if weight > 0.0005
+    )
+    return f'<div class="minis">{rows}</div>'
+
+
+def _side(letter: str, state: ViewState, pool: Pool, is_expert: bool) -> str:
+    weights = state.weights
+    if state.started is None or weights is None:
+        return f'<div class="reveal-side"><b>{letter}</b> did not answer</div>'
+    name = "" if is_expert else f'<span class="router-name">{escape(state.started.router)}</span> → '
+    total = state.finished.timings.get("total_s") if state.finished else None
+    facts = [plural(len(state.tokens), "token")] + ([duration(total)] if total else [])
+    version = "" if is_expert else f'<span class="muted version">{escape(state.started.version)}</span>'
+    top = chip(looks([state.top_expert], pool)[0])
+    told = " · ".join(facts)
+    return (
+        f'<div class="reveal-side"><header><b>{letter}</b> {name}{top}<span class="muted">{told}</span>'
+        f"</header>{weight_bars(state.pool, weights, pool)}{version}</div>"
+    )
+
+
+def reveal_html(states: Sequence[ViewState], verdict: Verdict, pool: Pool) -> str:
+    """Who was A and who was B, their weights and times, under a sentence that says what was saved."""
+    by_expert = [bool(state.decided and state.decided.scheme == "override") for state in states]
+    sides = "".join(
+        _side(letter, state, pool, forced) for letter, state, forced in zip("AB", states, by_expert, strict=True)
+    )
+    return f'<p class="saved">{saved_sentence(states, verdict, pool)}</p><div class="reveal">{sides}</div>'
+
+
+def _name(state: ViewState, pool: Pool) -> str:
+    forced = bool(state.decided and state.decided.scheme == "override")
+    if not forced and state.started is not None:
+        return escape(state.started.router)
+    return escape(looks([state.top_expert], pool)[0].title)
+
+
+def saved_sentence(states: Sequence[ViewState], verdict: Verdict, pool: Pool) -> str:
+    """`Saved ✓ You preferred Word problems over Base model.`"""
+    first, second = (_name(state, pool) for state in states)
+    told = {
+        "a": f"You preferred {first} over {second}.",
+        "b": f"You preferred {second} over {first}.",
+        "tie": f"A tie between {first} and {second}.",
+        "bad": f"Both were bad: {first} and {second}.",
+        "skip": f"Skipped: {first} and {second}. A skip is no label.",
+    }[verdict.choice]
+    return f"Saved ✓ {told}"
+
+
+def _sides(row: "LabelRow") -> tuple["Side", "Side"]:
+    return (row.a, row.b) if row.left == "a" else (row.b, row.a)
+
+
+def votes_html(rows: Sequence["LabelRow"], pool: Pool) -> str:
+    """The newest votes; pressing one opens its comparison."""
+    if not rows:
+        return '<p class="hint">Your last ten votes will be listed here; each can be reopened and changed.</p>'
+    items = ""
+    for row in rows:
+        left, right = _sides(row)
+        marks = [chip(looks([side.expert], pool)[0], title=False) if side.expert else "" for side in (left, right)]
+        items += (
+            f'<button type="button" class="recent vote-row" data-id="{escape(row.label_id)}">'
+            f'<span class="vote-marks">{marks[0]}{marks[1]}</span>'
+            f'<span class="recent-prompt">{escape(shortened(row.prompt, 60))}</span>'
+            f'<span class="muted">{escape(row.shown_verdict.text)} · {age(row.created_at)}</span></button>'
+        )
+    return f'<div class="recents">{items}</div>'

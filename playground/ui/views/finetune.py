@@ -1,0 +1,157 @@
+"""What a fine-tune shows: the labels it reads, its curve, before and after, the prompts that changed, the versions."""
+
+import math
+from collections.abc import Sequence
+from html import escape
+from typing import TYPE_CHECKING, Any
+
+from playground.core.values import Pool
+from playground.ui.format import age, noise_words, percents, plural, points, probability, shortened, signed
+from playground.ui.palette import looks
+from playground.ui.views.lines import record
+from playground.ui.views.why import chip
+
+if TYPE_CHECKING:
+    from playground.learn.fitting import FitProgress
+    from playground.learn.label_metrics import BeforeAfter
+    from playground.learn.trainer import FineTuned, RoutingChange
+    from playground.store.versions import VersionInfo
+    from playground.ui.finetuning import LabelCount
+
+FEW_PROMPTS = 30
+METRIC_WORDS = {
+    "label_accuracy": "agrees with the labels",
+    "ranking_accuracy": "ranks the winner's expert higher",
+    "log_loss": "log-loss (less is better)",
+}
+MARGIN = 0.005
+
+
+def facts_html(count: "LabelCount", version: str) -> str:
+    """What there is to learn from, and a warning when it is little."""
+    told = [
+        f"<b>{plural(count.labels, 'label')}</b>",
+        plural(count.prompts, "prompt"),
+        f"{count.people} {'person' if count.people == 1 else 'people'}",
+    ]
+    if count.skipped:
+        told.append(f"{count.skipped} skipped")
+    if version:
+        told.append(f'in use: <span class="version">{escape(version)}</span>')
+    items = "".join(f"<span>{item}</span>" for item in told)
+    missing = FEW_PROMPTS - count.prompts
+    hint = (
+        f'<p class="hint">About {missing} more prompts would give a usable before and after; '
+        "a fifth is held out by prompt.</p>"
+        if missing > 0
+        else '<p class="hint">A fifth of the prompts is held out and only looked at in the end.</p>'
+    )
+    return f'<p class="tune-facts">{items}</p>{hint}'
+
+
+def _finite(value: float) -> float | None:
+    return round(float(value), 5) if math.isfinite(value) else None
+
+
+def point_line(step: "FitProgress") -> str:
+    """One point of the learning curve."""
+    return record(
+        k="point",
+        step=step.step,
+        steps=step.steps,
+        train=_finite(step.train_loss),
+        valid=_finite(step.valid_loss),
+        accuracy=_finite(step.valid_accuracy),
+    )
+
+
+def note_line(sentence: str) -> str:
+    """A sentence under the curve."""
+    return record(k="note", s=sentence)
+
+
+def _metric_row(name: str, metric: "BeforeAfter") -> str:
+    before, after, gain = metric.before, metric.after, metric.gain
+    known = not math.isnan(after.value)
+    has_interval = known and not math.isnan(gain.low)
+    limits = (gain.low, gain.high) if has_interval else (None, None)
+    if name == "log_loss":
+        moved = signed(f"{gain.value:+.3f}") if known else "–"
+        if has_interval:
+            moved += f" [{signed(f'{gain.low:+.3f}')}, {signed(f'{gain.high:+.3f}')}]"
+    else:
+        moved = points(gain.value, *limits) if known else "–"
+    words = noise_words(*limits) if has_interval else "too few to tell"
+    return (
+        f"<tr><td>{METRIC_WORDS.get(name, escape(name.replace('_', ' ')))}</td>"
+        f'<td class="num">{probability(before.value)}</td><td class="num">{probability(after.value)}</td>'
+        f'<td class="num">{moved}</td><td class="words">{words}</td><td class="num">{after.n}</td></tr>'
+    )
+
+
+def _bars(experts: Sequence[str], weights: Any, pool: Pool, shown: Sequence[int]) -> str:
+    words, faces = percents(weights), looks(experts, pool)
+    return "".join(
+        f'<div class="mini"><span>{chip(faces[i], title=False)}</span><span class="track"><i class="fill" '
+        f'data-slot="{faces[i].slot}" style="width:{100 * float(weights[i]):.1f}%"></i></span>'
+        f'<span class="pct">{words[i]}</span></div>'
+        for i in shown
+    )
+
+
+def change_html(change: "RoutingChange", pool: Pool) -> str:
+    """One prompt with the weights it had and the weights it gets; only experts that matter on either side."""
+    either = [i for i in range(len(change.experts)) if max(change.before[i], change.after[i]) >= 0.02]
+    prompt = escape(change.prompt)
+    return (
+        f'<div class="change"><button type="button" class="link" data-id="{prompt}" title="open in the Playground">'
+        f"{escape(shortened(change.prompt, 120))}</button>"
+        f'<div><span class="when">before</span>{_bars(change.experts, change.before, pool, either)}</div>'
+        f'<div><span class="when">after</span>{_bars(change.experts, change.after, pool, either)}</div></div>'
+    )
+
+
+def outcome_html(result: "FineTuned", pool: Pool) -> str:
+    """Before and after on held-out prompts, then the prompts whose routing changed, most changed first."""
+    heads = ("on held-out prompts", "before", "after", "gain", "", "labels")
+    head = "".join(f"<th{' class=num' if i in (1, 2, 3, 5) else ''}>{name}</th>" for i, name in enumerate(heads))
+    rows = "".join(_metric_row(name, metric) for name, metric in result.metrics.items())
+    warnings = "".join(f'<p class="hint">{escape(warning)}</p>' for warning in result.warnings)
+    changed = [change for change in result.changed if change.moved >= MARGIN]
+    told = (
+        f"Your labels moved {result.moved} of {plural(result.probes, 'test prompt')} to another expert."
+        if result.moved
+        else f"No test prompt of {result.probes} goes to another expert; the weights below moved."
+    )
+    listed = "".join(change_html(change, pool) for change in changed) or '<p class="hint">No weight moved.</p>'
+    return (
+        f'<div class="outcome"><h3>Before and after</h3><table class="plain metrics"><thead><tr>{head}</tr></thead>'
+        f"<tbody>{rows}</tbody></table>{warnings}<h3>{told}</h3>"
+        f'<p class="hint">The new version is a draft: <span class="version">{escape(result.version)}</span></p>'
+        f'<div class="changed">{listed}</div></div>'
+    )
+
+
+def versions_html(versions: Sequence["VersionInfo"]) -> str:
+    """The history of a router, newest first, the one in use marked; each other one can be put in force."""
+    if not versions:
+        return '<p class="hint">No versions yet.</p>'
+    rows = ""
+    for version in versions:
+        accuracy = (version.metrics.get("label_accuracy") or {}).get("gain") or {}
+        gain = points(accuracy["value"]) if accuracy.get("value") is not None else ""
+        act = (
+            ""
+            if version.is_current
+            else f'<button type="button" class="quiet" data-id="{escape(version.id)}">promote</button>'
+        )
+        mark = ' class="current" aria-current="true"' if version.is_current else ""
+        rows += (
+            f"<tr{mark}><td>{'● in use' if version.is_current else escape(version.state)}</td>"
+            f'<td><span class="version">{escape(version.id)}</span></td><td>{escape(version.note)}</td>'
+            f'<td class="num">{gain}</td><td><time title="{version.created_at:%Y-%m-%d %H:%M} UTC">'
+            f"{age(version.created_at)}</time></td><td>{act}</td></tr>"
+        )
+    head = "<th>state</th><th>version</th><th>note</th><th class='num'>gain</th><th>made</th><th></th>"
+    table = f'<table class="plain versions"><thead><tr>{head}</tr></thead><tbody>{rows}</tbody></table>'
+    return f'<div class="scroll">{table}</div>'

@@ -1,0 +1,76 @@
+"""The table of labels and what its filters let through."""
+
+from collections.abc import Mapping, Sequence
+from html import escape
+from typing import TYPE_CHECKING, Any
+
+from playground.core.values import Pool
+from playground.ui.format import age, plural, shortened
+from playground.ui.palette import looks
+from playground.ui.views.why import chip
+
+if TYPE_CHECKING:
+    from playground.store.labels import LabelRow, Side
+
+SHOWN = 200
+EMPTY = (
+    '<div class="empty"><p>No labels yet.</p><p class="hint">Your first vote takes about 20 seconds.</p>'
+    '<button type="button" class="example" data-id="compare">Compare two answers</button></div>'
+)
+NO_MATCH = '<div class="empty"><p>No label passes these filters.</p></div>'
+
+
+def chosen(rows: Sequence["LabelRow"], filters: Mapping[str, Any]) -> list["LabelRow"]:
+    """The rows that pass: `verdict` (a choice or all), `source`, `expert` (on either side), `text` (in the prompt)."""
+    wanted = {name: str(filters.get(name) or "all") for name in ("verdict", "source", "expert")}
+    text = str(filters.get("text") or "").strip().lower()
+    return [
+        row
+        for row in rows
+        if wanted["verdict"] in ("all", row.shown_verdict.choice)
+        and wanted["source"] in ("all", row.source)
+        and wanted["expert"] in ("all", row.a.expert, row.b.expert)
+        and (not text or text in row.prompt.lower())
+    ]
+
+
+def _answer(side: "Side", pool: Pool) -> str:
+    mark = chip(looks([side.expert], pool)[0], title=False) if side.expert else ""
+    return f"<td title='{escape(side.router)} · {escape(side.version)}'>{mark} {escape(shortened(side.text, 70))}</td>"
+
+
+def _row(row: "LabelRow", pool: Pool, mine: str) -> str:
+    left, right = (row.a, row.b) if row.left == "a" else (row.b, row.a)
+    reason = escape(" · ".join([*row.tags, *([shortened(row.rationale, 80)] if row.rationale else [])]))
+    undo = (
+        f'<button type="button" class="quiet" data-undo="{escape(row.label_id)}">undo</button>'
+        if row.labeller_id == mine
+        else ""
+    )
+    pair = f"{row.selection}" + (f" {row.pair_propensity:.3f}" if row.pair_propensity is not None else "")
+    blind = (
+        "" if not row.revealed_before else ' <span class="muted" title="given after the names were shown">(seen)</span>'
+    )
+    return (
+        f'<tr><td><time title="{row.created_at:%Y-%m-%d %H:%M:%S} UTC">{age(row.created_at)}</time></td>'
+        f'<td><button type="button" class="link" data-id="{escape(row.label_id)}">'
+        f"{escape(shortened(row.prompt, 70))}</button></td>"
+        f"{_answer(left, pool)}{_answer(right, pool)}<td>{escape(row.shown_verdict.text)}{blind}</td>"
+        f'<td>{reason}</td><td class="muted">{escape(row.labeller)}</td><td class="muted">{escape(row.source)}</td>'
+        f'<td class="muted">{escape(pair)}</td><td>{undo}</td></tr>'
+    )
+
+
+def labels_html(rows: Sequence["LabelRow"], pool: Pool, *, mine: str, total: int) -> str:
+    """The newest rows as a table; `total` is how many there are without filters, `mine` whose votes can be undone."""
+    if not total:
+        return EMPTY
+    if not rows:
+        return NO_MATCH
+    heads = ("when", "prompt", "A", "B", "verdict", "why", "who", "source", "pair", "")
+    head = "".join(f"<th>{name}</th>" for name in heads)
+    body = "".join(_row(row, pool, mine) for row in rows[:SHOWN])
+    shown = "" if len(rows) <= SHOWN else f", the newest {SHOWN} shown; the export has all"
+    told = f"{plural(len(rows), 'label')} of {total}{shown}"
+    table = f'<table class="plain labels"><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>'
+    return f'<p class="hint">{told}</p><div class="scroll">{table}</div>'
