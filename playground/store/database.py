@@ -78,7 +78,7 @@ class Database:
     """Sessions on one database. `data_dir` is where large traces lie; by default the folder of the SQLite file."""
 
     def __init__(self, address: str, *, data_dir: Path | None = None, busy_ms: int = BUSY_MS) -> None:
-        self.url = sa.make_url(address)
+        self.url = _with_driver(sa.make_url(address))
         self.is_sqlite = self.url.get_backend_name() == "sqlite"
         self.busy_ms = busy_ms
         self.folder = data_dir or self._folder()
@@ -94,7 +94,7 @@ class Database:
 
     def _connect(self) -> sa.Engine:
         if not self.is_sqlite:
-            return sa.create_engine(self.url, pool_size=5, max_overflow=10, pool_pre_ping=True)
+            return _server_engine(self.url)
         if self.folder is not None:
             try:
                 self.folder.mkdir(parents=True, exist_ok=True)
@@ -208,6 +208,20 @@ class Database:
     def close(self) -> None:
         """Close every connection."""
         self._engine.dispose()
+
+
+def _with_driver(url: sa.URL) -> sa.URL:
+    """Hosts write `postgres://` or `postgresql://`; the driver is psycopg 3 unless the address names another."""
+    return url.set(drivername="postgresql+psycopg") if url.drivername in ("postgres", "postgresql") else url
+
+
+def _server_engine(url: sa.URL) -> sa.Engine:
+    try:
+        return sa.create_engine(url, pool_size=5, max_overflow=10, pool_pre_ping=True)
+    except ModuleNotFoundError as error:
+        raise StorageError(
+            f"The driver of the database is not installed: {error.name}.", "Run: pip install 'psycopg[binary]'."
+        ) from error
 
 
 def _begin(connection: sa.Connection) -> None:

@@ -1,3 +1,4 @@
+import importlib.util
 import sqlite3
 import subprocess
 import sys
@@ -182,6 +183,15 @@ def test_times_come_back_in_utc(database: Database) -> None:
         assert row.created_at.utcoffset() is not None
     with pytest.raises(sa.exc.StatementError, match="without a zone"), database.write() as session:
         session.add(LabellerRow(id="y", handle="h", created_at=moment.replace(tzinfo=None)))
+
+
+@pytest.mark.parametrize("address", ["postgres://someone@host/name", "postgresql://someone@host/name"])
+def test_hosts_addresses_get_a_driver_or_a_remedy(address: str) -> None:
+    if importlib.util.find_spec("psycopg"):
+        assert Database(address).url.drivername == "postgresql+psycopg"
+        return
+    with pytest.raises(StorageError, match="pip install"):
+        Database(address)
 
 
 def test_foreign_keys_hold(database: Database) -> None:

@@ -50,10 +50,10 @@ evidence = st.one_of(
 common = {"run_id": st.just("run-1"), "seq": count, "at": number}
 weights, layer = array("f4", 3), array("f2", 4, 3)
 strategies = {
-    RunStarted: st.builds(RunStarted, **common, prompt=text, router=text, version=text, level=st.just("gate"), pool=texts,
-              seed=count, layers=count, heads=count),
-    Decided: st.builds(Decided, **common, weights=weights, propensity=weights, scheme=st.just("argmax"), evidence=evidence,
-              uncertainty=st.none() | weights),
+    RunStarted: st.builds(RunStarted, **common, prompt=text, router=text, version=text, level=st.just("gate"),
+              pool=texts, seed=count, layers=count, heads=count),
+    Decided: st.builds(Decided, **common, weights=weights, propensity=weights, scheme=st.just("argmax"),
+              evidence=evidence, uncertainty=st.none() | weights),
     PromptRead: st.builds(PromptRead, **common, tokens=texts, layer_weights=st.none() | array("f2", 2, 4, 3)),
     ToolCalled: st.builds(ToolCalled, **common, expert=text, query=text, result=text, ok=st.booleans(), seconds=number),
     TokenGenerated: st.builds(TokenGenerated, **common, index=count, text=text, token_id=count, weights=weights,

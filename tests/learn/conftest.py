@@ -1,0 +1,89 @@
+"""The real encoder, the shipped example prompts, and labels that a script gives on them."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from playground.core.preferences import LabelledPair
+from playground.core.values import Expert, Pool
+from playground.encode.base import describe
+from playground.encode.encoder import Encoder
+from playground.learn import dataset
+from playground.learn.dataset import Probes
+from playground.learn.trainer import Parts
+from playground.learn.versions import Versions
+from playground.routers import library
+from playground.routers.base import LabelSet
+from playground.routers.examples import load_examples
+from playground.settings import Settings
+from playground.store.database import Database
+
+NAMES = ("base", "sentiment", "emotion", "math", "calculator", "units")
+
+
+@dataclass(frozen=True, eq=False)
+class World:
+    """The example prompts by kind, embedded. `is_probe` (N,) are never fitted on or labelled."""
+
+    encode: Callable[[list[str]], np.ndarray]
+    prompts: list[str]
+    vectors: np.ndarray
+    kinds: np.ndarray
+    is_probe: np.ndarray
+    pool: Pool
+    descriptors: np.ndarray
+    seed: int = field(default=0)
+
+    @property
+    def probes(self) -> Probes:
+        rows = np.flatnonzero(self.is_probe)
+        return Probes(tuple(self.prompts[i] for i in rows), self.vectors[rows])
+
+    def parts(self, versions: Versions) -> Parts:
+        return Parts(versions, self.pool, self.descriptors, anchors=self.vectors[~self.is_probe])
+
+    def labels(self, kind: str, winner: str, *, count: int = 60, seed: int = 0) -> LabelSet:
+        """`count` verdicts "better" for `winner` over a random other expert, on prompts of one kind."""
+        rng = np.random.default_rng(seed)
+        rows = np.flatnonzero((self.kinds == kind) & ~self.is_probe)
+        pairs = []
+        for i in range(count):
+            loser = str(rng.choice([name for name in NAMES if name != winner]))
+            a, b, target = self.pool.one_hot(winner), self.pool.one_hot(loser), 0.9
+            if rng.random() < 0.5:
+                a, b, target = b, a, 1 - target
+            pairs.append(LabelledPair(f"{kind}-{seed}-{i}", self.prompts[rng.choice(rows)], NAMES, a, b, target))
+        return dataset.build(pairs, self.encode)
+
+
+@pytest.fixture(scope="session")
+def world(tmp_path_factory: pytest.TempPathFactory) -> World:
+    encoder = Encoder(Settings(_env_file=None, cache_dir=tmp_path_factory.mktemp("cache"), encoder=""))
+    examples = load_examples()
+    by_kind = {name: tuple(e.prompt for e in examples if e.expert == name and not e.probe) for name in NAMES}
+    pool = Pool(tuple(Expert(name, "lora", name, name, name[:2], 0, examples=by_kind[name]) for name in NAMES))
+    prompts = [example.prompt for example in examples]
+    return World(
+        encode=encoder.encode,
+        prompts=prompts,
+        vectors=encoder.encode(prompts),
+        kinds=np.array([example.expert for example in examples]),
+        is_probe=np.array([example.probe for example in examples]),
+        pool=pool,
+        descriptors=describe(encoder, pool),
+    )
+
+
+@pytest.fixture
+def versions(database: Database, settings: Settings) -> Versions:
+    library.discover()
+    return Versions(database, settings)
+
+
+@pytest.fixture
+def shipped_copy(tmp_path: Path) -> Path:
+    """Where a test may put shipped parameters of its own."""
+    return tmp_path / "shipped"
