@@ -50,7 +50,6 @@ BROAD_EXCEPTS = {
     "experts/worker.py": 1,  # a tool
     "model/worker.py": 3,  # a run, a batch, and a call handed to the model's thread
     "runtime.py": 1,  # loading the models
-    "ui/playground_tab.py": 1,  # a callback that streams
     "ui/trouble.py": 2,  # a callback, plain and streaming
 }
 

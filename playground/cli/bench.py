@@ -20,6 +20,7 @@ def decode(as_json: JsonFlag = False) -> None:
         settings = read_settings()
         from playground.bench.decode import run  # noqa: PLC0415  (imports torch)
 
-        reply.value = run(settings, progress=reply.progress)
+        reply.value = run(settings, progress=lambda text, done, total: reply.progress(text))
+        reply.progress("")
         for key, value in reply.value.items():
             reply.say(f"{key}: {value}")

@@ -1,14 +1,21 @@
 """`experts`: list them, train one, or measure all of them."""
 
+from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from playground.cli.reply import JsonFlag, replying
-from playground.cli.start import base_with_progress, data_folder, read_settings, ready_runtime
+from playground.cli.reply import JsonFlag, Reply, replying
+from playground.cli.start import base_with_progress, data_folder, read_settings
+from playground.cli.versions import opened
+from playground.errors import PlaygroundError
 from playground.experts.catalogue import load_catalogue
+
+if TYPE_CHECKING:
+    from playground.learn.versions import Versions
+    from playground.routers.base import Gate
 
 DataOption = Annotated[Path | None, typer.Option(help="Folder of data sets; the setting PLAYGROUND_BENCH_DATA else.")]
 
@@ -80,14 +87,49 @@ def evaluate(
     limit: Annotated[int | None, typer.Option(help="At most this many rows of each set.")] = None,
     as_json: JsonFlag = False,
 ) -> None:
-    """Measure every expert, mixture and gate on every set, with intervals."""
-    with replying(as_json) as reply:
-        source = data_folder(data, read_settings())
-        from playground.learn.evaluate import evaluate as measure  # noqa: PLC0415  (imports torch)
+    """Measure every expert, the even mixture and every gate on every set, with intervals."""
+    with replying(as_json) as reply, opened() as versions:
+        settings = read_settings()
+        # with --test alone, its own folder serves for both
+        source = data_folder(data or test, settings)
+        measured = None if test is None else data_folder(test, settings)
+        from playground.assembly import load_bank  # noqa: PLC0415  (imports torch)
+        from playground.learn.evaluate import DEFAULT_LIMIT  # noqa: PLC0415  (as above)
+        from playground.learn.evaluate import evaluate as measure  # noqa: PLC0415  (as above)
 
-        with ready_runtime(reply) as runtime:
-            reply.value = measure(runtime, data=source, test=test, limit=limit, progress=reply.progress)
+        base = base_with_progress(settings, reply)
+        bank, _ = load_bank(base, load_catalogue(settings.experts_dir), settings.experts_dir)
+        reply.value = measure(
+            base,
+            bank,
+            ready_gates(versions, bank.names, reply),
+            data=source,
+            test=measured,
+            limit=DEFAULT_LIMIT if limit is None else limit,
+            progress=lambda text, done, total: reply.progress(f"{text}, {done + 1} of {total}"),
+        )
+        reply.progress("")
         for name, found in reply.value["sets"].items():
             reply.say(f"{name} ({found['metric']}, n={found['n']})")
-            for system, score in sorted(found["systems"].items(), key=lambda item: -item[1]["score"]):
+            for system, score in found["systems"].items():
                 reply.say(f"  {system:<16} {score['score']:.3f}  [{score['low']:.3f}, {score['high']:.3f}]")
+
+
+def ready_gates(versions: "Versions", experts: Sequence[str], reply: Reply) -> dict[str, "Gate"]:
+    """The gates in force whose experts are all among `experts`; the others are named on standard error."""
+    from playground.routers.base import ROUTERS, GateRouter  # noqa: PLC0415  (imports torch)
+
+    gates = {}
+    for name in ROUTERS:
+        if not issubclass(ROUTERS.get(name), GateRouter):
+            continue
+        try:
+            loaded, _ = versions.load(name)
+        except PlaygroundError as error:
+            reply.progress(f"{name} is left out: {error.message}", ends=True)
+            continue
+        if isinstance(loaded, GateRouter) and set(loaded.experts) <= set(experts):
+            gates[name] = loaded.gate
+        else:
+            reply.progress(f"{name} is left out: it needs experts that are not installed.", ends=True)
+    return gates
