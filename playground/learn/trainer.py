@@ -24,7 +24,7 @@ from playground.learn.objectives import OBJECTIVES, Objective
 from playground.learn.versions import Versions
 from playground.routers.base import LabelSet, Policy
 from playground.store import versions as rows
-from playground.store.tables import TrainingLabelRow, TrainingRunRow
+from playground.store.tables import TrainingRunRow
 
 FLOOR = 1e-12  # weights are not read as smaller than this when their logarithm is taken
 SHOWN_CHANGES = 20
@@ -183,13 +183,11 @@ def _start(job: _Job) -> str:
     part = {int(row_number): name for name, numbers in places for row_number in numbers}
     with job.parts.versions.database.write() as session:
         run = rows.start_training(session, row)
-        labels = [
-            TrainingLabelRow(
-                training_run_id=run, label_id=pair.label_id, split=part[i], weight=pair.weight, target=pair.target
-            )
+        uses = [
+            rows.LabelUse(label_id=pair.label_id, split=part[i], weight=pair.weight, target=pair.target)
             for i, pair in enumerate(job.kept.pairs)
         ]
-        rows.add_training_labels(session, labels)
+        rows.add_training_labels(session, run, uses)
     return run
 
 

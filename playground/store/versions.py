@@ -1,10 +1,11 @@
 """Rows of router versions, promotions, fine-tunes, evaluations. The promotions alone decide what is in force."""
 
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
 from datetime import datetime
 from typing import Any
 
+import sqlalchemy as sa
 from sqlmodel import Session, col, select
 
 from playground.errors import InvalidRequest
@@ -172,17 +173,28 @@ def end_training(
     session.flush()
 
 
-def add_training_labels(session: Session, rows: Iterable[TrainingLabelRow]) -> int:
+@dataclass(frozen=True)
+class LabelUse:
+    """What a fine-tune made of one label."""
+
+    label_id: str
+    split: str
+    weight: float
+    target: float
+
+
+def add_training_labels(session: Session, training_run: str, uses: Sequence[LabelUse]) -> int:
     """Store what a fine-tune made of its labels; returns how many. Labels of other databases are left out."""
-    given = list(rows)
     known: set[str] = set()
-    for start in range(0, len(given), CHUNK):
-        ids = [row.label_id for row in given[start : start + CHUNK]]
+    for start in range(0, len(uses), CHUNK):
+        ids = [use.label_id for use in uses[start : start + CHUNK]]
         known |= set(session.exec(select(LabelActRow.id).where(col(LabelActRow.id).in_(ids))).all())
-    stored = [row for row in given if row.label_id in known]
-    session.add_all(stored)
-    session.flush()
-    return len(stored)
+    values = [
+        {"training_run_id": training_run, "action": "as is", **asdict(use)} for use in uses if use.label_id in known
+    ]
+    if values:
+        session.connection().execute(sa.insert(TrainingLabelRow), values)  # rows as objects took 5 s for 50,000
+    return len(values)
 
 
 def add_evaluation(
