@@ -43,12 +43,16 @@ Playground.attention = (() => {
       } else { span.style.background = ''; span.style.color = ''; span.title = ''; }
       span.classList.toggle('q', i === query);
     }
+    // the token that asks stays in sight, without moving the page
+    const asking = box.children[Math.min(query, box.children.length - 1)];
+    if (asking && box._asked !== query) { box._asked = query; box.scrollTop = asking.offsetTop - box.clientHeight + 2 * asking.offsetHeight; }
   };
 
   /** Rows are queries, columns keys; the part no query may see stays hatched. `row(i)` gives bytes or null. */
   const map = (canvas, { queries, keys, row, focus, room, withoutFirst }) => {
     if (!queries || !keys) { Playground.maps.prepare(canvas, 1, 1); return 1; }
-    const cell = Math.max(1, Math.min(14, Math.floor(Math.min(room, 560) / keys)));
+    const cell = Math.max(1, Math.min(14, Math.floor(Math.min(room, 620) / keys)));
+    const high = queries === keys ? cell : Math.max(cell, Math.min(16, Math.floor(260 / queries)));
     const off = document.createElement('canvas');
     off.width = keys; off.height = queries;
     const pixels = off.getContext('2d').createImageData(keys, queries), dim = Playground.dark() ? [38, 38, 43] : [236, 236, 239];
@@ -61,12 +65,12 @@ Playground.attention = (() => {
       }
     }
     off.getContext('2d').putImageData(pixels, 0, 0);
-    const pen = Playground.maps.prepare(canvas, keys * cell, queries * cell);
+    const pen = Playground.maps.prepare(canvas, keys * cell, queries * high);
     pen.imageSmoothingEnabled = false;
-    pen.drawImage(off, 0, 0, keys * cell, queries * cell);
+    pen.drawImage(off, 0, 0, keys * cell, queries * high);
     if (focus != null && focus >= 0 && focus < queries) {
       pen.strokeStyle = Playground.color('--pg-focus'); pen.lineWidth = 2;
-      pen.strokeRect(1, focus * cell, keys * cell - 2, Math.max(cell, 3));
+      pen.strokeRect(1, focus * high + (high > 3 ? 1 : 0), keys * cell - 2, Math.max(high - 2, 3));
     }
     return cell;
   };

@@ -4,7 +4,7 @@
   const { el, bytes, color, percents, seconds, chip, table, reader } = Playground;
   const blank = () => ({ run: null, dec: null, read: null, toks: [], tools: [], end: null, fail: null, wait: null, opening: null, heads: {} });
   const argmax = (list) => { let best = 0; for (let i = 1; i < list.length; i++) if (list[i] > list[best]) best = i; return best; };
-  const visible = (text) => text.replace(/\n/g, '⏎').replace(/ /g, '␣') || '∅';
+  const visible = (text) => text.replace(/\n/g, '⏎').replace(/ /g, '␣') || '(end)';
 
   /** Folds one record into the run; the twin of `ui/fold.py` for what is drawn. */
   const take = (r, state) => {
@@ -225,7 +225,8 @@
         note.textContent = 'Layer 1 at the bottom.';
       } else {
         const shown = weightsShown(state, focus);
-        flat = shown ? shown.weights : pool.map(() => 0);
+        const used = focus != null ? state.toks[focus] : state.toks[state.toks.length - 1];   // what acted, not only what was decided
+        flat = used?.w ? Array.from(used.w, (b) => b / 255) : shown ? shown.weights : pool.map(() => 0);
         this.$('.layer-what').textContent = 'the same in every layer';
         note.textContent = 'This router decides before the answer, so every layer has the same weights. A gate decides in each layer.';
       }

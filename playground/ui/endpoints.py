@@ -99,7 +99,7 @@ class Endpoints:
         return {"comparison_id": duel.comparison_id, "a": duel.states[0].answer, "b": duel.states[1].answer}
 
     def vote(self, comparison_id: str, verdict: str, labeller: str = "", client_token: str = "") -> dict[str, Any]:
-        """Store a verdict (`1` to `7`, `0`, `s`, or a, b, tie, bad, skip; A is the first answer), then say who answered.
+        """Store a verdict (`1` to `7`, `0`, `s`, or a, b, tie, bad, skip; A is the first answer), then say who did it.
 
         Saved on disk before this returns. Give the same `client_token` when you retry, and the vote counts once; give
         your own secret `labeller` (8 to 64 letters and digits) to be able to undo.
@@ -136,7 +136,7 @@ class Endpoints:
         return {"labels": as_records(rows)}
 
     def finetune(self, router: str = "linear", objective: str = "dpo", note: str = "") -> Iterator[dict[str, Any]]:
-        """Teach a router from the labels: progress, then before and after. A draft until /promote puts it in force."""
+        """Teach a router from the labels: progress, then before and after. Makes a draft; /promote uses it."""
         self.runtime.wait(LOAD_SECONDS)
         asking.known_router(self.runtime, router)
         learning = finetuning.fine_tuning(self.runtime, router, objective, note=note)

@@ -32,6 +32,7 @@ def build(runtime: "Runtime") -> gr.Blocks:
     """The page over `runtime`, which may still be loading."""
     title = "Routing playground"
     with gr.Blocks(title=title, fill_width=True, delete_cache=(3600, 86400), analytics_enabled=False) as demo:
+        add_endpoints(runtime)  # first, so that no callback of the page takes one of their names
         handle = gr.BrowserState(None, storage_key=identity.STORAGE_KEY, secret="visitor-v1")  # stable, not secret
         header = parts.drawn("header", readiness.header_value(runtime), HEADER, elem_id="top")
         timer = gr.Timer(0.5)
@@ -47,7 +48,6 @@ def build(runtime: "Runtime") -> gr.Blocks:
             with gr.Tab("Experts", id="experts"):
                 cards = experts_tab.build(runtime, play.prompt, tabs)
         labels_page.select(guarded(labels.refresh), [handle, *labels.filters], labels.table, **PRIVATE)
-        add_endpoints(runtime)
         arrived = [tune.versions, tune.facts, tune.router, tune.objective]
         tune_page.select(guarded(tune.arrive), tune.router, arrived, **PRIVATE)
         _keep_fresh(runtime, timer, header, play, cards)

@@ -221,7 +221,7 @@ class ScriptedRuntime:
         )
         prompt = ("<|im_start|>", "user", "\n", *[f"{word} " for word in request.prompt.split()], "<|im_end|>", "\n")
         yield PromptRead(*head(), prompt)
-        words = WORDS if not request.override else WORDS[:12] + (" something", " else", ".")
+        words = WORDS if not request.override else (*WORDS[:12], " something", " else", ".")
         if names[int(np.argmax(weights))] == "calculator":
             yield ToolCalled(*head(), "calculator", "37 * 24 + 15", "903", True, 0.0004)
         text, used = "", []
@@ -261,27 +261,30 @@ class ScriptedRuntime:
         yield Finished(*head(), text, np.mean(used, axis=0), len(used), len(prompt), timings, "stop")
 
     def run(self, request: RunRequest, *, session_id: str = "", record: bool = True) -> Iterator[Event]:
-        seen: list[Event] = []
-        for event in self.events(request):
-            seen.append(event)
-            if isinstance(event, Finished) and record:
-                self._save(seen, request, session_id)
-            yield event
+        return self._recorded([request], session_id, record)
 
     def run_pair(self, first: RunRequest, second: RunRequest, *, session_id: str = "") -> Iterator[Event]:
-        streams = [self.events(first), self.events(second)]
-        seen: list[list[Event]] = [[], []]
-        alive = [0, 1]
-        while alive:
-            for side in list(alive):
-                event = next(streams[side], None)
-                if event is None:
-                    alive.remove(side)
-                    continue
-                seen[side].append(event)
-                if isinstance(event, Finished):
-                    self._save(seen[side], (first, second)[side], session_id)
-                yield event
+        return self._recorded([first, second], session_id, True)
+
+    def _recorded(self, requests: list[RunRequest], session_id: str, record: bool) -> Iterator[Event]:
+        """Events in turn; a run is stored before its last event is given, or when it is cut off."""
+        streams = [self.events(request) for request in requests]
+        seen: list[list[Event]] = [[] for _ in requests]
+        open_runs = list(range(len(requests)))
+        try:
+            while open_runs:
+                for side in list(open_runs):
+                    event = next(streams[side])
+                    seen[side].append(event)
+                    if isinstance(event, Finished):
+                        open_runs.remove(side)
+                        if record:
+                            self._save(seen[side], requests[side], session_id)
+                    yield event
+        finally:
+            for side in open_runs:
+                if record and seen[side]:
+                    self._save(seen[side], requests[side], session_id)
 
     def _save(self, events: list[Event], request: RunRequest, session_id: str) -> None:
         with self.database.write() as session:

@@ -1,0 +1,242 @@
+"""The page over a scripted runtime: locks, keys, overrides, escaping, exports, phones, states. Fast, no model."""
+
+import json
+from typing import Any
+
+import pytest
+
+pytestmark = [pytest.mark.timeout(120), pytest.mark.browser]
+
+PAYLOAD = '<img src=x onerror="window.__xss=1"><script>window.__xss=2</script>${window.__xss=3}{{constructor}}'
+
+
+# copies the text of every answer of the server, streams included, into window.heard
+LISTEN = """() => {
+  window.heard = '';
+  const fetched = window.fetch;
+  window.fetch = async (...call) => {
+    const answer = await fetched(...call);
+    if (!answer.body) return answer;
+    const [ours, theirs] = answer.body.tee();
+    (async () => {
+      const reader = ours.pipeThrough(new TextDecoderStream()).getReader();
+      for (let part; !(part = await reader.read()).done;) window.heard += part.value;
+    })().catch(() => {});
+    return new Response(theirs, { status: answer.status, headers: answer.headers });
+  };
+}"""
+
+
+def run(page: Any, prompt: str, router: str = "lora_mixer") -> None:
+    """Run a prompt and wait for its end."""
+    page.locator("#prompt textarea").fill(prompt)
+    page.locator("#router select").select_option(router)
+    before = page.locator("#run-view .run").get_attribute("data-run")
+    page.locator("#run").click()
+    page.wait_for_function(
+        "before => { const run = document.querySelector('#run-view .run');"
+        " return run.dataset.run !== before && run.dataset.state === 'over'; }",
+        arg=before,
+    )
+
+
+def value_of_canvas(page: Any, name: str) -> str:
+    """The pixels of a canvas as text."""
+    return page.evaluate("name => document.querySelector(name).toDataURL()", f"#run-view .{name}")
+
+
+def test_one_lock_links_every_picture(open_page: Any, scripted_page: tuple[str, Any]) -> None:
+    page = open_page(scripted_page[0])
+    run(page, "What is 37 * 24 + 15?")
+    mean = page.locator("#run-view .bars").inner_text()
+    page.locator("#run-view .tok").nth(7).click()
+    page.mouse.move(5, 5)
+    assert page.locator("#run-view .tok.locked").inner_text() == " two"
+    assert "token 8" in page.locator("#run-view .bars-what").inner_text()
+    assert page.locator("#run-view .layer-what").inner_text() == "token 8"
+    assert "two" in page.locator("#run-view .attention-what").inner_text()
+    assert page.locator("#run-view .bars").inner_text() != mean
+    page.keyboard.press("ArrowRight")
+    page.wait_for_function("() => document.querySelector('.tok.locked').textContent === ' parts'")
+    page.keyboard.press("Escape")
+    page.wait_for_selector("#run-view .tok.locked", state="detached")
+    page.wait_for_function("mean => document.querySelector('#run-view .bars').innerText === mean", arg=mean)
+    page.keyboard.press("4")
+    page.wait_for_selector("#run-view .tok.faded")
+    page.keyboard.press("Escape")
+    page.wait_for_selector("#run-view .tok.faded", state="detached")
+
+
+def test_keys_are_dead_in_text_fields(open_page: Any, scripted_page: tuple[str, Any]) -> None:
+    page = open_page(scripted_page[0])
+    page.locator("#prompt textarea").press_sequentially("?/.g1o")
+    assert page.locator("#prompt textarea").input_value() == "?/.g1o"
+    assert page.locator("dialog[open]").count() == 0
+    page.locator("h1").click()
+    page.keyboard.press("?")
+    page.wait_for_selector("dialog[open]")
+    page.keyboard.press("Escape")
+    page.keyboard.press("g")
+    page.keyboard.press("c")
+    page.wait_for_selector("#pair-run")
+    assert page.get_by_role("tab", name="Compare").get_attribute("aria-selected") == "true"
+
+
+def test_a_reopened_run_looks_as_it_did_live(open_page: Any, scripted_page: tuple[str, Any]) -> None:
+    page = open_page(scripted_page[0])
+    run(page, "The first prompt of two")
+    names = ("tokens-map", "layers-map", "attention-map")
+    live = [value_of_canvas(page, name) for name in names]
+    answer = page.locator("#run-view .answer").inner_html()
+    run(page, "Something else entirely", "knn")
+    assert [value_of_canvas(page, name) for name in names] != live
+    page.get_by_text("Recent runs").click()
+    page.locator("#recent .recent", has_text="The first prompt of two").first.click()
+    page.wait_for_function("answer => document.querySelector('#run-view .answer').innerHTML === answer", arg=answer)
+    page.mouse.move(5, 5)
+    page.wait_for_timeout(150)
+    assert [value_of_canvas(page, name) for name in names] == live
+
+
+def test_an_override_streams_beside_the_first_answer(open_page: Any, scripted_page: tuple[str, Any]) -> None:
+    address, runtime = scripted_page
+    page = open_page(address)
+    run(page, "What is 37 * 24 + 15?", "knn")
+    first = page.locator("#run-view .answers > .answer").inner_text()
+    page.get_by_text("Override the weights").click()
+    calculator = page.locator("#w4 input[type=number]")
+    assert page.locator("#w3 input[type=number]").input_value() == "62"
+    calculator.fill("100")
+    calculator.press("Tab")
+    page.locator("#again").click()
+    page.wait_for_function("() => /first differs at token 13/.test(document.querySelector('.beside-head')?.innerText)")
+    assert page.locator("#run-view .beside .tok.differs").count() == 1
+    assert page.locator("#run-view .answers > .answer").inner_text() == first
+    assert runtime.requests[-1].override is not None
+    assert abs(sum(runtime.requests[-1].override) - 1) < 1e-6
+    run(page, "Another", "knn")
+    assert page.locator("#run-view .beside").is_hidden()
+
+
+def test_text_of_prompts_and_models_is_never_markup(open_page: Any, scripted_page: tuple[str, Any]) -> None:
+    page = open_page(scripted_page[0])
+    run(page, PAYLOAD, "knn")
+    page.locator("#run-view .tok").nth(26).click()
+    page.get_by_text("Recent runs").click()
+    page.wait_for_selector("#recent .recent")
+    page.get_by_role("tab", name="Compare").click()
+    page.locator("#pair-prompt textarea").fill(PAYLOAD)
+    page.locator("#pair-run").click()
+    page.wait_for_selector("#vote-2:not([disabled])")
+    page.locator("#vote-2").click()
+    page.wait_for_selector("#reveal .saved")
+    page.locator("#reason-text input, #reason-text textarea").first.fill(PAYLOAD)
+    page.locator("#reason-save").click()
+    page.get_by_role("tab", name="Labels").click()
+    page.wait_for_selector("#labels .rows tbody tr")
+    assert page.evaluate("window.__xss") is None
+    assert page.locator("#run-view .answer b, #labels .rows img, #recent img, #reveal img").count() == 0
+    assert page.locator("#labels .rows").inner_text().count("<img src=x") >= 1
+
+
+def test_a_vote_is_saved_once_and_can_be_taken_back(open_page: Any, scripted_page: tuple[str, Any]) -> None:
+    address, runtime = scripted_page
+    page = open_page(address)
+    page.get_by_role("tab", name="Compare").click()
+    page.locator("#pair-prompt textarea").fill("A prompt that is voted on twice")
+    page.locator("#pair-run").click()
+    page.wait_for_selector("#vote-6:not([disabled])")
+    page.locator("#vote-6").dblclick()
+    page.wait_for_selector("#reveal .saved")
+    assert page.locator("#vote-6").is_disabled()
+    from playground.store.labels import current_labels  # noqa: PLC0415  kept beside its use
+
+    def votes() -> list[Any]:
+        with runtime.database.read() as session:
+            return [row for row in current_labels(session) if row.prompt == "A prompt that is voted on twice"]
+
+    assert len(votes()) == 1
+    assert votes()[0].shown_verdict.choice == "b"
+    page.locator("h1").click()
+    page.keyboard.press("u")
+    page.wait_for_selector("#vote-6:not([disabled])")
+    assert votes() == []
+    page.keyboard.press("s")
+    page.wait_for_selector("#vote-6[disabled]")
+    assert votes()[0].shown_verdict.choice == "skip"
+    assert votes()[0].revealed_before
+
+
+def test_the_browser_learns_nothing_of_the_sides_before_the_vote(
+    open_page: Any, scripted_page: tuple[str, Any]
+) -> None:
+    page = open_page(scripted_page[0])
+    page.get_by_role("tab", name="Compare").click()
+    page.locator("#pair-prompt textarea").fill("Who is it?")
+    page.evaluate(LISTEN)
+    page.locator("#pair-run").click()
+    page.wait_for_selector("#side-b .side[data-state=over]")
+    said = page.evaluate("window.heard")
+    assert "found" in said
+    for secret in ('"weights"', "calculator", "sentiment", "emotion", "manual", "01run", '"u":['):
+        assert secret not in said.lower(), secret
+
+
+def test_exports_hold_the_run(open_page: Any, scripted_page: tuple[str, Any]) -> None:
+    page = open_page(scripted_page[0])
+    run(page, "Export me", "lora_mixer")
+    files = {}
+    for kind in ("json", "csv", "png"):
+        with page.expect_download() as waiting:
+            page.locator(f"#run-view [data-export={kind}]").click()
+        files[kind] = waiting.value.path().read_bytes()
+    assert json.loads(files["json"])["events"][0]["prompt"] == "Export me"
+    assert files["csv"].decode().splitlines()[0].startswith("token,text,logprob,entropy,base,sentiment")
+    assert files["png"].startswith(b"\x89PNG")
+
+
+def test_stop_keeps_what_has_arrived(open_page: Any, scripted_page: tuple[str, Any]) -> None:
+    address, runtime = scripted_page
+    page = open_page(address)
+    runtime.delay = 0.15
+    try:
+        page.locator("#prompt textarea").fill("Stop me")
+        page.locator("#run").click()
+        page.wait_for_function("() => +document.querySelector('#run-view .run').dataset.tokens >= 3")
+        page.locator("#stop").click()
+        page.wait_for_function("() => /stopped at/.test(document.querySelector('.stage-text').innerText)")
+        assert 3 <= page.locator("#run-view .answer .tok").count() < 38
+    finally:
+        runtime.delay = 0.01
+
+
+def test_nothing_jumps_while_streaming(open_page: Any, scripted_page: tuple[str, Any]) -> None:
+    page = open_page(scripted_page[0])
+    run(page, "Warm up")
+    page.evaluate(
+        "() => { window.shift = 0; new PerformanceObserver(list => { for (const entry of list.getEntries())"
+        " if (!entry.hadRecentInput) window.shift += entry.value; }).observe({ type: 'layout-shift' }); }"
+    )
+    run(page, "Does it jump?")
+    assert page.evaluate("window.shift") < 0.02
+
+
+@pytest.mark.parametrize("theme", ["light", "dark"])
+def test_a_phone_scrolls_in_one_direction_only(open_page: Any, scripted_page: tuple[str, Any], theme: str) -> None:
+    page = open_page(scripted_page[0], width=390, height=844, theme=theme)
+    run(page, "A long prompt " * 30)
+    assert page.evaluate("document.documentElement.scrollWidth") <= 390
+    widest = page.evaluate(
+        "Math.max(...[...document.querySelectorAll('#play *')].filter(e => e.offsetParent"
+        " && !e.closest('.scroll, .attention-text')).map(e => e.getBoundingClientRect().right))"
+    )
+    assert widest <= 391
+
+
+def test_a_failure_says_what_to_do_and_keeps_the_page(open_page: Any, scripted_page: tuple[str, Any]) -> None:
+    page = open_page(scripted_page[0])
+    page.locator("#run").click()
+    page.wait_for_selector("#run-view .trouble:not([hidden])")
+    assert "The prompt is empty" in page.locator("#run-view .trouble").inner_text()
+    run(page, "Better")
+    assert page.locator("#run-view .trouble").is_hidden()

@@ -1,0 +1,129 @@
+"""Views: bytes of the stream, escaping, numbers, the palette, what stays blind."""
+
+import base64
+import json
+from datetime import UTC, datetime, timedelta
+from itertools import combinations
+from typing import Any
+
+import numpy as np
+import pytest
+
+from playground.core.events import Event, Failed, RunStarted, TokenGenerated
+from playground.core.values import EVIDENCE, Neighbours, Scores, Text
+from playground.ui import format as words
+from playground.ui.palette import PALETTE, looks
+from playground.ui.views.lines import blind_line, line, lines, opening, packed
+from playground.ui.views.why import DRAWINGS, why_html
+
+PAYLOAD = "<img src=x onerror=alert(1)>\"'"
+
+
+def records(text: str) -> list[dict[str, Any]]:
+    return [json.loads(part) for part in text.splitlines()]
+
+
+def test_each_event_is_one_line_and_weights_are_bytes(gate_events: list[Event], runtime: Any) -> None:
+    made = records(lines(gate_events, runtime.pool))
+    assert [item["k"] for item in made[:3]] == ["run", "dec", "read"]
+    assert len(made) == len(gate_events)
+    token = next(event for event in gate_events if isinstance(event, TokenGenerated))
+    sent = next(item for item in made if item["k"] == "tok")
+    layers = np.frombuffer(base64.b64decode(sent["l"]), np.uint8).reshape(30, 5)
+    assert token.layer_weights is not None
+    assert np.abs(layers / 255 - token.layer_weights.astype(float)).max() <= 0.5 / 255 + 1e-6
+    assert len(line(token, runtime.pool)) < 700
+
+
+def test_packing_survives_what_is_no_number() -> None:
+    packed_text = packed(np.array([np.nan, -1.0, 0.5, 2.0]))
+    assert packed_text is not None
+    assert list(base64.b64decode(packed_text)) == [0, 0, 128, 255]
+
+
+def test_a_line_break_in_a_token_does_not_break_a_line(gate_events: list[Event], runtime: Any) -> None:
+    text = "".join(line(event, runtime.pool) for event in gate_events)
+    assert "\n" in [item.get("s") for item in records(text)]
+    assert opening("a") != opening("b")
+
+
+def test_a_blind_line_tells_only_the_text(gate_events: list[Event]) -> None:
+    failed = Failed("r", 1, 0.0, stage="math adapter", message="calculator broke", remedy="x")
+    for event in [*gate_events, failed]:
+        for item in records(blind_line(event)):
+            assert set(item) <= {"k", "s", "text", "m", "remedy"}
+            if not isinstance(event, TokenGenerated):
+                assert "calculator" not in json.dumps(item)
+    assert records(blind_line(next(e for e in gate_events if isinstance(e, RunStarted)))) == [{"k": "side"}]
+
+
+def test_every_kind_of_evidence_is_drawn_and_escaped(runtime: Any) -> None:
+    assert set(DRAWINGS) == set(EVIDENCE)
+    drawn = [
+        why_html(Text(PAYLOAD), runtime.pool),
+        why_html(Neighbours(PAYLOAD, (PAYLOAD,), (0.5,), (PAYLOAD,)), runtime.pool),
+        why_html(Scores(PAYLOAD, (0.1, -2.0), ((PAYLOAD, 0.3),)), runtime.pool),
+    ]
+    for html in drawn:
+        assert "<img" not in html
+        assert "&lt;img" in html
+
+
+def test_percents_sum_to_a_hundred() -> None:
+    for weights in (
+        [1, 1, 1],
+        [0.331, 0.332, 0.337],
+        [0.5, 0.25, 0.25],
+        np.random.default_rng(0).dirichlet(np.ones(9)),
+    ):
+        shown = words.percents(weights)
+        assert sum(int(text.strip("<%")) for text in shown if not text.startswith("<")) == 100
+    assert words.percents([0.998, 0.002]) == ["100%", "<1%"]
+    assert words.percents([1, 0]) == ["100%", "0%"]
+
+
+@pytest.mark.parametrize(
+    ("shown", "expected"),
+    [
+        (words.duration(0.011), "11 ms"),
+        (words.duration(4.21), "4.2 s"),
+        (words.duration(65), "1:05"),
+        (words.points(-0.018, -0.03, 0.002), "−1.8 pts [−3.0, +0.2]"),
+        (words.probability(0.5811, 0.569, 0.593), "0.581 [0.569, 0.593]"),
+        (words.probability(float("nan")), "–"),
+        (words.noise_words(-0.1, 0.2), "within noise"),
+        (words.noise_words(0.1, 0.2), "beyond noise"),
+        (words.count(9999), "9,999"),
+        (words.count(12345), "12.3k"),
+        (words.age(datetime.now(UTC) - timedelta(minutes=3)), "3 min ago"),
+        (words.shortened("a\nb " * 40, 10), "a b a b a…"),
+    ],
+)
+def test_numbers_are_written_as_agreed(shown: str, expected: str) -> None:
+    assert shown == expected
+
+
+def luminance(colour: str) -> float:
+    channels = [int(colour[i : i + 2], 16) / 255 for i in (1, 3, 5)]
+    linear = [c / 12.92 if c <= 0.04045 else ((c + 0.055) / 1.055) ** 2.4 for c in channels]
+    return 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
+
+
+def contrast(one: str, other: str) -> float:
+    high, low = sorted((luminance(one), luminance(other)), reverse=True)
+    return (high + 0.05) / (low + 0.05)
+
+
+def test_the_palette_is_readable_in_both_modes() -> None:
+    for colour in PALETTE:
+        assert contrast(colour.fill, "#ffffff") >= 3.0
+        assert contrast(colour.fill, "#18181b") >= 3.0
+        assert contrast(colour.fill, colour.ink) >= 4.5
+    assert len({colour.fill for colour in PALETTE}) == 10
+    assert all(one.fill != other.fill for one, other in combinations(PALETTE, 2))
+
+
+def test_an_expert_that_left_still_has_a_mark(runtime: Any) -> None:
+    look = looks(["math", "gone"], runtime.pool)
+    assert (look[0].mark, look[0].slot) == ("Ma", 3)
+    assert (look[1].mark, look[1].slot) == ("Go", -1)
