@@ -9,7 +9,7 @@ from typing import Any
 
 import torch
 
-from playground.core.values import Expert, Pool
+from playground.core.values import Expert, Pool, RouterInfo
 from playground.encode.encoder import Encoder
 from playground.engine import Engine
 from playground.errors import PlaygroundError
@@ -23,7 +23,6 @@ from playground.model.lora import Bank
 from playground.model.worker import Decoder
 from playground.routers.base import ROUTERS, GateRouter, Router
 from playground.routers.library import broken, discover, shipped_figure
-from playground.runtime import RouterInfo
 from playground.settings import Settings
 from playground.store.database import Database
 
@@ -74,9 +73,7 @@ class Parts:
         """End the model's thread and the tools' workers."""
         self.engine.decoder.close()
         for tool in self.engine.tools.values():
-            closing = getattr(tool, "close", None)
-            if closing is not None:
-                closing()
+            tool.close()
 
 
 def load_model(settings: Settings, progress: Callable[[Any, int, int], None] | None = None) -> BaseModel:

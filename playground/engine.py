@@ -1,6 +1,8 @@
-"""Runs a prompt: encode, decide, call tools, decode, and tell all of it as events. The one place where the parts meet.
+"""Runs a prompt: encode, decide, call tools, decode, and tell all of it as events. Here the parts meet, and nowhere
+else.
 
-Consumers pull; closing the generator cancels within a token. Nothing of a run is kept on the engine, a router or the model.
+Consumers pull; closing the generator cancels within a token. Nothing of a run is kept on the engine, a router or the
+model.
 """
 
 import logging
@@ -14,8 +16,8 @@ import numpy as np
 import torch
 
 from playground.core.events import Event
-from playground.core.values import Context, Decision, Pool, RunRequest, Text, normalised
-from playground.encode.encoder import Encoder
+from playground.core.values import Context, Decision, Pool, RunRequest, Scores, Text, normalised
+from playground.encode.base import TextEncoder, describe
 from playground.errors import InvalidRequest, PlaygroundError
 from playground.experts.base import Tool
 from playground.model.base import BaseModel
@@ -23,6 +25,7 @@ from playground.model.lora import Bank
 from playground.model.routing import Routing, RowRouting, routed
 from playground.model.worker import Decoder, JobBroke, Message, PromptSeen
 from playground.routers.base import Gate, GateRouter, Policy, Router
+from playground.routers.influence import word_influence
 from playground.run import Run
 
 log = logging.getLogger(__name__)
@@ -38,7 +41,7 @@ class Engine:
         bank: Bank,
         *,
         decoder: Decoder,
-        encoder: Encoder,
+        encoder: TextEncoder,
         pool: Pool,
         tools: Mapping[str, Tool],
         resolve: Resolver,
@@ -58,8 +61,8 @@ class Engine:
     def run_together(self, requests: Sequence[RunRequest]) -> Iterator[Event]:
         """The events of several runs decoded in one batch, interleaved, told apart by `run_id`.
 
-        All RunStarted come first, in the order of `requests`. Raises InvalidRequest before the first event for a request
-        that names what is not there.
+        All RunStarted come first, in the order of `requests`. Raises InvalidRequest before the first event for a
+        request that names what is not there.
         """
         runs = [self._open(request) for request in requests]
         out: queue.SimpleQueue[Message] = queue.SimpleQueue()
@@ -133,24 +136,28 @@ class Engine:
             yield from self._serve(run)
         except PlaygroundError as error:
             yield run.failed("decide", error)
-        except Exception as error:  # noqa: BLE001  a run's edge: the visitor gets an id, the log gets the stack
+        except Exception as error:
             log.exception("run broke run=%s", run.run_id)
             yield run.failed("decide", error)
 
     def _decide(self, run: Run, router: Policy) -> Decision:
         began = time.monotonic()
-        vectors = self.encoder.encode([run.request.prompt, *(expert.card for expert in run.pool.experts)])
+        [embedding] = self.encoder.encode([run.request.prompt])
+        descriptors = describe(self.encoder, run.pool)
         run.timings["encode_s"] = time.monotonic() - began
         began = time.monotonic()
         context = Context(
             prompt=run.request.prompt,
             pool=run.pool,
-            embedding=vectors[0],
-            descriptors=vectors[1:],
+            embedding=embedding,
+            descriptors=descriptors,
             seed=run.request.sampling.seed,
         )
         decision = _served_from(router.decide(context), run.request)
         run.timings["decide_s"] = time.monotonic() - began
+        if isinstance(decision.evidence, Scores):
+            words = word_influence(router, self.encoder, context)
+            decision = replace(decision, evidence=replace(decision.evidence, words=words))
         return decision
 
     def _serve(self, run: Run) -> Iterator[Event]:
@@ -196,7 +203,9 @@ class Engine:
             raise InvalidRequest("This gate knows none of the chosen experts.", "Choose others, or train it for them.")
         missing = set(gate.experts) - set(self.bank.names)
         if missing:
-            raise InvalidRequest(f"The gate needs the expert {sorted(missing)[0]}.", "Add it, or choose another router.")
+            raise InvalidRequest(
+                f"The gate needs the expert {sorted(missing)[0]}.", "Add it, or choose another router."
+            )
         columns = torch.tensor([self.bank.names.index(name) for name in gate.experts], device=device)
         same = tuple(gate.experts) == self.bank.names
         return RowRouting(
@@ -241,5 +250,3 @@ def _overridden(run: Run) -> Decision:
     weights = normalised(run.request.override or ())
     sentence = "You set these weights: the answer shows what that routing would have given."
     return Decision(weights=weights, propensity=weights, scheme="override", evidence=Text(sentence))
-
-

@@ -35,7 +35,8 @@ E = TypeVar("E", bound=Event)
 
 
 class Run:
-    """The state of one run. `pool_columns` (E,) is each pool expert's place in the bank, -1 for one that is not there."""
+    """The state of one run. `pool_columns` (E,) is each pool expert's place in the bank, -1 for one that is not
+    there."""
 
     def __init__(
         self,
@@ -132,8 +133,10 @@ class Run:
         propensity = self._decision.propensity.astype(np.float64)
         if self._decision.scheme != "sample":
             return propensity
-        drawn = np.random.default_rng(self.request.sampling.seed).choice(len(propensity), p=propensity / propensity.sum())
-        return (np.arange(len(propensity)) == drawn).astype(np.float64)
+        drawn = np.random.default_rng(self.request.sampling.seed).choice(
+            len(propensity), p=propensity / propensity.sum()
+        )
+        return np.asarray(np.arange(len(propensity)) == drawn, np.float64)
 
     def gate_decision(self) -> Decision:
         """How the gate weighed the prompt: its mean over the prompt's tokens and all layers."""
@@ -192,7 +195,7 @@ class Run:
     def _over_pool(self, weights: np.ndarray) -> np.ndarray:
         """Bank weights (..., N) as pool weights (..., E)."""
         padded = np.concatenate([weights, np.zeros((*weights.shape[:-1], 1), weights.dtype)], axis=-1)
-        return padded[..., self.pool_columns]
+        return np.asarray(padded[..., self.pool_columns])
 
     def _token_weights(self, weights: np.ndarray) -> np.ndarray:
         if self._written_by is not None:
@@ -288,4 +291,3 @@ class Run:
             if isinstance(event, TokenGenerated):
                 return np.where(self.pool.mixable, event.weights, 0.0)
         return np.zeros(len(self.pool))
-

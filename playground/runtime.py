@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 
 from playground.core.events import Event, Failed, Finished
-from playground.core.values import Level, Pool, RunRequest
+from playground.core.values import Pool, RouterInfo, RunRequest
 from playground.errors import NotReady, PlaygroundError
 from playground.experts.catalogue import load_catalogue
 from playground.settings import Settings
@@ -41,27 +41,12 @@ class Status:
     remedy: str = ""
 
 
-@dataclass(frozen=True)
-class RouterInfo:
-    """A router as a person sees it: `version` is the one in force, `reason` why it is not ready."""
-
-    name: str
-    title: str
-    level: Level
-    paper: str | None
-    trained_from: str
-    ready: bool
-    reason: str
-    figure: str
-    version: str
-
-
 class Runtime:
     """One process's playground. `pool` and `database` are there at once, the rest when `is_ready`."""
 
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
-        self.database = Database(settings.database_address)
+        self.database = Database(settings.database_address, data_dir=settings.data_dir)
         self.database.upgrade()
         self.pool: Pool = load_catalogue(settings.experts_dir)
         self._status = Status("starting", "Starting")
@@ -112,7 +97,7 @@ class Runtime:
         except PlaygroundError as error:
             log.error("loading failed reason=%s", error.message)
             self._status = Status("failed", error.message, remedy=error.remedy)
-        except Exception as error:  # noqa: BLE001  the loading thread's edge: the page must say that it failed
+        except Exception as error:
             log.exception("loading failed")
             self._status = Status("failed", f"Loading failed: {error}", remedy="See the log, then run doctor.")
         finally:

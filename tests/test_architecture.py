@@ -42,8 +42,7 @@ ALLOWED: dict[str, set[str]] = {
     "__main__": {"cli"},
 }
 # Serving the page is the one thing the command line does with the page.
-# The runtime finds the assembly by name when it starts; the assembly only fills in the runtime's RouterInfo.
-EXCEPTIONS = {("cli/serve.py", "ui"), ("assembly.py", "runtime")}
+EXCEPTIONS = {("cli/serve.py", "ui")}
 # The edges at which anything may be caught: it is logged with its stack and shown as a short message.
 BROAD_EXCEPTS = {
     "engine.py": 1,  # a run

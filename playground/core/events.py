@@ -129,7 +129,7 @@ def _encode(value: Any) -> Any:
     if isinstance(value, np.ndarray):
         data = np.ascontiguousarray(value)
         return {"dtype": data.dtype.str, "shape": list(data.shape), "b64": base64.b64encode(data.tobytes()).decode()}
-    if isinstance(value, tuple(EVIDENCE.values())):
+    if isinstance(value, Evidence):
         return {"evidence": value.kind, **{f.name: getattr(value, f.name) for f in dataclasses.fields(value)}}
     return value
 

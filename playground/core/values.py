@@ -185,6 +185,21 @@ class Sampling:
 
 
 @dataclass(frozen=True)
+class RouterInfo:
+    """A router as a person sees it: `version` is the one in force, `reason` why it is not ready."""
+
+    name: str
+    title: str
+    level: Level
+    paper: str | None
+    trained_from: str
+    ready: bool
+    reason: str
+    figure: str
+    version: str
+
+
+@dataclass(frozen=True)
 class Observe:
     """Which attention head to watch while decoding."""
 
@@ -216,10 +231,10 @@ def normalised(weights: Sequence[float] | np.ndarray) -> np.ndarray:
     total = values.sum()
     if values.ndim != 1 or not np.isfinite(values).all() or (values < 0).any() or total <= 0:
         raise InvalidRequest("The weights are not usable.", "Give one number per expert, none negative, one above 0.")
-    return (values / total).astype(np.float32)
+    return np.asarray(values / total, np.float32)
 
 
 def softmax(logits: np.ndarray) -> np.ndarray:
     """Softmax over the last axis, in float64 inside, float32 out."""
     shifted = np.exp(np.asarray(logits, np.float64) - np.max(logits, axis=-1, keepdims=True))
-    return (shifted / shifted.sum(axis=-1, keepdims=True)).astype(np.float32)
+    return np.asarray(shifted / shifted.sum(axis=-1, keepdims=True), np.float32)

@@ -36,3 +36,7 @@ class Tool(Protocol):
     def answer(self, prompt: str) -> ToolResult:
         """What the tool makes of `prompt`, within its time limit. Never raises for anything a person may type."""
         ...
+
+    def close(self) -> None:
+        """Free what the tool holds; it may be used again."""
+        ...

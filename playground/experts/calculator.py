@@ -26,6 +26,10 @@ class Calculator:
     def __init__(self, worker: Worker) -> None:
         self._worker = worker
 
+    def close(self) -> None:
+        """End the worker process; the next question starts a new one."""
+        self._worker.stop()
+
     def answer(self, prompt: str) -> ToolResult:
         """The value of each calculation in `prompt`, up to three."""
         started = time.perf_counter()

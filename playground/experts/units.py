@@ -84,6 +84,10 @@ class Units:
     def __init__(self, worker: Worker) -> None:
         self._worker = worker
 
+    def close(self) -> None:
+        """End the worker process; the next question starts a new one."""
+        self._worker.stop()
+
     def answer(self, prompt: str) -> ToolResult:
         """The converted quantity."""
         started = time.perf_counter()

@@ -1,7 +1,6 @@
 """Writes a trained expert as a plain PEFT folder: float16 adapter, card.json for the page, README.md for people."""
 
 import json
-import random
 from pathlib import Path
 from typing import Any
 
@@ -78,6 +77,7 @@ def write_card(
 
 def _readme(card: dict[str, Any], base: BaseModel, recipe: Recipe) -> str:
     training = card["training"]
+    before, after = training["validation_before"], training["validation_after"]
     return f"""---
 library_name: peft
 base_model: {base.name}
@@ -93,8 +93,8 @@ license: apache-2.0
 | data | {card["trained_on"]} |
 | licence | {card["licence"]} |
 | adapter | LoRA, rank {recipe.rank}, alpha {recipe.alpha}, on {", ".join(recipe.targets)}; float16 |
-| training | {training["steps"]} steps of {training["batch"]} examples, peak rate {training["rate"]}, seed {training["seed"]} |
-| validation loss | {training["validation_before"]:.3f} before, {training["validation_after"]:.3f} after (nats per answer token) |
+| training | {training["steps"]} steps of {training["batch"]}, peak rate {training["rate"]}, seed {training["seed"]} |
+| validation loss, nats per answer token | {before:.3f} before, {after:.3f} after |
 | test | {card["figure"]} |
 
 Trained with `python -m playground experts train {card["name"]} --data FOLDER`; 95 % intervals in brackets.

@@ -148,7 +148,7 @@ def validation_rows(data: Path, task: Task, seed: int) -> tuple[list[Row], list[
     train = read_rows(data, task.folder, "train")
     held = read_rows(data, task.folder, "validation")
     if not held:
-        held = sample_rows(train, 200, seed)
+        held = sample_rows(train, min(200, len(train) // 10), seed)
     test = read_rows(data, task.folder, "test")
     held = without_overlap(held, test)
     return without_overlap(train, [*test, *held]), held
@@ -175,11 +175,17 @@ def train(
     rows, held = validation_rows(data, task, seed)
     rows = sample_rows(rows, recipe.example_rows, seed)
     examples = make_examples(base, task, rows, seed=seed, limit=recipe.max_tokens)
-    validation = make_examples(
-        base, task, sample_rows(held, VALIDATION_ROWS, seed), seed=None, limit=recipe.max_tokens
-    )
+    validation = make_examples(base, task, sample_rows(held, VALIDATION_ROWS, seed), seed=None, limit=recipe.max_tokens)
     model = attach_adapter(base, recipe)
-    best, losses = _optimise(model, recipe, examples, validation, Checkpoint(checkpoints / name), seed, progress)
+    best, losses = _optimise(
+        model,
+        recipe,
+        examples,
+        validation,
+        checkpoint=Checkpoint(checkpoints / name),
+        seed=seed,
+        progress=progress,
+    )
     set_peft_model_state_dict(model, best)
     card = write_card(model, base, recipe, task, data=data, out=out / name, seed=seed, losses=losses)
     return card
@@ -190,6 +196,7 @@ def _optimise(
     recipe: Recipe,
     examples: list[Example],
     validation: list[Example],
+    *,
     checkpoint: Checkpoint,
     seed: int,
     progress: Callable[[TrainingProgress], None] | None,
@@ -212,7 +219,7 @@ def _optimise(
             group["lr"] = learning_rate(step, recipe.steps, recipe.rate)
         batch = [examples[i] for i in queue[step * recipe.batch : (step + 1) * recipe.batch]]
         loss = answer_loss(model, batch)
-        loss.backward()
+        loss.backward()  # type: ignore[no-untyped-call]
         torch.nn.utils.clip_grad_norm_(trainable, 1.0)
         optimiser.step()
         optimiser.zero_grad(set_to_none=True)

@@ -21,18 +21,18 @@ Row = dict[str, Any]
 Metric = Literal["accuracy", "matthews", "loss"]
 
 EMOTIONS = (
-    "admiration amusement anger annoyance approval caring confusion curiosity desire disappointment disapproval disgust "
-    "embarrassment excitement fear gratitude grief joy love nervousness optimism pride realization relief remorse sadness "
-    "surprise neutral"
-).split()
+    *("admiration", "amusement", "anger", "annoyance", "approval", "caring", "confusion", "curiosity", "desire"),
+    *("disappointment", "disapproval", "disgust", "embarrassment", "excitement", "fear", "gratitude", "grief", "joy"),
+    *("love", "nervousness", "optimism", "pride", "realization", "relief", "remorse", "sadness", "surprise", "neutral"),
+)
 
 
 @dataclass(frozen=True)
 class Task:
     """One data set: `prompts` are templates with {text}, the first one is used for measuring.
 
-    `metric` accuracy and matthews choose among `choices(row)` by likelihood; loss is the mean negative log-likelihood per
-    answer token in nats, lower is better.
+    `metric` accuracy and matthews choose among `choices(row)` by likelihood; loss is the mean negative log-likelihood
+    per answer token in nats, lower is better.
     """
 
     name: str
@@ -103,6 +103,13 @@ TASKS: dict[str, Task] = {
             prompts=("{text}",),
             answer=clean_solution,
             exact=lambda text, row: final_number(text) == row["answer"].replace(",", ""),
+        ),
+        Task(
+            name="general",
+            folder="general_selfinstruct",
+            metric="loss",
+            prompts=("{text}",),
+            answer=lambda row: str(row["answer"]).strip(),
         ),
     )
 }

@@ -48,7 +48,9 @@ def read_adapter(folder: Path, name: str, model: nn.Module) -> Adapter:
     for key, tensor in tensors.items():
         match = KEY.match(key)
         if not match:
-            raise InvalidRequest(f"{name}: the tensor {key} is not part of a plain LoRA.", "Use lora_A and lora_B only.")
+            raise InvalidRequest(
+                f"{name}: the tensor {key} is not part of a plain LoRA.", "Use lora_A and lora_B only."
+            )
         halves.setdefault(match["module"], {})[match["side"]] = tensor.to(torch.float32)
     linears = {path: module for path, module in model.named_modules() if _is_linear(module)}
     matrices = {}
@@ -67,14 +69,18 @@ def _read_config(folder: Path) -> dict[str, Any]:
     try:
         config: dict[str, Any] = json.loads((folder / "adapter_config.json").read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError, json.JSONDecodeError) as error:
-        raise InvalidRequest(f"{folder.name}: adapter_config.json cannot be read ({error}).", "Add the file.") from error
+        raise InvalidRequest(
+            f"{folder.name}: adapter_config.json cannot be read ({error}).", "Add the file."
+        ) from error
     if not isinstance(config, dict) or config.get("peft_type") != "LORA":
         raise InvalidRequest(f"{folder.name}: this is not a LoRA adapter.", "Only PEFT's LORA type can be mixed.")
     for field in ("use_dora", "fan_in_fan_out", "lora_bias"):
         if config.get(field):
             raise InvalidRequest(f"{folder.name}: {field} is not supported.", "Train a plain LoRA.")
     if config.get("bias", "none") != "none" or config.get("modules_to_save"):
-        raise InvalidRequest(f"{folder.name}: it changes more than LoRA matrices.", "Use bias=none, no modules_to_save.")
+        raise InvalidRequest(
+            f"{folder.name}: it changes more than LoRA matrices.", "Use bias=none, no modules_to_save."
+        )
     return config
 
 

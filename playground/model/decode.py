@@ -38,8 +38,10 @@ class Row:
 
 @dataclass(frozen=True, eq=False)
 class Step:
-    """What one token of one row brought. `weights` (N,) over the bank, mean over layers; `layer_weights` (L, N) or None;
-    `attention` (S,) or None: all are of the forward pass that produced this token."""
+    """What one token of one row brought, all of it of the forward pass that produced this token.
+
+    `weights` (N,) over the bank, mean over layers; `layer_weights` (L, N) or None; `attention` (S,) or None.
+    """
 
     drawn: Drawn
     weights: np.ndarray
@@ -72,7 +74,8 @@ class Batch:
 
     @torch.inference_mode()
     def join(self, row: Row) -> tuple[Seen, Step]:
-        """Read the prompt of `row` and add it to the batch. Returns what the prompt's pass showed, and the first token."""
+        """Read the prompt of `row` and add it to the batch. Returns what the prompt's pass showed, and the first
+        token."""
         device = self.base.model.device
         ids = torch.tensor([row.ids], device=device)
         cache = DynamicCache(config=self.base.model.config)

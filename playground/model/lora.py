@@ -20,15 +20,15 @@ from torch.nn import functional
 from playground.model.adapters import Adapter
 from playground.model.routing import Routing, current_routing
 
-SHARED_INPUT = (("q_proj", "k_proj", "v_proj"), ("gate_proj", "up_proj"))
+SHARED_INPUT: tuple[tuple[str, ...], ...] = (("q_proj", "k_proj", "v_proj"), ("gate_proj", "up_proj"))
 LAYER = re.compile(r"(?:^|\.)(?:layers|h|blocks)\.(\d+)\.")
 
 
 class Site:
     """One group of linear modules with a common input. `weight` (d_outs + R, d_in) holds W of each, then all A.
 
-    `up` (R, d_outs) is B transposed, `owner` (R,) the bank index each rank row belongs to, `decides` marks the first site
-    of its layer, where gates look.
+    `up` (R, d_outs) is B transposed, `owner` (R,) the bank index each rank row belongs to, `decides` marks the first
+    site of its layer, where gates look.
     """
 
     def __init__(self, layer: int, paths: Sequence[str], linears: Sequence[nn.Linear], *, decides: bool) -> None:
@@ -101,18 +101,24 @@ class RoutedLinear(nn.Module):
         start = sum(self.site.splits[: self.index])
         return self.site.weight[start : start + self.site.splits[self.index]]
 
+    @property
+    def bias(self) -> Tensor | None:
+        """The base bias (d_out,), if there is one."""
+        if self.site.bias is None:
+            return None
+        start = sum(self.site.splits[: self.index])
+        return self.site.bias[start : start + self.site.splits[self.index]]
+
     def forward(self, hidden: Tensor) -> Tensor:
         """(B, T, d_in) -> (B, T, d_out) under the routing of the call."""
         site, routing = self.site, current_routing()
         if len(site.splits) == 1:
             return site.apply(hidden, routing)
         if routing is None:
-            start = sum(site.splits[: self.index])
-            bias = None if site.bias is None else site.bias[start : start + site.splits[self.index]]
-            return functional.linear(hidden, self.weight, bias)
+            return functional.linear(hidden, self.weight, self.bias)
         kept = routing.stash.get(id(site))
         if kept is None or kept[0] is not hidden:
-            kept = (hidden, site.apply(hidden, routing).split(site.splits, dim=-1))
+            kept = (hidden, torch.split(site.apply(hidden, routing), site.splits, dim=-1))
             routing.stash[id(site)] = kept
         part = kept[1][self.index]
         if self.index == len(site.splits) - 1:
@@ -143,13 +149,21 @@ class Bank:
         return len(self.names)
 
 
+def _shared_input(leaf: str) -> tuple[str, ...]:
+    """The names of the modules that read the same input as `leaf`, itself included."""
+    for names in SHARED_INPUT:
+        if leaf in names:
+            return names
+    return (leaf,)
+
+
 def _install(model: nn.Module) -> list[Site]:
     """Replace the linear modules of every layer by routed ones, grouped by shared input; the sites, in model order."""
     groups: dict[tuple[str, tuple[str, ...]], list[tuple[str, nn.Linear]]] = {}
     for path, module in model.named_modules():
         if isinstance(module, nn.Linear) and LAYER.search(path):
             parent, _, leaf = path.rpartition(".")
-            shared = next((names for names in SHARED_INPUT if leaf in names), (leaf,))
+            shared = _shared_input(leaf)
             groups.setdefault((parent, shared), []).append((path, module))
     sites: list[Site] = []
     seen: set[int] = set()

@@ -1,7 +1,7 @@
 """What one forward call needs to route: weights per row, token and layer, and what to observe. Nothing of it is shared.
 
-A library forward gives its linear modules no extra argument, so the `Routing` of a call travels in one ContextVar, set in
-one `with` here. Two threads never see each other's.
+A library forward gives its linear modules no extra argument, so the `Routing` of a call travels in one ContextVar, set
+in one `with` here. Two threads never see each other's.
 
 Shapes: B rows, T tokens of this call, S tokens so far, N experts of the bank (base first), L layers, H heads.
 """
@@ -34,8 +34,8 @@ class RowRouting:
 class Routing:
     """The routing of one forward call. `size` is N.
 
-    Filled during the call: `by_layer` holds weights (B, T, N) of each layer, or of all at once under key -1 when they are
-    constant; `attention` holds the observed rows, {row: (S,)} or {layer: (B, H, T, S)} when `whole_layer` is set.
+    Filled during the call: `by_layer` holds weights (B, T, N) of each layer, or of all at once under key -1 when they
+    are constant; `attention` holds the observed rows, {row: (S,)} or {layer: (B, H, T, S)} when `whole_layer` is set.
     """
 
     rows: Sequence[RowRouting]

@@ -1,6 +1,7 @@
 """The one thread that owns the model: jobs join its batch, every token goes to the job's own queue.
 
-Several visitors' runs decode together. Nothing of a job is visible to another: each has its row, its queue and its stop.
+Several visitors' runs decode together. Nothing of a job is visible to another: each has its row, its queue and its
+stop.
 """
 
 import logging
@@ -161,7 +162,7 @@ class Decoder:
             return
         try:
             seen, step = batch.join(job.row)
-        except Exception as error:  # noqa: BLE001  a run's edge: one broken run must not end the others'
+        except Exception as error:
             log.exception("prompt could not be read run=%s", job.key)
             job.out.put(JobBroke(job.key, error))
             return
@@ -177,7 +178,7 @@ class Decoder:
             return
         try:
             steps = batch.step()
-        except Exception as error:  # noqa: BLE001  as above; the batch is lost, so all its runs are told
+        except Exception as error:
             log.exception("decoding broke runs=%s", len(jobs))
             for job in list(jobs):
                 job.out.put(JobBroke(job.key, error))

@@ -1,17 +1,17 @@
 """What a router is: the contract of policies and gates, and the decorator that registers them.
 
-A *policy* decides over the pool from the prompt, before decoding. A *gate* is a module inside the model that decides for
-each token and layer. Both are listed as routers. A router holds parameters only; everything of one run lives in the call.
+A *policy* decides over the pool from the prompt, before decoding. A *gate* is a module inside the model that decides
+for each token and layer. Both are listed as routers. A router holds parameters only; everything of one run lives in
+the call.
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, ClassVar, Self, TypeVar
+from typing import ClassVar, Self, TypeVar
 
 import numpy as np
-import torch
 from pydantic import BaseModel
 from torch import Tensor, nn
 
@@ -129,9 +129,7 @@ ROUTERS: Registry[type[Router]] = Registry("router")
 R = TypeVar("R", bound=type[Router])
 
 
-def router(
-    name: str, *, title: str, level: Level, paper: str | None, trained_from: str
-) -> Callable[[R], R]:
+def router(name: str, *, title: str, level: Level, paper: str | None, trained_from: str) -> Callable[[R], R]:
     """Register a router class under `name`. Raises ValueError for a duplicate, an empty title or an unknown level."""
     if not title or level not in ("prompt", "gate", "controller"):
         raise ValueError(f"router {name!r} needs a title and a level of prompt, gate or controller")

@@ -1,8 +1,8 @@
 """LoRA-Mixer: a linear gate in each layer blends the LoRA experts inside the attention projections, token by token.
 
-Source: arXiv:2507.00029 (serial attention routing, frozen external experts). One gate per layer reads the normed attention
-input and weighs q, k, v and o alike; softmax over all experts, the `top_k` heaviest kept. Knows nothing of the prompt as a
-whole: what it knows of domains it learned from the experts' training data.
+Source: arXiv:2507.00029 (serial attention routing, frozen external experts). One gate per layer reads the normed
+attention input and weighs q, k, v and o alike; softmax over all experts, the `top_k` heaviest kept. Knows nothing of
+the prompt as a whole: what it knows of domains it learned from the experts' training data.
 """
 
 from collections.abc import Sequence
@@ -69,14 +69,14 @@ class LoraMixer(GateRouter):
         top_k: int = Field(3, ge=1, le=64, description="how many experts may act on one token")
         temperature: float = Field(1.0, gt=0.05, le=10, description="softmax temperature; higher blends more evenly")
 
-    def __init__(self, experts: Sequence[str], options: RouterOptions | None = None, *, layers: int, width: int) -> None:
+    def __init__(
+        self, experts: Sequence[str], options: RouterOptions | None = None, *, layers: int, width: int
+    ) -> None:
         super().__init__(experts, options)
         chosen = self.options
         if not isinstance(chosen, LoraMixer.Options):
             raise TypeError("LoRA-Mixer takes its own options")
-        self.gate: LinearGate = LinearGate(
-            experts, layers, width, top_k=chosen.top_k, temperature=chosen.temperature
-        )
+        self.gate: LinearGate = LinearGate(experts, layers, width, top_k=chosen.top_k, temperature=chosen.temperature)
         self.gate.eval().requires_grad_(False)
 
     def save(self, folder: Path) -> None:
