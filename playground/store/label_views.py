@@ -172,12 +172,23 @@ def _joined(session: Session, acts: Sequence[LabelActRow]) -> list[LabelRow]:
     prompts = {row.id: row.text for row in _by_ids(session, PromptRow, {row.prompt_id for row in comparisons.values()})}
     people = {row.id: row.handle for row in _by_ids(session, LabellerRow, {act.labeller_id for act in acts})}
     reasons = _rationales(session, {act.id for act in acts})
-    return [_row(act, comparisons[act.comparison_id], runs, prompts, people, reasons.get(act.id)) for act in acts]
+    return [
+        _row(
+            act,
+            comparisons[act.comparison_id],
+            runs=runs,
+            prompts=prompts,
+            people=people,
+            reason=reasons.get(act.id),
+        )
+        for act in acts
+    ]
 
 
 def _row(
     act: LabelActRow,
     comparison: ComparisonRow,
+    *,
     runs: Mapping[str, Side],
     prompts: Mapping[str, str],
     people: Mapping[str, str],
