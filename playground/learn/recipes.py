@@ -62,7 +62,7 @@ for _recipe in (
             "Which emotion does this message express?\nThank you so much, you saved my day!",
             "I can't believe they cancelled it again, this makes me furious",
         ),
-        steps=160,
+        steps=110,
     ),
     Recipe(
         name="math",
