@@ -51,7 +51,7 @@ Playground.attention = (() => {
   /** Rows are queries, columns keys; the part no query may see stays hatched. `row(i)` gives bytes or null. */
   const map = (canvas, { queries, keys, row, focus, room, withoutFirst }) => {
     if (!queries || !keys) { Playground.maps.prepare(canvas, 1, 1); return 1; }
-    const cell = Math.max(1, Math.min(14, Math.floor(Math.min(room, 620) / keys)));
+    const cell = Math.max(1, Math.min(14, Math.floor(Math.min(room, 620) / keys), queries === keys ? Math.floor(420 / queries) : 14));
     const high = queries === keys ? cell : Math.max(cell, Math.min(16, Math.floor(260 / queries)));
     const off = document.createElement('canvas');
     off.width = keys; off.height = queries;

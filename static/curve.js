@@ -17,7 +17,7 @@ Playground.define('curve', ({ element, props, watch }) => {
     });
   };
   const draw = () => {
-    const width = element.clientWidth - 2, height = 220, left = 46, right = 12, top = 10, foot = 26;
+    const width = words.clientWidth, height = 220, left = 46, right = 12, top = 10, foot = 26;
     if (width < 60) return;
     const pen = Playground.maps.prepare(canvas, width, height), ink = color('--pg-ink'), muted = color('--pg-muted');
     pen.font = '11px system-ui, sans-serif'; pen.fillStyle = muted; pen.strokeStyle = color('--pg-line'); pen.lineWidth = 1;

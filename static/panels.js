@@ -58,7 +58,7 @@
         box._of = whole;
         const size = whole.size;
         box.replaceChildren(...Array.from({ length: whole.heads }, (_, h) => {
-          const button = el('button', 'head'); button.type = 'button'; button.dataset.h = h; button.title = 'head ' + (h + 1);
+          const button = el('button', 'att-head-button'); button.type = 'button'; button.dataset.h = h; button.title = 'head ' + (h + 1);
           button.append(Playground.attention.thumbnail(whole.data.subarray(h * size * size, (h + 1) * size * size), size), el('span', '', String(h + 1)));
           return button;
         }));
@@ -123,7 +123,7 @@
       on('.att-layer', 'change', () => this.fetchLayer());
       on('.att-head', 'change', () => this.fetchLayer());
       on('.att-sink', 'change', () => this.schedule());
-      on('.heads', 'click', (event) => { const button = event.target.closest('.head'); if (button) { this.$('.att-head').value = button.dataset.h; this.schedule(); } });
+      on('.heads', 'click', (event) => { const button = event.target.closest('.att-head-button'); if (button) { this.$('.att-head').value = button.dataset.h; this.schedule(); } });
       on('.exports', 'click', (event) => { const kind = event.target.dataset.export; if (kind) this.export(kind); });
       for (const twin of this.element.querySelectorAll('details.twin')) twin.addEventListener('toggle', () => this.drawTwins());
     },

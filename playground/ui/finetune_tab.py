@@ -3,6 +3,7 @@
 import secrets
 from collections.abc import Iterator
 from contextlib import closing
+from html import escape
 from typing import TYPE_CHECKING, Any
 
 import gradio as gr
@@ -41,12 +42,12 @@ class FineTuneTab:
                 self._draw_choices()
             with gr.Column(scale=1, min_width=320, elem_id="tune-result"):
                 self.curve = parts.drawn("curve", "", CURVE, elem_id="curve")
-                self.outcome = parts.pressable("", elem_id="outcome")
                 with gr.Row(visible=False, elem_id="decide") as self.decide:
                     self.promote = gr.Button(
                         "Promote: use this version", variant="primary", elem_id="promote", size="sm"
                     )
                     self.keep = gr.Button("Keep as a draft", elem_id="keep-draft", size="sm")
+                self.outcome = parts.pressable("", elem_id="outcome")
                 gr.Markdown("### Versions", elem_classes="section")
                 self.versions = parts.pressable(finetune.versions_html([]), elem_id="versions")
                 self.announce = parts.announcer("tune-status")
@@ -59,6 +60,7 @@ class FineTuneTab:
         self.router = gr.Dropdown(routers, value=value, label="Router", elem_id="tune-router")
         choices = finetuning.objectives(self.runtime)
         self.objective = gr.Dropdown(choices, value="dpo", label="Objective", elem_id="tune-objective")
+        self.line = parts.markup("", elem_id="objective-line")
         with gr.Accordion("How boldly", open=False):
             self.beta = gr.Slider(
                 0.1, 10, value=0.1, step=0.1, label="beta: lower moves routing further", elem_id="beta"
@@ -90,6 +92,8 @@ class FineTuneTab:
         self.keep.click(lambda: gr.Row(visible=False), None, self.decide, **quiet)
         self.rollback.click(guarded(self.put_back), [self.router, self.password], after, **quiet)
         self.router.change(guarded(self.refresh), self.router, [self.versions, self.facts], **quiet)
+
+        self.objective.change(guarded(self.describe), self.objective, self.line, **quiet)
 
         def promote_pressed(router: str, password: str, event: gr.EventData) -> dict[Any, Any]:
             return self.put_in_force(str(event._data.get("id", "")), router, password)
@@ -154,7 +158,11 @@ class FineTuneTab:
         facts = finetune.facts_html(finetuning.count_labels(self.runtime), current)
         return finetune.versions_html(versions), facts
 
-    def arrive(self, router: str) -> dict[Any, Any]:
+    def describe(self, objective: str) -> str:
+        """One line on the chosen objective."""
+        return f'<p class="hint">{escape(finetuning.objective_line(self.runtime, objective))}</p>'
+
+    def arrive(self, router: str, objective: str) -> dict[Any, Any]:
         """What the tab shows when it is opened: labels, versions, and menus that were empty while models loaded."""
         versions, facts = self.refresh(router)
         routers = finetuning.trainable(self.runtime)
@@ -162,6 +170,7 @@ class FineTuneTab:
         if routers:
             value |= {self.router: gr.Dropdown(choices=routers)}
             value |= {self.objective: gr.Dropdown(choices=finetuning.objectives(self.runtime))}
+            value |= {self.line: self.describe(objective)}
         return value
 
     def _decided(self, router: str, sentence: str) -> dict[Any, Any]:

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from playground.runtime import Runtime
     from playground.store.versions import VersionInfo
 
-DEFAULT_OBJECTIVES = [("DPO: stay near the version in use", "dpo")]
+DEFAULT_OBJECTIVES = [("Direct preference (DPO)", "dpo")]
 
 
 @dataclass(frozen=True)
@@ -39,11 +39,18 @@ def count_labels(runtime: "Runtime") -> LabelCount:
 
 
 def objectives(runtime: "Runtime") -> list[tuple[str, str]]:
-    """(words, name) of every objective; the default alone while models load, because listing them imports torch."""
+    """(title, name) of every objective; the default alone while models load, because listing them imports torch."""
     if not runtime.is_ready:
         return DEFAULT_OBJECTIVES
     registry = importlib.import_module("playground.learn.trainer").OBJECTIVES
-    return [(f"{registry.get(name).spec.title}: {registry.get(name).spec.description}", name) for name in registry]
+    return [(registry.get(name).spec.title, name) for name in registry]
+
+
+def objective_line(runtime: "Runtime", name: str) -> str:
+    """What an objective does, in one line; empty while models load."""
+    if not runtime.is_ready:
+        return ""
+    return str(importlib.import_module("playground.learn.trainer").OBJECTIVES.get(name).spec.description)
 
 
 def trainable(runtime: "Runtime") -> list[tuple[str, str]]:

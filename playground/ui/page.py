@@ -48,8 +48,8 @@ def build(runtime: "Runtime") -> gr.Blocks:
             with gr.Tab("Experts", id="experts"):
                 cards = experts_tab.build(runtime, play.prompt, tabs)
         labels_page.select(guarded(labels.refresh), [handle, *labels.filters], labels.table, **PRIVATE)
-        arrived = [tune.versions, tune.facts, tune.router, tune.objective]
-        tune_page.select(guarded(tune.arrive), tune.router, arrived, **PRIVATE)
+        arrived = [tune.versions, tune.facts, tune.router, tune.objective, tune.line]
+        tune_page.select(guarded(tune.arrive), [tune.router, tune.objective], arrived, **PRIVATE)
         _keep_fresh(runtime, timer, header, play, cards)
         _on_load(runtime, demo, handle, play)
     demo.queue(max_size=runtime.settings.max_queue, default_concurrency_limit=4)

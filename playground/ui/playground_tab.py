@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import gradio as gr
+import numpy as np
 
 from playground.core.values import RunRequest
 from playground.errors import InvalidRequest, PlaygroundError
@@ -63,7 +64,9 @@ def own_runs(runtime: "Runtime", handle: str) -> str:
         return history.recent_html(recent_runs(session, 12, session_id=mine), runtime.pool)
 
 
-def slider_updates(pool: Sequence[str], weights: Sequence[float] | None, titles: dict[str, str]) -> list[gr.Slider]:
+def slider_updates(
+    pool: Sequence[str], weights: Sequence[float] | np.ndarray | None, titles: dict[str, str]
+) -> list[gr.Slider]:
     """The ten sliders for a pool: named, set to `weights` in percent, the rest hidden."""
     values = [0.0] * len(pool) if weights is None else [round(100 * float(weight)) for weight in weights]
     return [
@@ -186,13 +189,14 @@ class PlaygroundTab:
 
     def stream(self, request: RunRequest, text: str, handle: str) -> Iterator[tuple[str, ViewState]]:
         """The growing lines of one run; waits for the models and ends with a line that says what broke, if it did."""
-        reached = [text, ViewState()]
+        newest: tuple[str, ViewState] = (text, ViewState())
 
         def kept() -> Iterator[tuple[str, ViewState]]:
-            for reached[:] in self._lines(request, text, handle):
-                yield reached[0], reached[1]
+            nonlocal newest
+            for newest in self._lines(request, text, handle):
+                yield newest
 
-        yield from ended(kept(), lambda *trouble: (reached[0] + failed_line(*trouble), reached[1]))
+        yield from ended(kept(), lambda *trouble: (newest[0] + failed_line(*trouble), newest[1]))
 
     def _lines(self, request: RunRequest, text: str, handle: str) -> Iterator[tuple[str, ViewState]]:
         for waiting in readiness.until_ready(self.runtime):

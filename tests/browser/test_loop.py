@@ -95,8 +95,8 @@ def test_the_whole_loop(open_page: Any, real_page: tuple[str, Any]) -> None:
     assert page.locator("#run-view .detail .alt").count() == 5
     assert page.locator("#run-view .attention-text .k").count() > 10
     page.locator("#run-view .att-layer").select_option("4")
-    page.wait_for_selector("#run-view .heads .head")
-    assert page.locator("#run-view .heads .head").count() == 9
+    page.wait_for_selector("#run-view .heads .att-head-button")
+    assert page.locator("#run-view .heads .att-head-button").count() == 9
 
     # compare blind: nothing that names a side is in the page before the vote
     page.get_by_role("tab", name="Compare").click()

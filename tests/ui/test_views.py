@@ -2,17 +2,26 @@
 
 import base64
 import json
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from itertools import combinations
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
-from playground.core.events import Event, Failed, RunStarted, TokenGenerated
-from playground.core.values import EVIDENCE, Neighbours, Scores, Text
+from playground.core.events import Event, Failed, RunStarted, TokenGenerated, to_dict
+from playground.core.preferences import Verdict
+from playground.core.values import EVIDENCE, Neighbours, RunRequest, Scores, Text
+from playground.learn.label_metrics import BeforeAfter, Figure
+from playground.learn.trainer import FineTuned, RoutingChange
 from playground.ui import format as words
+from playground.ui.examples import load_events, save_events
+from playground.ui.fold import fold_all
 from playground.ui.palette import PALETTE, looks
+from playground.ui.views.compare import reveal_html
+from playground.ui.views.finetune import outcome_html
 from playground.ui.views.lines import blind_line, line, lines, opening, packed
 from playground.ui.views.why import DRAWINGS, why_html
 
@@ -127,3 +136,37 @@ def test_an_expert_that_left_still_has_a_mark(runtime: Any) -> None:
     look = looks(["math", "gone"], runtime.pool)
     assert (look[0].mark, look[0].slot) == ("Ma", 3)
     assert (look[1].mark, look[1].slot) == ("Go", -1)
+
+
+def test_a_recorded_run_is_read_back_and_a_damaged_one_is_no_obstacle(gate_events: list[Event], tmp_path: Path) -> None:
+    path = tmp_path / "examples" / "run.json"
+    assert load_events(path) == []
+    save_events(path, gate_events)
+    assert [to_dict(event) for event in load_events(path)] == [to_dict(event) for event in gate_events]
+    path.write_text('{"events": [{"event": "Nothing"}]}')
+    assert load_events(path) == []
+
+
+def test_a_forced_expert_keeps_its_name_when_it_refused(gate_events: list[Event], runtime: Any) -> None:
+    request = RunRequest("Which?", "manual", override=(0, 0, 0, 0, 1))
+    forced = fold_all(runtime.events(request))
+    refused = replace(forced, tools=(replace(forced.tools[0], ok=False),))
+    html = reveal_html([refused, fold_all(gate_events)], Verdict.B_MUCH, runtime.pool)
+    assert "You preferred lora_mixer over Calculator." in html
+    assert "could not answer this" in html
+
+
+def test_before_and_after_says_when_there_is_too_little(runtime: Any) -> None:
+    few = BeforeAfter(Figure(0.5, 0.5, 0.5, 2), Figure(1.0, 1.0, 1.0, 2), Figure(0.5, 0.5, 0.5, 2))
+    many = BeforeAfter(Figure(0.5, 0.4, 0.6, 60), Figure(0.6, 0.5, 0.7, 60), Figure(0.1, -0.02, 0.2, 60))
+    change = RoutingChange(PAYLOAD, ("base", "math"), np.array([0.9, 0.1]), np.array([0.2, 0.8]), 0.7)
+    result = FineTuned(
+        version="v2", parent="v1", router="linear", metrics={"label_accuracy": few, "ranking_accuracy": many},
+        changed=(change,), moved=1, probes=43, kl=0.1, beta=0.1, counts={"train": 3},
+    )  # fmt: skip
+    html = outcome_html(result, runtime.pool)
+    assert "too few to tell" in html
+    assert "within noise" in html
+    assert "+10.0 pts [−2.0, +20.0]" in html
+    assert "Your labels moved 1 of 43 test prompts" in html
+    assert "<img" not in html

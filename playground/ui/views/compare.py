@@ -28,15 +28,25 @@ def weight_bars(experts: Sequence[str], weights: np.ndarray, pool: Pool) -> str:
     return f'<div class="minis">{rows}</div>'
 
 
-def _side(letter: str, state: ViewState, pool: Pool, is_expert: bool) -> str:
+def _forced(state: ViewState) -> str:
+    """The expert that was made to answer alone; empty when a router decided."""
+    if state.decided is None or state.decided.scheme != "override":
+        return ""
+    return state.pool[int(np.argmax(state.decided.weights))]
+
+
+def _side(letter: str, state: ViewState, pool: Pool) -> str:
     weights = state.weights
     if state.started is None or weights is None:
         return f'<div class="reveal-side"><b>{letter}</b> did not answer</div>'
-    name = "" if is_expert else f'<span class="router-name">{escape(state.started.router)}</span> → '
+    forced = _forced(state)
+    name = "" if forced else f'<span class="router-name">{escape(state.started.router)}</span> → '
     total = state.finished.timings.get("total_s") if state.finished else None
     facts = [plural(len(state.tokens), "token")] + ([duration(total)] if total else [])
-    version = "" if is_expert else f'<span class="muted version">{escape(state.started.version)}</span>'
-    top = chip(looks([state.top_expert], pool)[0])
+    if forced and any(not tool.ok for tool in state.tools):
+        facts.append("could not answer this, so the model did")
+    version = "" if forced else f'<span class="muted version">{escape(state.started.version)}</span>'
+    top = chip(looks([forced or state.top_expert], pool)[0])
     told = " · ".join(facts)
     return (
         f'<div class="reveal-side"><header><b>{letter}</b> {name}{top}<span class="muted">{told}</span>'
@@ -46,18 +56,15 @@ def _side(letter: str, state: ViewState, pool: Pool, is_expert: bool) -> str:
 
 def reveal_html(states: Sequence[ViewState], verdict: Verdict, pool: Pool) -> str:
     """Who was A and who was B, their weights and times, under a sentence that says what was saved."""
-    by_expert = [bool(state.decided and state.decided.scheme == "override") for state in states]
-    sides = "".join(
-        _side(letter, state, pool, forced) for letter, state, forced in zip("AB", states, by_expert, strict=True)
-    )
+    sides = "".join(_side(letter, state, pool) for letter, state in zip("AB", states, strict=True))
     return f'<p class="saved">{saved_sentence(states, verdict, pool)}</p><div class="reveal">{sides}</div>'
 
 
 def _name(state: ViewState, pool: Pool) -> str:
-    forced = bool(state.decided and state.decided.scheme == "override")
+    forced = _forced(state)
     if not forced and state.started is not None:
         return escape(state.started.router)
-    return escape(looks([state.top_expert], pool)[0].title)
+    return escape(looks([forced], pool)[0].title)
 
 
 def saved_sentence(states: Sequence[ViewState], verdict: Verdict, pool: Pool) -> str:

@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from playground.ui.finetuning import LabelCount
 
 FEW_PROMPTS = 30
+FEW_LABELS = 10  # below this an interval over prompts says more than it knows
+SHOWN_AT_FIRST = 8
 METRIC_WORDS = {
     "label_accuracy": "agrees with the labels",
     "ranking_accuracy": "ranks the winner's expert higher",
@@ -81,7 +83,7 @@ def _metric_row(name: str, metric: "BeforeAfter") -> str:
             moved += f" [{signed(f'{gain.low:+.3f}')}, {signed(f'{gain.high:+.3f}')}]"
     else:
         moved = points(gain.value, *limits) if known else "–"
-    words = noise_words(*limits) if has_interval else "too few to tell"
+    words = noise_words(*limits) if has_interval and after.n >= FEW_LABELS else "too few to tell"
     return (
         f"<tr><td>{METRIC_WORDS.get(name, escape(name.replace('_', ' ')))}</td>"
         f'<td class="num">{probability(before.value)}</td><td class="num">{probability(after.value)}</td>'
@@ -123,7 +125,13 @@ def outcome_html(result: "FineTuned", pool: Pool) -> str:
         if result.moved
         else f"No test prompt of {result.probes} goes to another expert; the weights below moved."
     )
-    listed = "".join(change_html(change, pool) for change in changed) or '<p class="hint">No weight moved.</p>'
+    drawn = [change_html(change, pool) for change in changed]
+    listed = "".join(drawn[:SHOWN_AT_FIRST]) or '<p class="hint">No weight moved.</p>'
+    rest = "".join(drawn[SHOWN_AT_FIRST:])
+    if rest:
+        listed += (
+            f'<details><summary>{len(drawn) - SHOWN_AT_FIRST} more</summary><div class="changed">{rest}</div></details>'
+        )
     return (
         f'<div class="outcome"><h3>Before and after</h3><table class="plain metrics"><thead><tr>{head}</tr></thead>'
         f"<tbody>{rows}</tbody></table>{warnings}<h3>{told}</h3>"

@@ -18,7 +18,7 @@ LEVEL_LINES = {
 }
 KIND_WORDS = {
     "base": "the shared model",
-    "lora": "adapter on the shared model",
+    "lora": "adapter",
     "tool": "exact tool",
     "endpoint": "remote model",
     "strategy": "reasoning method",
