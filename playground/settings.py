@@ -24,7 +24,9 @@ def _data_folder() -> Path:
 class Settings(BaseSettings):
     """Read from the environment (prefix PLAYGROUND_) and from a `.env` file beside app.py."""
 
-    model_config = SettingsConfigDict(env_prefix="PLAYGROUND_", env_file=ROOT / ".env", extra="ignore", populate_by_name=True)
+    model_config = SettingsConfigDict(
+        env_prefix="PLAYGROUND_", env_file=ROOT / ".env", extra="ignore", populate_by_name=True
+    )
 
     base_model: str = Field("", description="Hub id or folder of the language model. Empty: the embedded SmolLM2-135M.")
     encoder: str = Field("", description="Hub id or folder of the sentence encoder. Empty: the embedded MiniLM.")

@@ -1,5 +1,6 @@
 """Runs from request to last event on the tiny model: order, weights, tools, failures, cancelling, isolation."""
 
+import itertools
 import threading
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -7,7 +8,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from tests.tiny import write_tiny_expert
 
 from playground.core.events import Decided, Event, Failed, Finished, PromptRead, RunStarted, TokenGenerated, ToolCalled
 from playground.core.values import Context, Decision, Observe, Pool, RunRequest, Sampling, Text
@@ -22,6 +22,7 @@ from playground.model.lora import Bank
 from playground.model.worker import Decoder
 from playground.routers.base import Policy, Router, RouterSpec
 from playground.routers.gate.lora_mixer import LoraMixer
+from tests.tiny import write_tiny_expert
 
 EXPERTS = ("base", "alpha", "beta", "calculator")
 GREEDY = Sampling(temperature=0, repetition_penalty=1.0, max_new_tokens=10)
@@ -121,7 +122,7 @@ def test_a_prompt_router_run_tells_everything_in_order(engine: Engine) -> None:
     events = list(engine.run(RunRequest("hello there", router="alpha", sampling=GREEDY, observe=Observe(1, 2))))
     assert [type(event) for event in events[:3]] == [RunStarted, Decided, PromptRead]
     assert [event.seq for event in events] == list(range(len(events)))
-    assert all(a.at <= b.at for a, b in zip(events, events[1:], strict=False))
+    assert all(a.at <= b.at for a, b in itertools.pairwise(events))
     started, decided, read, last = events[0], events[1], events[2], events[-1]
     assert started.pool == EXPERTS
     assert decided.weights == pytest.approx([0.2, 0.5, 0.3, 0])
@@ -216,8 +217,8 @@ def test_a_prompt_too_long_for_the_model_says_so(engine: Engine) -> None:
 
 
 def test_a_bug_in_a_router_ends_its_run_only_and_tells_no_secrets(engine: Engine) -> None:
-    requests = [RunRequest("break", router="alpha", sampling=GREEDY), RunRequest("hi", router="lora_mixer", sampling=GREEDY)]
-    events = list(engine.run_together(requests))
+    broken_request = RunRequest("break", router="alpha", sampling=GREEDY)
+    events = list(engine.run_together([broken_request, RunRequest("hi", router="lora_mixer", sampling=GREEDY)]))
     first, second = events[0].run_id, events[1].run_id
     [broken] = [event for event in events if event.run_id == first and isinstance(event, Failed)]
     assert "a bug in this router" not in broken.message + broken.remedy

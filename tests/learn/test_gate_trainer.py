@@ -8,7 +8,6 @@ from pathlib import Path
 import pytest
 import torch
 from safetensors.torch import load_file
-from tests.tiny import write_tiny_expert
 
 from playground.learn.gate_trainer import GateTraining, balance_terms, train_gate
 from playground.learn.tasks import TASKS
@@ -16,6 +15,7 @@ from playground.model.adapters import read_adapter
 from playground.model.base import load_base
 from playground.model.lora import Bank
 from playground.routers.gate.lora_mixer import LoraMixer, keep_top
+from tests.tiny import write_tiny_expert
 
 
 def test_even_probabilities_are_balanced_and_most_uncertain() -> None:
@@ -114,9 +114,7 @@ def test_training_changes_the_gate_only_and_resumes(tmp_path: Path, data: Path, 
     with pytest.raises(Cut):
         train_gate(*parts(), data=data, out=tmp_path / "cut", checkpoints=tmp_path / "b", plan=plan, progress=cut)
     again = []
-    train_gate(
-        *parts(), data=data, out=tmp_path / "cut", checkpoints=tmp_path / "b", plan=plan, progress=again.append
-    )
+    train_gate(*parts(), data=data, out=tmp_path / "cut", checkpoints=tmp_path / "b", plan=plan, progress=again.append)
     assert again[0].step == 21
     same = [load_file(tmp_path / name / "params.safetensors")["matrix"] for name in ("whole", "cut")]
     torch.testing.assert_close(same[0], same[1], atol=2e-3, rtol=0)

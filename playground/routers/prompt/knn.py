@@ -83,7 +83,7 @@ class NearestPrompts(Policy):
         self.memory = memory
         self._vectors = memory.embeddings.astype(np.float32)
         self._has_outcome = memory.seen > 0
-        self._tried = self._has_outcome.any(axis=0)
+        self._tried: np.ndarray = np.asarray(self._has_outcome.any(axis=0))
 
     @classmethod
     def from_examples(cls, examples: ExampleSet) -> Self:
