@@ -115,6 +115,7 @@ class Answer:
             "weights": self.weights,
             "usage": dict(zip(names, map(float, self.finished.usage), strict=True)),
             "layer_weights_shape": shape,
+            "layer_weights": np.stack(self.layers).astype(float).round(4).tolist() if self.layers else None,
             "explanation": self.decided.evidence.sentence if self.decided else "",
             "tools": [{"expert": t.expert, "query": t.query, "result": t.result, "ok": t.ok} for t in self.tools],
             "timings": self.finished.timings,
