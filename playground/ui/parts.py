@@ -7,7 +7,7 @@ import gradio as gr
 
 from playground.ui.assets import mounting, text_of
 
-STATUS = '<div role="status" aria-live="polite" class="visually-hidden">{{value}}</div>'
+STATUS = '<div role="status" aria-live="polite" class="pg-unseen">{{value}}</div>'
 
 
 def drawn(

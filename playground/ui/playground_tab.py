@@ -193,8 +193,9 @@ class PlaygroundTab:
 
         def kept() -> Iterator[tuple[str, ViewState]]:
             nonlocal newest
-            for newest in self._lines(request, text, handle):
-                yield newest
+            for item in self._lines(request, text, handle):
+                newest = item
+                yield item
 
         yield from ended(kept(), lambda *trouble: (newest[0] + failed_line(*trouble), newest[1]))
 

@@ -92,7 +92,7 @@ def test_the_whole_loop(open_page: Any, real_page: tuple[str, Any]) -> None:
     tokens = page.locator("#run-view .answer .tok")
     assert tokens.count() >= 1
     tokens.first.click()
-    assert page.locator("#run-view .detail .alt").count() == 5
+    page.wait_for_function("() => document.querySelectorAll('#run-view .detail .alt').length === 5")
     assert page.locator("#run-view .attention-text .k").count() > 10
     page.locator("#run-view .att-layer").select_option("4")
     page.wait_for_selector("#run-view .heads .att-head-button")

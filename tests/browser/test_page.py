@@ -51,13 +51,13 @@ def test_one_lock_links_every_picture(open_page: Any, scripted_page: tuple[str, 
     mean = page.locator("#run-view .bars").inner_text()
     page.locator("#run-view .tok").nth(7).click()
     page.mouse.move(5, 5)
-    assert page.locator("#run-view .tok.locked").inner_text() == " two"
+    page.wait_for_function("() => document.querySelector('.tok.locked')?.textContent === ' two'")
     assert "token 8" in page.locator("#run-view .bars-what").inner_text()
     assert page.locator("#run-view .layer-what").inner_text() == "token 8"
     assert "two" in page.locator("#run-view .attention-what").inner_text()
     assert page.locator("#run-view .bars").inner_text() != mean
     page.keyboard.press("ArrowRight")
-    page.wait_for_function("() => document.querySelector('.tok.locked').textContent === ' parts'")
+    page.wait_for_function("() => document.querySelector('.tok.locked')?.textContent === ' parts'")
     page.keyboard.press("Escape")
     page.wait_for_selector("#run-view .tok.locked", state="detached")
     page.wait_for_function("mean => document.querySelector('#run-view .bars').innerText === mean", arg=mean)
