@@ -91,7 +91,7 @@ window.Playground = (() => {
   const KEYS = [
     ['anywhere', [['?', 'this list'], ['/', 'to the prompt'], ['g then p c l f e', 'go to a tab'], ['Esc', 'unlock, close']]],
     ['Playground', [['Ctrl+Enter', 'run'], ['.', 'stop'], ['← →', 'move the locked token (Shift: by ten)'], ['Home End', 'first, last token'],
-      ['1 … 9', 'follow an expert through the answer'], ['o', 'override the weights'], ['t', 'show tables']]],
+      ['1 … 9', 'follow an expert through the answer'], ['Space', 'replay'], ['o', 'override the weights'], ['t', 'show tables']]],
     ['Compare', [['1 … 7', 'from A much better over 4 tie to B much better'], ['← ↓ →', 'A, tie, B'], ['0', 'both bad'], ['s', 'skip'],
       ['u or Backspace', 'undo'], ['n', 'next']]],
   ];
@@ -165,6 +165,15 @@ window.Playground = (() => {
 
   return { define, mount, view, views, el, bytes, color, dark, plural, reader, percents, seconds, chip, table, download, toggleTheme, help, press };
 })();
+
+// The prompt's length, said before it is cut. Polled, because a pressed example fills the box without an event.
+setInterval(() => {
+  const count = document.querySelector('.prompt-count'), box = document.querySelector('#prompt textarea');
+  if (!count || !box || count.offsetParent === null || count._n === box.value.length) return;
+  const n = count._n = box.value.length, limit = +count.dataset.limit;
+  count.textContent = !n ? '\u00a0' : n >= limit ? `cut at ${limit.toLocaleString('en')} characters`
+    : `${n.toLocaleString('en')} ${n === 1 ? 'character' : 'characters'} · about ${Math.ceil(n / 4.2).toLocaleString('en')} tokens`;
+}, 250);
 
 // --- header: readiness, storage, theme, help ------------------------------------------------------------------
 Playground.define('header', ({ element, props, watch }) => {

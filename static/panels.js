@@ -119,6 +119,7 @@
         for (const each of button.parentNode.children) each.setAttribute('aria-pressed', String(each === button));
         this.schedule();
       });
+      on('.replay', 'click', () => this.replay());
       on('.copy', 'click', () => { const { end, toks } = this.state; navigator.clipboard?.writeText(end ? end.text : toks.map((tok) => tok.s).join('')); });
       on('.att-layer', 'change', () => this.fetchLayer());
       on('.att-head', 'change', () => this.fetchLayer());
@@ -137,6 +138,24 @@
       state.end = { text: state.toks.map((tok) => tok.s).join(''), u, tokens: state.toks.length, prompt_tokens: state.read ? state.read.t.length : 0, timings: {}, reason: 'cancelled', partial: true };
       this.schedule();
     },
+    /** Plays a finished run again in its own time, at most eight seconds long; a second press shows the end at once. */
+    replay() {
+      if (this.playing) { clearInterval(this.playing); this.playing = 0; this.state = this.whole; this.fresh = true; this.schedule(); return; }
+      const whole = this.state;
+      if (!whole.end || !whole.toks.length) return;
+      const first = whole.toks[0].at || 0, length = (whole.toks[whole.toks.length - 1].at || 0) - first, pace = Math.max(1, length / 8);
+      const began = performance.now();
+      this.whole = whole;
+      this.state = { ...whole, toks: [], end: null };
+      this.lock = this.hover = null; this.fresh = this.follow = true;
+      this.playing = setInterval(() => {
+        const now = first + (performance.now() - began) / 1000 * pace, { toks } = this.state;
+        while (toks.length < whole.toks.length && (whole.toks[toks.length].at || 0) <= now) toks.push(whole.toks[toks.length]);
+        this.state.heard = performance.now();
+        if (toks.length === whole.toks.length) { clearInterval(this.playing); this.playing = 0; this.state = whole; }
+        this.schedule();
+      }, 90);
+    },
     toggle(i) { this.lock = this.lock === i ? null : i; this.hover = null; this.schedule(); },
     lead(e) { this.expert = this.expert === e ? null : e; for (const row of this.$('.bars').children) row.setAttribute('aria-pressed', String(+row.dataset.e === this.expert)); this.schedule(); },
     unlock() {
@@ -153,6 +172,7 @@
       if (event.key === 'Home' && at != null) { this.lock = 0; this.schedule(); return true; }
       if (event.key === 'End' && at != null) { this.lock = n - 1; this.schedule(); return true; }
       if (/^[1-9]$/.test(event.key) && this.state.run && +event.key <= this.state.run.pool.length) { this.lead(+event.key - 1); return true; }
+      if (event.key === ' ' && !event.target.closest?.('button, a, summary, select')) { this.replay(); return true; }
       if (event.key === 't') { const twins = [...this.element.querySelectorAll('details.twin')], open = !twins[0].open; for (const twin of twins) twin.open = open; return true; }
       if (event.key === 'o') { const box = document.querySelector('#override'); box?.querySelector('button')?.click(); box?.scrollIntoView({ block: 'nearest' }); return !!box; }
       return false;

@@ -118,13 +118,20 @@
       Object.assign(this, { element, props, server, lock: null, hover: null, expert: null, tint: 'expert', sideBySide: null, follow: true, queued: false });
       this.$ = (selector) => element.querySelector(selector);
       this.state = blank();
-      this.read = reader(() => { this.state = blank(); this.lock = this.hover = this.expert = null; this.follow = true; this.fresh = true; this.beside(null); }, (record) => take(record, this.state));
+      this.read = reader(() => { clearInterval(this.playing); this.playing = 0; this.state = blank(); this.lock = this.hover = this.expert = null; this.follow = true; this.fresh = true; this.beside(null); }, (record) => take(record, this.state));
       watch('value', () => this.update()); this.listen(); this.update();
       document.addEventListener('pg-theme', () => { this.fresh = true; this.schedule(); });
       new ResizeObserver(() => this.schedule()).observe(element);
       setInterval(() => this.tick(), 1000);
     }
-    update() { if (this.read(this.props.value)) this.schedule(); }
+    update() {
+      if (!this.read(this.props.value)) return;
+      const { opening, toks } = this.state;
+      // on a phone the answer lies below the controls: bring it into sight once, when a run begins
+      if (opening && !opening.example && !toks.length && this._seen !== opening.n && matchMedia('(max-width: 720px)').matches) this.element.scrollIntoView({ block: 'start' });
+      if (opening) this._seen = opening.n;
+      this.schedule();
+    }
     schedule() { if (!this.queued) { this.queued = true; requestAnimationFrame(() => { this.queued = false; this.draw(); }); } }
     get focus() { return this.hover ?? this.lock; }
     /** The other run that is drawn beside this one, from its own lines; null removes it. */
@@ -136,6 +143,8 @@
       section.dataset.state = state.fail ? 'failed' : state.end ? 'over' : run ? 'running' : state.wait ? 'waiting' : 'empty';
       section.dataset.tokens = state.toks.length; section.dataset.run = run ? run.id : '';
       this.drawStage();
+      const asked = this.$('.asked'), prompt = run ? run.prompt : '';
+      if (asked._text !== prompt) { asked._text = prompt; asked.textContent = prompt.length > 240 ? prompt.slice(0, 239) + '…' : prompt; }
       const shown = weightsShown(state, focus);
       drawBars(this.$('.bars'), state, shown);
       this.$('.bars-what').textContent = shown ? shown.what : '';

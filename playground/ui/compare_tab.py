@@ -114,6 +114,12 @@ class CompareTab:
         routers = [(f"router · {info.title}", f"router:{info.name}") for info in self.runtime.routers() if info.ready]
         return [("two experts at random", comparing.RANDOM_PAIR), *experts, *routers]
 
+    def arrive(self, kept: Any) -> dict[Any, Any]:
+        """What the tab shows when it is opened: menus that were empty while models loaded, and one's last votes."""
+        choices = self.contenders()
+        menus = {self.first: gr.Dropdown(choices=choices), self.second: gr.Dropdown(choices=choices)}
+        return menus | {self.history: self.own_votes(identity.handle_of(kept))}
+
     def _wire(self) -> None:
         quiet: dict[str, Any] = {"show_progress": "hidden", "api_visibility": "private"}
         limit = self.runtime.settings.max_batch

@@ -39,7 +39,7 @@ def build(runtime: "Runtime") -> gr.Blocks:
         with gr.Tabs(elem_id="tabs") as tabs:
             with gr.Tab("Playground", id="play"):
                 play = PlaygroundTab(runtime, handle)
-            with gr.Tab("Compare", id="compare"):
+            with gr.Tab("Compare", id="compare") as compare_page:
                 compare = CompareTab(runtime, handle)
             with gr.Tab("Labels", id="labels") as labels_page:
                 labels = LabelsTab(runtime, handle, tabs, compare)
@@ -47,6 +47,8 @@ def build(runtime: "Runtime") -> gr.Blocks:
                 tune = FineTuneTab(runtime, tabs, play)
             with gr.Tab("Experts", id="experts"):
                 cards = experts_tab.build(runtime, play.prompt, tabs)
+        opened_pair = [compare.first, compare.second, compare.history]
+        compare_page.select(guarded(compare.arrive), handle, opened_pair, **PRIVATE)
         labels_page.select(guarded(labels.refresh), [handle, *labels.filters], labels.table, **PRIVATE)
         arrived = [tune.versions, tune.facts, tune.router, tune.objective, tune.line]
         tune_page.select(guarded(tune.arrive), [tune.router, tune.objective], arrived, **PRIVATE)

@@ -133,7 +133,8 @@ class PlaygroundTab:
             autofocus=True,
             elem_id="prompt",
         )
-        self.chips = parts.pressable(history.examples_html(examples.PROMPTS), elem_id="examples")
+        limit = self.runtime.settings.max_prompt_chars
+        self.chips = parts.pressable(history.examples_html(examples.PROMPTS, limit=limit), elem_id="examples")
         choices = router_choices(self.runtime.routers())
         self.router = parts.drawn("routers", "knn", ROUTER_MENU, elem_id="router", choices=choices)
         with gr.Row(elem_id="actions"):

@@ -195,6 +195,18 @@ def test_exports_hold_the_run(open_page: Any, scripted_page: tuple[str, Any]) ->
     assert files["png"].startswith(b"\x89PNG")
 
 
+def test_a_replay_ends_as_the_run_did(open_page: Any, scripted_page: tuple[str, Any]) -> None:
+    page = open_page(scripted_page[0])
+    run(page, "Again, please")
+    assert page.locator("#run-view .asked").inner_text() == "Again, please"
+    end, answer = value_of_canvas(page, "tokens-map"), page.locator("#run-view .answer").inner_html()
+    page.locator("#run-view .replay").click()
+    page.wait_for_function("() => document.querySelector('#run-view .run').dataset.state === 'running'")
+    page.wait_for_function("() => document.querySelector('#run-view .run').dataset.state === 'over'")
+    assert value_of_canvas(page, "tokens-map") == end
+    assert page.locator("#run-view .answer").inner_html() == answer
+
+
 def test_stop_keeps_what_has_arrived(open_page: Any, scripted_page: tuple[str, Any]) -> None:
     address, runtime = scripted_page
     page = open_page(address)

@@ -13,13 +13,14 @@ if TYPE_CHECKING:
     from playground.store.runs import RunSummary
 
 
-def examples_html(prompts: Sequence[tuple[str, str]]) -> str:
-    """The example prompts as chips; each carries its position."""
+def examples_html(prompts: Sequence[tuple[str, str]], *, limit: int) -> str:
+    """The example prompts as chips that carry their position, and a count of the characters up to `limit`."""
     chips = "".join(
         f'<button type="button" class="example" data-id="{i}" title="{escape(prompt)}">{escape(name)}</button>'
         for i, (name, prompt) in enumerate(prompts)
     )
-    return f'<div class="examples" role="group" aria-label="Example prompts">{chips}</div>'
+    count = f'<p class="hint prompt-count" data-limit="{limit}" aria-live="off"></p>'
+    return f'{count}<div class="examples" role="group" aria-label="Example prompts">{chips}</div>'
 
 
 def recent_html(runs: Sequence["RunSummary"], pool: Pool) -> str:
