@@ -1,11 +1,9 @@
 """The prompts offered as examples, and the recorded run that is on the page before any model is ready."""
 
-import json
 import logging
-from collections.abc import Iterable
 from pathlib import Path
 
-from playground.core.events import Event, from_dict, to_dict
+from playground.core.events import Event, events_from_json
 from playground.settings import ROOT
 
 log = logging.getLogger(__name__)
@@ -22,16 +20,10 @@ PROMPTS: tuple[tuple[str, str], ...] = (
 )
 
 
-def save_events(path: Path, events: Iterable[Event]) -> None:
-    """Write a run to `path` as `load_events` reads it."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(json.dumps({"events": [to_dict(event) for event in events]}), encoding="utf-8")
-
-
 def load_events(path: Path = EXAMPLE_RUN) -> list[Event]:
     """The run recorded at `path`; empty when there is none or it cannot be read, because the page must paint anyway."""
     try:
-        return [from_dict(item) for item in json.loads(path.read_text(encoding="utf-8"))["events"]]
-    except (OSError, ValueError, KeyError, TypeError) as error:
+        return events_from_json(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
         log.info("no example run: %s", error)
         return []

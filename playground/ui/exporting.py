@@ -3,12 +3,11 @@
 import base64
 import csv
 import io
-import json
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from playground.core.events import to_dict
+from playground.core.events import events_to_json
 from playground.errors import InvalidRequest, PlaygroundError
 from playground.store.runs import load_events
 from playground.ui.fold import ViewState, fold_all
@@ -44,7 +43,7 @@ def exported(runtime: "Runtime", run_id: str, kind: str) -> str:
         events = load_events(session, run_id)
     if kind == "csv":
         return run_csv(fold_all(events))
-    return json.dumps({"events": [to_dict(event) for event in events]}, indent=1)
+    return events_to_json(events)
 
 
 def server_functions(runtime: "Runtime") -> list[Any]:

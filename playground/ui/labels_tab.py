@@ -56,7 +56,8 @@ class LabelsTab:
         asked = [self.handle, *self.filters]
         for control in self.filters:
             control.change(guarded(self.refresh), asked, self.table, **quiet)
-        self.table.input(guarded(self.undo), asked, self.table, **quiet)
+        taken_back = self.table.input(guarded(self.undo), self.handle, None, **quiet)
+        taken_back.then(guarded(self.refresh), asked, self.table, **quiet)
         shown = [compare.token, compare.prompt, compare.left, compare.right, compare.state, compare.announce]
         every = [*shown, compare.reveal, compare.reasons, compare.undo, *compare.buttons.values(), tabs]
 
@@ -81,12 +82,10 @@ class LabelsTab:
             mine = labeller(session, identity.handle_of(kept))
         return gr.HTML(value=labels_html(rows, self.runtime.pool, mine=mine, total=total), asked=filters)
 
-    def undo(self, kept: Any, *values: Any, event: gr.EventData = None) -> gr.HTML:  # type: ignore[assignment]
-        """Take back the pressed vote, if it is one's own, and show the table again."""
-        comparing.undo_label(
-            self.runtime, str(event._data.get("id", "")), identity.handle_of(kept), token=secrets.token_hex(8)
-        )
-        return self.refresh(kept, *values)
+    def undo(self, kept: Any, event: gr.EventData) -> None:
+        """Take back the pressed vote, if it is one's own."""
+        pressed, handle = str(event._data.get("id", "")), identity.handle_of(kept)
+        comparing.undo_label(self.runtime, pressed, handle, token=secrets.token_hex(8))
 
     def _exporter(self) -> Any:
         def export_labels(asked: Any) -> dict[str, str]:

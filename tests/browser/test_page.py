@@ -167,6 +167,33 @@ def test_a_vote_is_saved_once_and_can_be_taken_back(open_page: Any, scripted_pag
     assert votes()[0].revealed_before
 
 
+def test_labels_are_filtered_exported_reopened_and_undone(open_page: Any, scripted_page: tuple[str, Any]) -> None:
+    page = open_page(scripted_page[0])
+    page.get_by_role("tab", name="Compare").click()
+    page.locator("#pair-prompt textarea").fill("=A label to look at")
+    page.locator("#pair-run").click()
+    page.wait_for_selector("#vote-4:not([disabled])")
+    page.locator("#vote-4").click()
+    page.wait_for_selector("#reveal .saved")
+    page.get_by_role("tab", name="Labels").click()
+    page.locator("#label-text input, #label-text textarea").first.fill("label to look")
+    page.wait_for_function("() => document.querySelectorAll('#labels tbody tr').length === 1")
+    with page.expect_download() as waiting:
+        page.locator("#labels [data-export=csv]").click()
+    exported = waiting.value.path().read_text()
+    assert "'=A label to look at" in exported
+    assert len(exported.strip().splitlines()) >= 2
+    page.locator("#labels tbody .link").click()
+    page.wait_for_selector("#pair-run")
+    page.wait_for_function("() => /earlier comparison/.test(document.querySelector('#pair-state').innerText)")
+    page.wait_for_selector("#side-a .side[data-state=over]")
+    assert "Tie" in page.locator("#pair-state").inner_text()
+    page.wait_for_selector("#pair-votes .vote-row")
+    page.get_by_role("tab", name="Labels").click()
+    page.locator("#labels [data-undo]").click()
+    page.wait_for_function("() => /No label passes|No labels yet/.test(document.querySelector('#labels').innerText)")
+
+
 def test_the_browser_learns_nothing_of_the_sides_before_the_vote(
     open_page: Any, scripted_page: tuple[str, Any]
 ) -> None:
