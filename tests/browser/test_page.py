@@ -199,9 +199,12 @@ def test_the_browser_learns_nothing_of_the_sides_before_the_vote(
 ) -> None:
     page = open_page(scripted_page[0])
     page.get_by_role("tab", name="Compare").click()
+    page.locator("#pair-run").click()  # a first one, so that what opening the tab loads (the menus) has arrived
+    page.wait_for_selector("#side-b .side[data-state=over]")
     page.locator("#pair-prompt textarea").fill("Who is it?")
     page.evaluate(LISTEN)
     page.locator("#pair-run").click()
+    page.wait_for_selector("#side-b .side[data-state=running]")
     page.wait_for_selector("#side-b .side[data-state=over]")
     said = page.evaluate("window.heard")
     assert "found" in said
