@@ -1,8 +1,9 @@
 """`ask`: one prompt through one router, on the terminal."""
 
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Annotated, Any
 
 import numpy as np
@@ -10,7 +11,17 @@ import typer
 
 from playground.cli.reply import JsonFlag, Reply, replying
 from playground.cli.start import ready_runtime
-from playground.core.events import Decided, Event, Failed, Finished, PromptRead, RunStarted, TokenGenerated, ToolCalled
+from playground.core.events import (
+    Decided,
+    Event,
+    Failed,
+    Finished,
+    PromptRead,
+    RunStarted,
+    TokenGenerated,
+    ToolCalled,
+    events_to_json,
+)
 from playground.core.values import Observe, Pool, RunRequest, Sampling, Serve
 from playground.errors import InvalidRequest, PlaygroundError
 
@@ -30,6 +41,7 @@ def ask(
     seed: Annotated[int, typer.Option(help="Same seed, same answer.")] = 0,
     layer: Annotated[int | None, typer.Option(help="Layer whose attention is observed.")] = None,
     head: Annotated[int, typer.Option(help="Head of that layer.")] = 0,
+    trace: Annotated[Path | None, typer.Option(help="Also write every event of the run to this file, as JSON.")] = None,
     as_json: JsonFlag = False,
 ) -> None:
     """Send a prompt through a router and show where it went."""
@@ -50,9 +62,19 @@ def ask(
                 override=parse_weights(override, chosen) if override else None,
                 serve=way,
             )
-            answer = gather(runtime.run(request, session_id="cli"), reply)
+            events: list[Event] = []
+            answer = gather(_kept(runtime.run(request, session_id="cli"), events), reply)
             reply.value = answer.as_json()
+            if trace:
+                trace.write_text(events_to_json(events), encoding="utf-8")
             say_where(answer, reply)
+
+
+def _kept(events: Iterable[Event], into: list[Event]) -> Iterator[Event]:
+    """The events as they come, each also appended to `into`."""
+    for event in events:
+        into.append(event)
+        yield event
 
 
 def chosen_pool(everything: Pool, names: str) -> Pool:

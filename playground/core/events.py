@@ -6,6 +6,8 @@ arrays, never modules, sessions, device tensors or HTML. `to_dict` is the wire a
 
 import base64
 import dataclasses
+import json
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -157,3 +159,16 @@ def from_dict(values: dict[str, Any]) -> Event:
     kind = EVENTS[values["event"]]
     known = {f.name for f in dataclasses.fields(kind)}
     return kind(**{key: _decode(value) for key, value in values.items() if key in known})
+
+
+def events_to_json(events: Iterable[Event]) -> str:
+    """A run as one JSON text, as it is stored and exported."""
+    return json.dumps({"events": [to_dict(event) for event in events]}, ensure_ascii=False)
+
+
+def events_from_json(text: str) -> list[Event]:
+    """The run that `events_to_json` wrote. Raises ValueError when the text is something else."""
+    try:
+        return [from_dict(item) for item in json.loads(text)["events"]]
+    except (KeyError, TypeError) as error:
+        raise ValueError(f"this is not a recorded run: {error!r}") from error

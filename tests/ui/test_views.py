@@ -11,13 +11,13 @@ from typing import Any
 import numpy as np
 import pytest
 
-from playground.core.events import Event, Failed, RunStarted, TokenGenerated, to_dict
+from playground.core.events import Event, Failed, RunStarted, TokenGenerated, events_to_json, to_dict
 from playground.core.preferences import Verdict
 from playground.core.values import EVIDENCE, Neighbours, RunRequest, Scores, Text
 from playground.learn.label_metrics import BeforeAfter, Figure
 from playground.learn.trainer import FineTuned, RoutingChange
 from playground.ui import format as words
-from playground.ui.examples import load_events, save_events
+from playground.ui.examples import load_events
 from playground.ui.fold import fold_all
 from playground.ui.palette import PALETTE, looks
 from playground.ui.views.compare import reveal_html
@@ -141,7 +141,8 @@ def test_an_expert_that_left_still_has_a_mark(runtime: Any) -> None:
 def test_a_recorded_run_is_read_back_and_a_damaged_one_is_no_obstacle(gate_events: list[Event], tmp_path: Path) -> None:
     path = tmp_path / "examples" / "run.json"
     assert load_events(path) == []
-    save_events(path, gate_events)
+    path.parent.mkdir()
+    path.write_text(events_to_json(gate_events), encoding="utf-8")
     assert [to_dict(event) for event in load_events(path)] == [to_dict(event) for event in gate_events]
     path.write_text('{"events": [{"event": "Nothing"}]}')
     assert load_events(path) == []
