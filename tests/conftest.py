@@ -6,10 +6,15 @@ Nothing here touches the user's own cache, data or environment.
 from collections.abc import Iterator
 from pathlib import Path
 
+import hypothesis
 import pytest
 
 from playground.settings import Settings, get_settings
 from playground.store.database import Database
+
+# A property is about values, not about how busy the machine is.
+hypothesis.settings.register_profile("patient", deadline=None)
+hypothesis.settings.load_profile("patient")
 
 
 @pytest.fixture
