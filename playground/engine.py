@@ -16,7 +16,7 @@ import numpy as np
 import torch
 
 from playground.core.events import Event
-from playground.core.values import Context, Decision, Pool, RunRequest, Scores, Text, normalised
+from playground.core.values import Context, Decision, Expert, Pool, RunRequest, Scores, Text, normalised
 from playground.encode.base import TextEncoder, describe
 from playground.errors import InvalidRequest, PlaygroundError
 from playground.experts.base import Tool
@@ -174,12 +174,7 @@ class Engine:
                 return
         mixable = np.where(run.pool.mixable, weights, 0.0)
         if mixable.sum() <= 0:
-            mixable = np.where(run.pool.mixable, run.decision_weights(), 0.0)
-            if mixable.sum() <= 0:
-                mixable = run.pool.mixable.astype(np.float64)
-            if mixable.sum() <= 0:
-                raise InvalidRequest(f"{expert.title} could not answer this.", "Add the base or another expert.")
-            mixable = np.where(mixable == mixable.max(), mixable, 0.0)
+            mixable = _next_best(run, expert)
         run.route(self._constant_routing(run.pool, normalised(mixable)))
 
     def _constant_routing(self, pool: Pool, weights: np.ndarray) -> RowRouting:
@@ -244,6 +239,15 @@ def _served_from(decision: Decision, request: RunRequest) -> Decision:
     if request.serve == "sample":
         return replace(decision, propensity=weights, scheme="sample")
     return replace(decision, propensity=(np.arange(len(weights)) == weights.argmax()).astype(np.float32))
+
+
+def _next_best(run: Run, refused: Expert) -> np.ndarray:
+    """(E,) one-hot: who answers when a tool refused. The heaviest mixable expert; with no weight on any, the base."""
+    if not run.pool.mixable.any():
+        raise InvalidRequest(f"{refused.title} could not answer this.", "Add the base or another expert.")
+    is_base = np.array([expert.kind == "base" for expert in run.pool.experts])
+    preference = np.where(run.pool.mixable, run.decision_weights() + 1e-9 * is_base + 1e-12, 0.0)
+    return np.asarray(np.arange(len(run.pool)) == preference.argmax(), np.float64)
 
 
 def _overridden(run: Run) -> Decision:

@@ -179,6 +179,8 @@ def test_a_refusing_tool_hands_over_to_the_next_best(engine: Engine) -> None:
     events = list(engine.run(RunRequest("hello", router="tool", sampling=GREEDY)))
     assert not of(events, ToolCalled)[0].ok
     assert events[-1].usage == pytest.approx([0, 0, 1, 0])
+    forced = list(engine.run(RunRequest("hello", router="alpha", sampling=GREEDY, override=(0, 0, 0, 1))))
+    assert forced[-1].usage == pytest.approx([1, 0, 0, 0])
     only_tool = list(engine.run(RunRequest("hello", router="tool", sampling=GREEDY, pool=("calculator",))))
     assert isinstance(only_tool[-1], Failed)
     assert "Add the base" in only_tool[-1].remedy

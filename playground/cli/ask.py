@@ -1,29 +1,18 @@
 """`ask`: one prompt through one router, on the terminal."""
 
 import sys
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Annotated, Any
 
-import numpy as np
 import typer
 
 from playground.cli.reply import JsonFlag, Reply, replying
 from playground.cli.start import ready_runtime
-from playground.core.events import (
-    Decided,
-    Event,
-    Failed,
-    Finished,
-    PromptRead,
-    RunStarted,
-    TokenGenerated,
-    ToolCalled,
-    events_to_json,
-)
+from playground.core.events import Event, PromptRead, TokenGenerated, events_to_json
+from playground.core.fold import ViewState, answer_json, fold
 from playground.core.values import Observe, Pool, RunRequest, Sampling, Serve
-from playground.errors import InvalidRequest, PlaygroundError
+from playground.errors import InvalidRequest
 
 
 def ask(
@@ -62,19 +51,11 @@ def ask(
                 override=parse_weights(override, chosen) if override else None,
                 serve=way,
             )
-            events: list[Event] = []
-            answer = gather(_kept(runtime.run(request, session_id="cli"), events), reply)
-            reply.value = answer.as_json()
+            state = gather(runtime.run(request, session_id="cli"), reply)
+            reply.value = answer_json(state)
             if trace:
-                trace.write_text(events_to_json(events), encoding="utf-8")
-            say_where(answer, reply)
-
-
-def _kept(events: Iterable[Event], into: list[Event]) -> Iterator[Event]:
-    """The events as they come, each also appended to `into`."""
-    for event in events:
-        into.append(event)
-        yield event
+                trace.write_text(events_to_json(state.events), encoding="utf-8")
+            say_where(reply.value, reply)
 
 
 def chosen_pool(everything: Pool, names: str) -> Pool:
@@ -98,93 +79,25 @@ def parse_weights(text: str, pool: Pool) -> tuple[float, ...]:
     return tuple(weights)
 
 
-@dataclass
-class Answer:
-    """What the events of a run came to."""
-
-    started: RunStarted | None = None
-    decided: Decided | None = None
-    finished: Finished | None = None
-    tools: list[ToolCalled] = field(default_factory=list)
-    layers: list[np.ndarray] = field(default_factory=list)
-
-    @property
-    def weights(self) -> dict[str, float]:
-        """Expert to weight: the router's decision, or for a gate what the answer used."""
-        if self.started is None or self.finished is None:
-            return {}
-        shown = self.finished.usage if self.decided is None else self.decided.weights
-        return {name: round(float(weight), 6) for name, weight in zip(self.started.pool, shown, strict=True)}
-
-    @property
-    def expert(self) -> str:
-        """The expert with the largest part in the answer."""
-        if self.started is None or self.finished is None:
-            return ""
-        return self.started.pool[int(np.argmax(self.finished.usage))]
-
-    def as_json(self) -> dict[str, Any]:
-        """The object that `ask --json` prints."""
-        if self.started is None or self.finished is None:
-            raise InvalidRequest("The run ended without an answer.", "Try again; if it stays so, this is a bug.")
-        names = self.started.pool
-        shape = (len(self.layers), *self.layers[0].shape) if self.layers else None
-        return {
-            "answer": self.finished.text,
-            "router": self.started.router,
-            "version": self.started.version,
-            "expert": self.expert,
-            "weights": self.weights,
-            "usage": dict(zip(names, map(float, self.finished.usage), strict=True)),
-            "layer_weights_shape": shape,
-            "layer_weights": np.stack(self.layers).astype(float).round(4).tolist() if self.layers else None,
-            "explanation": self.decided.evidence.sentence if self.decided else "",
-            "tools": [{"expert": t.expert, "query": t.query, "result": t.result, "ok": t.ok} for t in self.tools],
-            "timings": self.finished.timings,
-            "tokens": self.finished.tokens,
-            "prompt_tokens": self.finished.prompt_tokens,
-            "reason": self.finished.reason,
-            "run_id": self.started.run_id,
-        }
-
-
-def gather(events: Iterable[Event], reply: Reply) -> Answer:
-    """Read a run to its end, showing tokens as they come. Raises PlaygroundError when it failed."""
-    answer = Answer()
+def gather(events: Iterable[Event], reply: Reply) -> ViewState:
+    """Read a run to its end, showing tokens as they come."""
+    state = ViewState()
     for event in events:
-        match event:
-            case RunStarted():
-                answer.started = event
-            case Decided():
-                answer.decided = event
-            case PromptRead():
-                reply.progress(f"{len(event.tokens)} tokens read")
-            case ToolCalled():
-                answer.tools.append(event)
-            case TokenGenerated():
-                if event.index == 0:
-                    reply.progress("")
-                reply.say(event.text, end="")
-                if event.layer_weights is not None:
-                    answer.layers.append(event.layer_weights)
-            case Finished():
-                answer.finished = event
-            case Failed():
-                raise PlaygroundError(event.message, event.remedy)
-    return answer
+        state = fold(state, event)
+        if isinstance(event, PromptRead):
+            reply.progress(f"{len(event.tokens)} tokens read")
+        elif isinstance(event, TokenGenerated):
+            if event.index == 0:
+                reply.progress("")
+            reply.say(event.text, end="")
+    return state
 
 
-def say_where(answer: Answer, reply: Reply) -> None:
+def say_where(answer: dict[str, Any], reply: Reply) -> None:
     """The routing in a few lines under the answer."""
-    if answer.started is None or answer.finished is None:
-        return
-    streamed = answer.finished.tokens > 0
-    reply.say("" if streamed else answer.finished.text)
-    reply.say()
-    reply.say(f"{answer.started.router} chose {answer.expert} (version {answer.started.version})")
-    for name, weight in sorted(answer.weights.items(), key=lambda item: -item[1]):
+    reply.say("\n")
+    reply.say(f"{answer['router']} chose {answer['expert']} (version {answer['version']})")
+    for name, weight in sorted(answer["weights"].items(), key=lambda item: -item[1]):
         reply.say(f"  {name:<12} {weight:6.1%} {'█' * round(weight * 30)}")
-    if answer.decided is not None and answer.decided.evidence.sentence:
-        reply.say(answer.decided.evidence.sentence)
-    timings = answer.finished.timings
-    reply.say(f"{answer.finished.tokens} tokens in {timings.get('total_s', 0.0):.1f} s")
+    reply.say(answer["explanation"])
+    reply.say(f"{answer['tokens']} tokens in {answer['timings']['total_s']:.1f} s")

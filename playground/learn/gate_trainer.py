@@ -41,7 +41,7 @@ VALIDATION_ROWS = 24
 class GateTraining:
     """`steps` of one row per domain, at most `rows` rows a domain; `balance` is a, `sharpen` λ, `domain` c."""
 
-    steps: int = 120
+    steps: int = 100
     rows: int = 500
     rate: float = 3e-3
     balance: float = 1e-2

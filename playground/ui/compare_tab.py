@@ -6,13 +6,13 @@ from typing import TYPE_CHECKING, Any
 
 import gradio as gr
 
+from playground.core.fold import fold_all
 from playground.core.preferences import Verdict
 from playground.errors import InvalidRequest
 from playground.store.labels import current_labels
 from playground.store.runs import load_events
 from playground.ui import asking, comparing, examples, identity, parts, readiness
 from playground.ui.comparing import Duel, Duels
-from playground.ui.fold import fold_all
 from playground.ui.trouble import ended, guarded
 from playground.ui.views import compare, lines
 

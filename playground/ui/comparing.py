@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from playground.core.events import Event, RunStarted, TokenGenerated
+from playground.core.fold import ViewState, fold
 from playground.core.preferences import Verdict
 from playground.core.values import RunRequest, Sampling
 from playground.errors import InvalidRequest
@@ -21,7 +22,6 @@ from playground.learn.pairs import uniform_pair
 from playground.store.labels import LabelRow, add_rationale, create_comparison, current_labels, undo, vote
 from playground.store.people import labeller
 from playground.ui.asking import known_router
-from playground.ui.fold import ViewState, fold
 from playground.ui.stream import UPDATE_SECONDS, has_sentence
 from playground.ui.views.lines import blind_line, opening
 

@@ -10,44 +10,19 @@ from typing import TYPE_CHECKING, Any
 
 import gradio as gr
 
+from playground.core.fold import ViewState, answer_json, fold_all
 from playground.core.preferences import Verdict
 from playground.core.values import RunRequest
 from playground.errors import InvalidRequest
 from playground.store.labels import LabelRow, as_records, current_labels, vote
 from playground.store.people import labeller as labeller_id
 from playground.ui import asking, comparing, finetuning, identity
-from playground.ui.fold import ViewState, fold_all
 from playground.ui.trouble import guarded, guarded_stream
 
 if TYPE_CHECKING:
     from playground.runtime import Runtime
 
 LOAD_SECONDS = 600.0
-
-
-def answer_json(state: ViewState) -> dict[str, Any]:
-    """A finished run as the JSON of `ask`. Raises InvalidRequest when it failed or never ended."""
-    if state.failed is not None:
-        raise InvalidRequest(state.failed.message, state.failed.remedy)
-    if state.started is None or state.finished is None or state.decided is None:
-        raise InvalidRequest("The run ended without an answer.", "Try again.")
-    decided = state.decided
-    return {
-        "answer": state.finished.text,
-        "router": state.started.router,
-        "version": state.started.version,
-        "expert": state.top_expert,
-        "weights": dict(zip(state.pool, map(float, decided.weights), strict=True)),
-        "usage": dict(zip(state.pool, map(float, state.finished.usage), strict=True)),
-        "layer_weights_shape": state.layer_weights_shape,
-        "explanation": decided.evidence.sentence,
-        "tools": [{"expert": t.expert, "query": t.query, "result": t.result, "ok": t.ok} for t in state.tools],
-        "timings": state.finished.timings,
-        "tokens": state.finished.tokens,
-        "prompt_tokens": state.finished.prompt_tokens,
-        "reason": state.finished.reason,
-        "run_id": state.run_id,
-    }
 
 
 class Endpoints:

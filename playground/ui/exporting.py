@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from playground.core.events import events_to_json
+from playground.core.fold import ViewState, fold_all
 from playground.errors import InvalidRequest, PlaygroundError
 from playground.store.runs import load_events
-from playground.ui.fold import ViewState, fold_all
 from playground.ui.trouble import told
 
 if TYPE_CHECKING:

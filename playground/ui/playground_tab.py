@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING, Any
 import gradio as gr
 import numpy as np
 
+from playground.core.fold import ViewState
 from playground.core.values import RunRequest
 from playground.errors import InvalidRequest, PlaygroundError
 from playground.store.runs import load_events, recent_runs
 from playground.ui import asking, examples, exporting, identity, parts, readiness
-from playground.ui.fold import ViewState
 from playground.ui.format import percents, plural
 from playground.ui.stream import streamed
 from playground.ui.trouble import ended, guarded, told

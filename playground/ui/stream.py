@@ -4,8 +4,8 @@ import time
 from collections.abc import Iterable, Iterator
 
 from playground.core.events import Event, TokenGenerated
+from playground.core.fold import ViewState, fold
 from playground.core.values import Pool
-from playground.ui.fold import ViewState, fold
 from playground.ui.views.lines import line
 
 # ten updates a second: more is not seen, fewer looks jerky (measured: an envelope costs about 300 bytes)

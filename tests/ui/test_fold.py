@@ -8,9 +8,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from playground.core.events import Event, Failed, Finished, from_dict, to_dict
+from playground.core.fold import ViewState, fold, fold_all
 from playground.core.values import RunRequest
 from playground.store.runs import load_events
-from playground.ui.fold import ViewState, fold, fold_all
 from playground.ui.views.lines import lines
 
 

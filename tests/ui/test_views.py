@@ -12,13 +12,13 @@ import numpy as np
 import pytest
 
 from playground.core.events import Event, Failed, RunStarted, TokenGenerated, events_to_json, to_dict
+from playground.core.fold import fold_all
 from playground.core.preferences import Verdict
 from playground.core.values import EVIDENCE, Neighbours, RunRequest, Scores, Text
 from playground.learn.label_metrics import BeforeAfter, Figure
 from playground.learn.trainer import FineTuned, RoutingChange
 from playground.ui import format as words
 from playground.ui.examples import load_events
-from playground.ui.fold import fold_all
 from playground.ui.palette import PALETTE, looks
 from playground.ui.views.compare import reveal_html
 from playground.ui.views.finetune import outcome_html

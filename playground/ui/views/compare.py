@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from playground.core.fold import ViewState
 from playground.core.preferences import Verdict
 from playground.core.values import Pool
-from playground.ui.fold import ViewState
 from playground.ui.format import age, duration, percents, plural, shortened
 from playground.ui.palette import looks
 from playground.ui.views.why import chip

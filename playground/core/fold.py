@@ -1,10 +1,12 @@
-"""Events of a run folded into what the page knows of it. Pure: a live run and a reopened one use this same fold.
+"""Events of a run folded into what is known of it: the one fold behind the page, the command line and the API.
 
+Pure: a live run and a reopened one cannot differ.
 Folding a list in pieces gives what folding it at once gives.
 """
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 import numpy as np
 
@@ -18,6 +20,7 @@ from playground.core.events import (
     TokenGenerated,
     ToolCalled,
 )
+from playground.errors import InvalidRequest
 
 
 @dataclass(frozen=True, eq=False)
@@ -60,7 +63,7 @@ class ViewState:
         if self.finished is not None:
             return self.finished.usage
         if self.tokens:
-            return np.mean([token.weights for token in self.tokens], axis=0)
+            return np.asarray(np.mean([token.weights for token in self.tokens], axis=0))
         return self.decided.weights if self.decided is not None else None
 
     @property
@@ -73,7 +76,7 @@ class ViewState:
     def layer_weights_shape(self) -> tuple[int, int, int] | None:
         """(tokens, layers, experts) of a gate's trace; None when no gate ran."""
         shapes = [token.layer_weights.shape for token in self.tokens if token.layer_weights is not None]
-        return (len(shapes), *shapes[0]) if shapes else None
+        return (len(shapes), int(shapes[0][0]), int(shapes[0][1])) if shapes else None
 
 
 def fold(state: ViewState, event: Event) -> ViewState:
@@ -103,3 +106,29 @@ def fold_all(events: Iterable[Event], state: ViewState | None = None) -> ViewSta
     for event in events:
         state = fold(state, event)
     return state
+
+
+def answer_json(state: ViewState) -> dict[str, Any]:
+    """A finished run as `ask` gives it. Raises InvalidRequest when the run failed or never ended."""
+    if state.failed is not None:
+        raise InvalidRequest(state.failed.message, state.failed.remedy)
+    if state.started is None or state.finished is None or state.decided is None:
+        raise InvalidRequest("The run ended without an answer.", "Try again; if it stays so, this is a bug.")
+    layered = [token.layer_weights for token in state.tokens if token.layer_weights is not None]
+    return {
+        "answer": state.finished.text,
+        "router": state.started.router,
+        "version": state.started.version,
+        "expert": state.top_expert,
+        "weights": dict(zip(state.pool, map(float, state.decided.weights), strict=True)),
+        "usage": dict(zip(state.pool, map(float, state.finished.usage), strict=True)),
+        "layer_weights_shape": state.layer_weights_shape,
+        "layer_weights": np.stack(layered).astype(float).round(4).tolist() if layered else None,
+        "explanation": state.decided.evidence.sentence,
+        "tools": [{"expert": t.expert, "query": t.query, "result": t.result, "ok": t.ok} for t in state.tools],
+        "timings": state.finished.timings,
+        "tokens": state.finished.tokens,
+        "prompt_tokens": state.finished.prompt_tokens,
+        "reason": state.finished.reason,
+        "run_id": state.run_id,
+    }
