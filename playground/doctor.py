@@ -74,6 +74,7 @@ def _requirements(settings: Settings) -> Iterator[Check]:
         name, _, wanted = line.partition("#")[0].strip().partition("==")
         if not name:
             continue
+        name = name.partition("[")[0]  # an extra is no package of its own
         try:
             found = importlib.metadata.version(name).partition("+")[0]
         except importlib.metadata.PackageNotFoundError:
