@@ -238,7 +238,8 @@ def _served_from(decision: Decision, request: RunRequest) -> Decision:
         return replace(decision, propensity=weights, scheme="mixture")
     if request.serve == "sample":
         return replace(decision, propensity=weights, scheme="sample")
-    return replace(decision, propensity=(np.arange(len(weights)) == weights.argmax()).astype(np.float32))
+    heaviest = (np.arange(len(weights)) == weights.argmax()).astype(np.float32)
+    return replace(decision, propensity=heaviest, scheme="argmax")
 
 
 def _next_best(run: Run, refused: Expert) -> np.ndarray:

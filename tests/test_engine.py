@@ -127,6 +127,7 @@ def test_a_prompt_router_run_tells_everything_in_order(engine: Engine) -> None:
     assert started.pool == EXPERTS
     assert decided.weights == pytest.approx([0.2, 0.5, 0.3, 0])
     assert decided.propensity == pytest.approx([0, 1, 0, 0])  # the heaviest answers
+    assert decided.scheme == "argmax"
     assert read.layer_weights is None
     assert isinstance(last, Finished)
     assert last.usage == pytest.approx([0, 1, 0, 0])

@@ -59,7 +59,8 @@ def train(
     """Train a LoRA expert; a training that was cut goes on where it was. Prints the expert's card."""
     with replying(as_json) as reply:
         settings = read_settings()
-        source = data_folder(data, settings)
+        # the small set must not replace a shipped expert by accident: it needs a folder of its own
+        source = data_folder(data, settings, small=out is not None)
         # Each imports torch and transformers: only when there is something to train.
         from playground.learn import expert_trainer  # noqa: PLC0415
 
@@ -91,7 +92,7 @@ def evaluate(
     with replying(as_json) as reply, opened() as versions:
         settings = read_settings()
         # with --test alone, its own folder serves for both
-        source = data_folder(data or test, settings)
+        source = data_folder(data or test, settings, small=True)
         measured = None if test is None else data_folder(test, settings)
         from playground.assembly import load_bank  # noqa: PLC0415  (imports torch)
         from playground.learn.evaluate import DEFAULT_LIMIT  # noqa: PLC0415  (as above)

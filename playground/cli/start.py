@@ -10,11 +10,15 @@ from pydantic import ValidationError
 
 from playground.cli.reply import Reply
 from playground.errors import InvalidRequest
-from playground.settings import Settings, get_settings
+from playground.settings import ROOT, Settings, get_settings
 
 if TYPE_CHECKING:
     from playground.model.base import BaseModel
     from playground.runtime import Runtime
+
+
+# a few dozen rows written for this project: enough to see the commands work, not to judge an expert by
+SMALL_DATA = ROOT / "data" / "bench" / "experts"
 
 
 def read_settings() -> Settings:
@@ -59,9 +63,12 @@ def base_with_progress(settings: Settings, reply: Reply) -> "BaseModel":
     return load_model(settings, show)
 
 
-def data_folder(given: Path | None, settings: Settings) -> Path:
-    """The folder of data sets to use. Raises InvalidRequest when none is given, or when it does not exist."""
-    folder = given or settings.bench_data
+def data_folder(given: Path | None, settings: Settings, *, small: bool = False) -> Path:
+    """The folder of data sets to use; with `small`, the one that ships with the project when none is given.
+
+    Raises InvalidRequest when there is none, or when it does not exist.
+    """
+    folder = given or settings.bench_data or (SMALL_DATA if small else None)
     if folder is None:
         raise InvalidRequest("No data folder is given.", "Use --data FOLDER, or set PLAYGROUND_BENCH_DATA.")
     if not folder.is_dir():

@@ -17,6 +17,7 @@ from peft import LoraConfig, get_peft_model, get_peft_model_state_dict, set_peft
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
+from playground.errors import InvalidRequest
 from playground.learn.expert_card import write_card
 from playground.learn.recipes import RECIPES, Recipe
 from playground.learn.tasks import TASKS, Row, Task, read_rows, sample_rows, without_overlap
@@ -148,7 +149,7 @@ def validation_rows(data: Path, task: Task, seed: int) -> tuple[list[Row], list[
     train = read_rows(data, task.folder, "train")
     held = read_rows(data, task.folder, "validation")
     if not held:
-        held = sample_rows(train, min(200, len(train) // 10), seed)
+        held = sample_rows(train, min(200, max(1, len(train) // 10)), seed)
     test = read_rows(data, task.folder, "test")
     held = without_overlap(held, test)
     return without_overlap(train, [*test, *held]), held
@@ -176,6 +177,10 @@ def train(
     rows = sample_rows(rows, recipe.example_rows, seed)
     examples = make_examples(base, task, rows, seed=seed, limit=recipe.max_tokens)
     validation = make_examples(base, task, sample_rows(held, VALIDATION_ROWS, seed), seed=None, limit=recipe.max_tokens)
+    if not examples or not validation:
+        raise InvalidRequest(
+            f"There is nothing to train {name} on: no row of {task.folder} is short enough.", "Choose other data."
+        )
     model = attach_adapter(base, recipe)
     best, losses = _optimise(
         model,
