@@ -41,12 +41,12 @@ VALIDATION_ROWS = 24
 class GateTraining:
     """`steps` of one row per domain, at most `rows` rows a domain; `balance` is a, `sharpen` λ, `domain` c."""
 
-    steps: int = 100
+    steps: int = 150
     rows: int = 500
-    rate: float = 3e-3
+    rate: float = 1.5e-2
     balance: float = 1e-2
     sharpen: float = 1e-3
-    domain: float = 0.1
+    domain: float = 0.3
     max_tokens: int = 192
     seed: int = 0
 
