@@ -52,6 +52,7 @@ class Runtime:
         self._status = Status("starting", "Starting")
         self._parts: Parts | None = None
         self._done = threading.Event()
+        self._starting = threading.Lock()
         self._thread: threading.Thread | None = None
 
     @property
@@ -65,12 +66,13 @@ class Runtime:
         return self._parts is not None
 
     def start(self) -> None:
-        """Begin loading in the background; a failed start may be tried again."""
-        if self._thread is not None and self._thread.is_alive():
-            return
-        self._done.clear()
-        self._thread = threading.Thread(target=self._load, name="loading", daemon=True)
-        self._thread.start()
+        """Begin loading in the background, unless that is under way or done; a failed start may be tried again."""
+        with self._starting:
+            if self.is_ready or (self._thread is not None and self._thread.is_alive()):
+                return
+            self._done.clear()
+            self._thread = threading.Thread(target=self._load, name="loading", daemon=True)
+            self._thread.start()
 
     def wait(self, timeout: float | None = None) -> None:
         """Block until loaded. Raises NotReady when that takes longer than `timeout` seconds or did not succeed."""

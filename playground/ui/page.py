@@ -1,5 +1,6 @@
 """The whole page: header, tabs, timers, and the one function that serves it. No logic of its own."""
 
+import threading
 from typing import TYPE_CHECKING, Any
 
 import gradio as gr
@@ -25,6 +26,7 @@ HEADER = (
     '<span class="top-buttons"><button type="button" class="quiet theme" title="light or dark">◐ theme</button>'
     '<button type="button" class="quiet keys" title="keys and help">? help</button></span></div>'
 )
+UNSEEN_SECONDS = 3.0  # the longest that loading waits for a first visitor
 PRIVATE: dict[str, Any] = {"show_progress": "hidden", "api_visibility": "private"}
 
 
@@ -76,6 +78,7 @@ def _on_load(runtime: "Runtime", demo: gr.Blocks, handle: gr.BrowserState, play:
     """A visitor gets a handle and their recent runs; a permalink opens its run."""
 
     def arrive(kept: Any, request: gr.Request) -> dict[Any, Any]:
+        runtime.start()  # the page has painted
         who = identity.handle_of(kept)
         value: dict[Any, Any] = {handle: who, play.recent: own_runs(runtime, who)}
         wanted = request.query_params.get("run") if request else None
@@ -107,7 +110,8 @@ def serve(
 ) -> tuple[gr.Blocks, str]:
     """Serve the page, then start loading models; returns (blocks, address) when `block` is false.
 
-    Loading starts after the page listens: both want the processor, and the page should win.
+    Loading starts when the first visitor's page has painted, or soon after if nobody comes: both want the processor,
+    and the page should win (first paint 5.8 s when loading began at once, see docs/results.md).
     """
     settings = runtime.settings
     demo = build(runtime)
@@ -117,7 +121,9 @@ def serve(
         where["server_port"] = where["server_port"] or None
     _, address, _ = demo.launch(prevent_thread_lock=True, **where, **launch_options(runtime))
     print(f"Routing playground: {address}", flush=True)
-    runtime.start()
+    unseen = threading.Timer(UNSEEN_SECONDS, runtime.start)
+    unseen.daemon = True
+    unseen.start()
     if block:
         demo.block_thread()
     return demo, address
