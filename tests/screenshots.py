@@ -18,7 +18,7 @@ from playwright.sync_api import Browser, expect, sync_playwright
 
 ROOT = Path(__file__).resolve().parent.parent
 TARGET = ROOT / "static" / "screenshots"
-PROMPT = "Tom has 3 boxes with 12 apples each and gives away 7 apples. How many apples are left?"
+PROMPT = "Ben has 4 boxes with 6 pens each. How many pens does Ben have in all?"
 ROUTERS = ("lora_mixer", "linear", "knn")  # the first one that is ready shows most
 CHROMIUM = ("chromium", "chromium-browser", "google-chrome")
 # Nothing but the page's own host may be asked for anything.

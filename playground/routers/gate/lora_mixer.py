@@ -57,7 +57,7 @@ def keep_top(weights: Tensor, count: int) -> Tensor:
     "lora_mixer",
     title="LoRA-Mixer gate",
     level="gate",
-    paper="2507.00029",
+    paper="arXiv:2507.00029",
     trained_from="the experts' own training data, base and adapters frozen",
 )
 class LoraMixer(GateRouter):
