@@ -110,7 +110,7 @@
     } else if (run && !end && !fail) parts.push(read ? 'answering' : dec ? 'reading the prompt' : 'deciding');
     if (end) parts.push({ stop: 'finished', length: 'stopped at the length limit', cancelled: 'stopped at ' + Playground.plural(end.tokens, 'token') }[end.reason] || end.reason);
     if (fail) parts.push('failed while ' + fail.stage);
-    return parts.join(' · ') || 'Nothing has run yet. Ask something, or press an example.';
+    return parts.join(' · ') || (opening ? 'starting' : 'Nothing has run yet. Ask something, or press an example.');
   };
 
   class RunView {
@@ -148,7 +148,8 @@
       const shown = weightsShown(state, focus);
       drawBars(this.$('.bars'), state, shown);
       this.$('.bars-what').textContent = shown ? shown.what : '';
-      if (state.dec) { const why = this.$('.why'); if (why._html !== state.dec.why) { why._html = state.dec.why; why.innerHTML = state.dec.why; } }
+      const why = this.$('.why'), reason = state.dec ? state.dec.why : state.opening ? '' : null;
+      if (reason !== null && why._html !== reason) { why._html = reason; why.innerHTML = reason; }
       const differs = this.other ? this.firstDifference() : null;
       drawTokens(this.$('.answer'), state, { tint: this.tint, all: this.fresh, expert: this.expert, lock: this.lock, differs });
       this.drawOther(differs); this.drawTools(); this.drawDetail(); this.drawMaps(); this.drawAttention(); this.drawFoot();

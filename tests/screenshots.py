@@ -71,7 +71,9 @@ def shoot(browser: Browser, address: str, name: str) -> Path:
     page.get_by_label("Prompt", exact=True).fill(PROMPT)
     page.locator("#run").click()
     expect(page.locator("#run-view .tok").first).to_be_attached(timeout=RUN_MS)
-    expect(page.locator("#run-view .typing")).to_have_count(0, timeout=RUN_MS)
+    stage = page.locator("#run-view .stage-text")  # the recorded run that is there at first is also finished
+    expect(stage).not_to_contain_text("recorded", timeout=RUN_MS)
+    expect(stage).to_contain_text(re.compile("finished|stopped"), timeout=RUN_MS)
     if width < 600:
         page.locator("#run-view").evaluate("view => view.scrollIntoView(true)")
     path = TARGET / f"{name}.png"

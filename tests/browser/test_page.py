@@ -244,7 +244,10 @@ def test_stop_keeps_what_has_arrived(open_page: Any, scripted_page: tuple[str, A
     try:
         page.locator("#prompt textarea").fill("Stop me")
         page.locator("#run").click()
-        page.wait_for_function("() => +document.querySelector('#run-view .run').dataset.tokens >= 3")
+        page.wait_for_function(
+            "() => { const run = document.querySelector('#run-view .run').dataset;"
+            " return run.state === 'running' && +run.tokens >= 3; }"
+        )
         page.locator("#stop").click()
         page.wait_for_function("() => /stopped at/.test(document.querySelector('.stage-text').innerText)")
         assert 3 <= page.locator("#run-view .answer .tok").count() < 38
