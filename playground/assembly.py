@@ -95,7 +95,7 @@ def load_bank(base: BaseModel, pool: Pool, experts_dir: Path) -> tuple[Bank, Poo
     for expert in pool.experts:
         if expert.kind == "lora" and expert.ready:
             try:
-                adapters.append(read_adapter(experts_dir / expert.name, expert.name, base.model))
+                adapters.append(read_adapter(experts_dir / expert.folder, expert.name, base.model))
             except PlaygroundError as error:
                 log.warning("expert refused name=%s reason=%s", expert.name, error.message)
                 expert = replace(expert, ready=False, reason=str(error))

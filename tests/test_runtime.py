@@ -5,9 +5,11 @@ from collections.abc import Iterator
 import numpy as np
 import pytest
 
+from playground.assembly import load_bank, load_model
 from playground.core.events import Event, Finished, TokenGenerated, to_dict
 from playground.core.values import Observe, RunRequest, Sampling
 from playground.errors import InvalidRequest, NotReady
+from playground.experts.catalogue import load_catalogue
 from playground.runtime import Runtime
 from playground.settings import Settings
 from playground.store.runs import load_events, load_run, recent_runs
@@ -85,3 +87,14 @@ def test_a_model_that_cannot_be_loaded_says_why_and_can_be_tried_again(tiny_sett
     runtime.start()
     with pytest.raises(NotReady):
         runtime.wait(120)
+
+
+def test_an_adapter_is_found_whatever_its_folder_is_called(tiny_settings: Settings) -> None:
+    (tiny_settings.experts_dir / "alpha").rename(tiny_settings.experts_dir / "Alpha v2")
+    nameless = tiny_settings.experts_dir / "beta"
+    (nameless / "card.json").unlink()
+    nameless.rename(tiny_settings.experts_dir / "My-LoRA")
+    base = load_model(tiny_settings)
+    bank, pool = load_bank(base, load_catalogue(tiny_settings.experts_dir), tiny_settings.experts_dir)
+    assert set(bank.names) == {"base", "alpha", "my_lora"}
+    assert all(expert.ready for expert in pool.experts)

@@ -23,7 +23,10 @@ MIXABLE_KINDS: tuple[ExpertKind, ...] = ("base", "lora")
 
 @dataclass(frozen=True)
 class Expert:
-    """Anything that can answer or help. `slot` is its palette colour (0 to 9), -1 for the base, which has none."""
+    """Anything that can answer or help. `slot` is its palette colour (0 to 9), -1 for the base, which has none.
+
+    `folder` is the name of an adapter's folder among the experts, which need not be its own.
+    """
 
     name: str
     kind: ExpertKind
@@ -37,6 +40,7 @@ class Expert:
     examples: tuple[str, ...] = ()
     ready: bool = True
     reason: str = ""
+    folder: str = ""
 
     @property
     def is_mixable(self) -> bool:

@@ -105,7 +105,7 @@ def load_expert(folder: Path) -> Expert:
         if problem:
             return _broken(name, problem)
         about = f"An adapter in the folder {folder.name}, which has no card."
-        return Expert(name, "lora", folder.name[:60], about, name[:2].title(), SLOTS - 1)
+        return Expert(name, "lora", folder.name[:60], about, name[:2].title(), SLOTS - 1, folder=folder.name)
     try:
         card = Card.model_validate_json((folder / CARD).read_bytes())
     except OSError as error:
@@ -114,7 +114,7 @@ def load_expert(folder: Path) -> Expert:
         first = error.errors()[0]
         field = ".".join(str(part) for part in first["loc"]) or "its text"
         return _broken(_slug(folder.name), f"{CARD}: {field}: {first['msg']}.")
-    return Expert(kind="lora", ready=not problem, reason=problem, **card.model_dump())
+    return Expert(kind="lora", ready=not problem, reason=problem, folder=folder.name, **card.model_dump())
 
 
 def _adapter_problem(folder: Path) -> str:
