@@ -11,6 +11,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
+from weakref import WeakKeyDictionary
 
 import numpy as np
 import torch
@@ -22,9 +23,10 @@ from playground.errors import InvalidRequest, PlaygroundError
 from playground.experts.base import Tool
 from playground.model.base import BaseModel
 from playground.model.lora import Bank
-from playground.model.routing import Routing, RowRouting, routed
+from playground.model.routing import Routing, RowRouting, forward, gate_routing
+from playground.model.subspaces import input_directions
 from playground.model.worker import Decoder, JobBroke, Message, PromptSeen
-from playground.routers.base import Gate, GateRouter, Policy, Router
+from playground.routers.base import Gate, GateRouter, Installed, Policy, Router
 from playground.routers.influence import word_influence
 from playground.run import Run
 
@@ -53,6 +55,7 @@ class Engine:
         self.pool = pool
         self.tools = tools
         self.resolve = resolve
+        self._gates: WeakKeyDictionary[Router, tuple[tuple[str, ...], Gate]] = WeakKeyDictionary()
 
     def run(self, request: RunRequest) -> Iterator[Event]:
         """The events of one run, from RunStarted to Finished or Failed."""
@@ -117,7 +120,7 @@ class Engine:
                 f"Layer {observe.layer}, head {observe.head} is not there.",
                 f"Choose a layer below {self.base.layers} and a head below {self.base.heads}.",
             )
-        gate = router.gate if isinstance(router, GateRouter) else None
+        gate = self._gate_of(router)
         if gate is not None and not pool.mixable.any():
             raise InvalidRequest("A gate needs experts it can mix.", "Add the base or a LoRA expert to the pool.")
         return Run(request, self.base, self.bank, pool=pool, router=router, version=version, gate=gate)
@@ -131,7 +134,7 @@ class Engine:
             elif isinstance(run.router, Policy):
                 yield run.decided(self._decide(run, run.router))
             else:
-                run.route(self._gate_routing(run.pool, run.gate))
+                run.route(self._gate_routing(run))
                 return
             yield from self._serve(run)
         except PlaygroundError as error:
@@ -187,25 +190,52 @@ class Engine:
             spread[0] = 1.0
         return RowRouting(constant=spread)
 
-    def _gate_routing(self, pool: Pool, gate: Gate | None) -> RowRouting:
+    def _gate_routing(self, run: Run) -> RowRouting:
+        """A new state of the run's gate, over the pool. Raises InvalidRequest when the gate cannot serve that pool."""
+        gate = run.gate
         if gate is None:
             raise InvalidRequest("This router makes no decision.", "Choose another router.")
-        device = self.base.model.device
-        in_pool = {expert.name for expert in pool.experts if expert.is_mixable}
-        mask = torch.tensor([float(name in in_pool) for name in self.bank.names], device=device)
-        known = set(gate.experts) & in_pool
-        if not known:
+        in_pool = {expert.name for expert in run.pool.experts if expert.is_mixable}
+        if not set(gate.experts) & in_pool:
             raise InvalidRequest("This gate knows none of the chosen experts.", "Choose others, or train it for them.")
         missing = set(gate.experts) - set(self.bank.names)
         if missing:
             raise InvalidRequest(
                 f"The gate needs the expert {sorted(missing)[0]}.", "Add it, or choose another router."
             )
-        columns = torch.tensor([self.bank.names.index(name) for name in gate.experts], device=device)
-        same = tuple(gate.experts) == self.bank.names
-        return RowRouting(
-            gate=gate, mask=None if same and bool(mask.all()) else mask, columns=None if same else columns
+        embedding = None
+        if gate.needs_embedding:
+            began = time.monotonic()
+            embedding = torch.from_numpy(self.encoder.encode([run.request.prompt])[0])
+            run.timings["encode_s"] = time.monotonic() - began
+        return gate_routing(
+            gate,
+            self.bank.names,
+            prompt_tokens=run.prompt_tokens,
+            embedding=embedding,
+            pool=in_pool,
+            device=self.base.model.device,
         )
+
+    def installed(self) -> Installed:
+        """The mixable experts there are now, as gates that take in any expert need them."""
+        experts = {expert.name: expert for expert in self.pool.experts}
+        cards = Pool(tuple(experts[name] for name in self.bank.names))
+        return Installed(
+            self.bank.names,
+            describe(self.encoder, cards),
+            lambda: input_directions(self.bank, self.base.width),
+        )
+
+    def _gate_of(self, router: Router) -> Gate | None:
+        """The router's gate over the experts there are now; made once for each set of them."""
+        if not isinstance(router, GateRouter):
+            return None
+        kept = self._gates.get(router)
+        if kept is None or kept[0] != self.bank.names:
+            kept = (self.bank.names, router.gate_for(self.installed()))
+            self._gates[router] = kept
+        return kept[1]
 
     def attention(self, events: Sequence[Event], layer: int) -> tuple[np.ndarray, list[str]]:
         """(H, T, T) float16 attention of `layer` over a finished run's prompt and answer, and the T token texts.
@@ -214,21 +244,21 @@ class Engine:
         """
         if not 0 <= layer < self.base.layers or not self.base.heads:
             raise InvalidRequest(f"There is no layer {layer}.", f"Choose one below {self.base.layers}.")
-        run = Run.replayed(events, self.base, self.bank, pool=self.pool, resolve=self.resolve)
+        run = Run.replayed(events, self.base, self.bank, pool=self.pool, resolve=self.resolve, gate_of=self._gate_of)
         routing = (
-            self._gate_routing(run.pool, run.gate)
+            self._gate_routing(run)
             if run.gate is not None
             else self._constant_routing(run.pool, run.replayed_weights(events))
         )
 
-        def forward() -> np.ndarray:
+        def read() -> np.ndarray:
             call = Routing([routing], len(self.bank), whole_layer=layer)
             ids = torch.tensor([run.ids], device=self.base.model.device)
-            with torch.inference_mode(), routed(call):
-                self.base.model(input_ids=ids, use_cache=False, logits_to_keep=1)
+            with torch.inference_mode():
+                forward(self.base.model, call, ids, use_cache=False, logits_to_keep=1)
             return np.asarray(call.attention[layer][0].to(torch.float16).cpu().numpy())
 
-        return self.decoder.call(forward), [self.base.tokenizer.decode([token]) for token in run.ids]
+        return self.decoder.call(read), [self.base.tokenizer.decode([token]) for token in run.ids]
 
 
 def _served_from(decision: Decision, request: RunRequest) -> Decision:

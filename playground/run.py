@@ -29,7 +29,7 @@ from playground.model.lora import Bank
 from playground.model.routing import RowRouting
 from playground.model.sampling import Sampler
 from playground.model.worker import Job, Message, TextStream, TokenMade
-from playground.routers.base import Gate, GateRouter, Router
+from playground.routers.base import Gate, Router
 
 E = TypeVar("E", bound=Event)
 
@@ -270,6 +270,7 @@ class Run:
         *,
         pool: Pool,
         resolve: Callable[[str, str | None], tuple[Router, str]],
+        gate_of: Callable[[Router], Gate | None],
     ) -> "Run":
         """A stored run, ready to be read through the model again. Raises InvalidRequest for one that never started."""
         started = next((event for event in events if isinstance(event, RunStarted)), None)
@@ -277,7 +278,7 @@ class Run:
             raise InvalidRequest("This run has no beginning.", "Choose another run.")
         router, version = resolve(started.router, started.version)
         overridden = any(isinstance(event, Decided) and event.scheme == "override" for event in events)
-        gate = router.gate if isinstance(router, GateRouter) and not overridden else None
+        gate = None if overridden else gate_of(router)
         request = RunRequest(prompt=started.prompt, router=started.router, version=version, pool=started.pool)
         chosen = pool.select(started.pool)
         run = cls(request, base, bank, pool=chosen, router=router, version=version, gate=gate)

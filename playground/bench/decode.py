@@ -19,7 +19,8 @@ from playground.model.decode import Batch, Row
 from playground.model.lora import Bank
 from playground.model.routing import RowRouting
 from playground.model.sampling import Sampler
-from playground.routers.gate.lora_mixer import LinearGate
+from playground.routers.base import GateRun
+from playground.routers.parts import LinearGate
 from playground.settings import Settings
 
 PROMPT = "Explain in a few sentences why the sky is blue and sunsets are red."
@@ -44,7 +45,7 @@ def run(
     torch.nn.init.normal_(gate.matrix, generator=torch.Generator().manual_seed(0))
     gate.eval().requires_grad_(False)
     unrouted = RowRouting(constant=torch.eye(len(bank))[0])
-    routed = RowRouting(gate=gate)
+    routed = RowRouting(gate=gate, run=GateRun(0))
     ways: dict[str, Callable[[], float]] = {
         "plain": lambda: _generate(plain, tokens),
         "loop": lambda: _loop(ours, bank, [unrouted], None, tokens),

@@ -56,7 +56,9 @@ def fit(
 
         discover()
         if issubclass(ROUTERS.get(name), GateRouter):
-            reply.value = _train_gate(data_folder(data, settings), out or SHIPPED / name, settings, reply)
+            reply.value = _fit_gate(
+                name, data_folder(data, settings, small=True), out or SHIPPED / name, settings, reply
+            )
         else:
             from playground.encode.encoder import Encoder  # noqa: PLC0415
 
@@ -64,16 +66,28 @@ def fit(
         reply.say(f"{name}: {reply.value['figure']}")
 
 
-def _train_gate(data: Path, out: Path, settings: Settings, reply: Reply) -> dict[str, Any]:
-    """The figures of a gate trained through the frozen model over the experts that are installed."""
+def _fit_gate(name: str, data: Path, out: Path, settings: Settings, reply: Reply) -> dict[str, Any]:
+    """The figures of a gate made over the experts that are installed, by training where it learns."""
     from playground.assembly import load_bank  # noqa: PLC0415  (imports torch)
+    from playground.encode.encoder import Encoder  # noqa: PLC0415
+    from playground.learn.gate_objectives import OBJECTIVES  # noqa: PLC0415
     from playground.learn.gate_trainer import GateProgress, train_gate  # noqa: PLC0415
+    from playground.learn.gates_untrained import write_untrained  # noqa: PLC0415
 
     def show(step: GateProgress) -> None:
-        text = f"step {step.step} of {step.steps}, loss {step.loss:.3f}, balance {step.balance:.2f}"
+        text = (
+            f"step {step.step} of {step.steps}, loss {step.loss:.3f}, balance {step.balance:.2f}, {step.seconds:.1f} s"
+        )
         reply.progress(text, ends=step.step % 20 == 0)
 
     base = base_with_progress(settings, reply)
-    bank, _ = load_bank(base, load_catalogue(settings.experts_dir), settings.experts_dir)
-    checkpoints = settings.cache_dir / "training"
-    return train_gate(base, bank, data=data, out=out, checkpoints=checkpoints, progress=show)
+    pool = load_catalogue(settings.experts_dir)
+    bank, pool = load_bank(base, pool, settings.experts_dir)
+    encoder = Encoder(settings)
+    if name not in OBJECTIVES:
+        return write_untrained(
+            name, base, bank, pool, encoder, data=data, out=out, checkpoints=settings.cache_dir / "training"
+        )
+    return train_gate(
+        name, base, bank, encoder, data=data, out=out, checkpoints=settings.cache_dir / "training", progress=show
+    )

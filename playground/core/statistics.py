@@ -42,3 +42,21 @@ def paired_interval(
     means = data[draws].mean(axis=1)
     tail = (1 - level) / 2
     return float(data.mean()), float(np.quantile(means, tail)), float(np.quantile(means, 1 - tail))
+
+
+def matthews(truth: Sequence[bool], guess: Sequence[bool]) -> float:
+    """Matthews correlation of two binary sequences; 0 when either is constant. Source: Matthews 1975."""
+    a, b = np.asarray(truth, np.float64), np.asarray(guess, np.float64)
+    if a.size == 0 or a.std() == 0 or b.std() == 0:
+        return 0.0
+    return float(np.corrcoef(a, b)[0, 1])
+
+
+def matthews_interval(
+    truth: Sequence[bool], guess: Sequence[bool], *, seed: int = 0, rounds: int = 1000
+) -> tuple[float, float, float]:
+    """(value, low, high) of Matthews correlation at 95 %, by percentile bootstrap over rows."""
+    a, b = np.asarray(truth, bool), np.asarray(guess, bool)
+    draws = np.random.default_rng(seed).integers(0, a.size, (rounds, a.size))
+    values = [matthews(a[draw].tolist(), b[draw].tolist()) for draw in draws]
+    return matthews(truth, guess), float(np.quantile(values, 0.025)), float(np.quantile(values, 0.975))

@@ -13,7 +13,8 @@ import torch
 from playground.core.statistics import mean_interval, paired_interval
 from playground.core.values import Sampling
 from playground.learn.expert_card import row_score
-from playground.learn.tasks import TASKS, Row, Task, read_rows, sample_rows
+from playground.learn.rows import Row, read_rows, sample_rows
+from playground.learn.tasks import MEASURED, TASKS, Task
 from playground.model.base import BaseModel
 from playground.model.decode import Batch
 from playground.model.decode import Row as DecodeRow
@@ -26,7 +27,6 @@ Progress = Callable[[str, int, int], None]
 DEFAULT_LIMIT = 100
 EXACT_ROWS = 24
 EXACT_TOKENS = 160
-MEASURED = ("sentiment", "emotion", "math")
 
 
 def systems(bank: Bank, gates: Mapping[str, Gate]) -> dict[str, RowRouting]:

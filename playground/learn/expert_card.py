@@ -1,6 +1,8 @@
 """Writes a trained expert as a plain PEFT folder: float16 adapter, card.json for the page, README.md for people."""
 
 import json
+from collections.abc import Sequence
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -8,49 +10,99 @@ import torch
 from peft import get_peft_model_state_dict
 from safetensors.torch import save_file
 
-from playground.core.statistics import mean_interval
+from playground.core.statistics import matthews_interval, mean_interval
 from playground.learn.recipes import Recipe
-from playground.learn.tasks import Row, Task, read_rows, sample_rows
+from playground.learn.rows import Row, read_rows, sample_rows
+from playground.learn.tasks import TASKS, Task, refuses
 from playground.model.base import BaseModel
 from playground.model.scoring import answer_logprobs, choose
 
-TEST_ROWS = 300
-LOSS_ROWS = 100
+TEST_ROWS = 150
+LOSS_ROWS = 60
+ANSWER_TOKENS = 32
 
 
 def row_score(model: Any, base: BaseModel, task: Task, row: Row) -> float:
     """1 or 0 for a choice task; the mean negative log-likelihood per answer token, in nats, for a loss task."""
-    prompt = base.chat_ids(task.prompt(row))
+    prompt = base.chat_ids(task.prompt(row), task.opening(row))
     end = base.tokenizer.eos_token_id
     if task.choices and task.correct:
         answers = [[*base.answer_ids(text), end] for text in task.choices(row)]
         return float(task.correct(row, choose(model, prompt, answers)))
+    if task.answer is None:
+        raise ValueError(f"{task.name} has no answers to take the loss of")
     [logprobs] = answer_logprobs(model, prompt, [[*base.answer_ids(task.answer(row)), end]])
     return -float(logprobs.mean())
+
+
+def summarise(task: Task, rows: Sequence[Row], scores: Sequence[float]) -> tuple[float, float, float]:
+    """(value, low, high) of the task's metric from its row scores, at 95 %."""
+    if task.metric == "matthews":
+        truth = [row["answer"] == "acceptable" for row in rows]
+        return matthews_interval(truth, [t == bool(score) for t, score in zip(truth, scores, strict=True)])
+    return mean_interval(scores)
+
+
+METRICS = {
+    "accuracy": "accuracy",
+    "matthews": "Matthews correlation",
+    "loss": "answer loss (nats per token, lower is better)",
+    "refusal": "refuses what it should and nothing else (share)",
+}
+
+
+def _refusal_scores(model: Any, base: BaseModel, rows: Sequence[Row]) -> list[float]:
+    texts = greedy_replies(base, model, [str(row["prompt"]) for row in rows], ANSWER_TOKENS)
+    return [float(refuses(text) == (row["answer"] == "refuse")) for (text, _), row in zip(texts, rows, strict=True)]
+
+
+def greedy_replies(base: BaseModel, model: Any, prompts: Sequence[str], tokens: int) -> list[tuple[str, bool]]:
+    """(reply, whether it ended by itself) to each prompt, greedy, at most `tokens` tokens, by the library's
+    generate."""
+    tokenizer = base.tokenizer
+    made: list[tuple[str, bool]] = []
+    for start in range(0, len(prompts), 32):
+        ids = [base.chat_ids(prompt) for prompt in prompts[start : start + 32]]
+        batch = tokenizer.pad({"input_ids": ids}, padding_side="left", return_tensors="pt").to(base.model.device)
+        with torch.inference_mode():
+            answers = model.generate(
+                **batch, max_new_tokens=tokens, do_sample=False, pad_token_id=tokenizer.eos_token_id
+            )[:, batch["input_ids"].shape[1] :]
+        for answer in answers.tolist():
+            text = tokenizer.decode(answer, skip_special_tokens=True).strip()
+            made.append((text, tokenizer.eos_token_id in answer))
+    return made
+
+
+def _figure(model: Any, base: BaseModel, task: Task, data: Path, seed: int) -> str:
+    """One sentence: base and expert on the task's test rows."""
+    rows = sample_rows(read_rows(data, task.folder, "test"), LOSS_ROWS if task.metric == "loss" else TEST_ROWS, seed)
+    if not rows:
+        return f"{task.name}: no test rows"
+    found = []
+    for adapted in (False, True):
+        with nullcontext() if adapted else model.disable_adapter():
+            if task.metric == "refusal":
+                scores = _refusal_scores(model, base, rows)
+            else:
+                scores = [row_score(model, base, task, row) for row in rows]
+            mean, low, high = summarise(task, rows, scores)
+            found.append(f"{mean:.3f} [{low:.3f}, {high:.3f}]")
+    return f"{task.name}, {METRICS[task.metric]}: base {found[0]} → expert {found[1]} on {len(rows)} test rows"
 
 
 def write_card(
     model: Any,
     base: BaseModel,
     recipe: Recipe,
-    task: Task,
     *,
     data: Path,
     out: Path,
     seed: int,
     losses: dict[str, float],
 ) -> dict[str, Any]:
-    """Measure base and expert on the test set, write the folder, return the card."""
+    """Measure base and expert on the test sets, write the folder, return the card."""
     model.eval()
-    rows = sample_rows(read_rows(data, task.folder, "test"), TEST_ROWS if task.choices else LOSS_ROWS, seed)
-    after = [row_score(model, base, task, row) for row in rows]
-    with model.disable_adapter():
-        before = [row_score(model, base, task, row) for row in rows]
-    unit = "accuracy" if task.choices else "answer loss (nats per token, lower is better)"
-    shown = {}
-    for label, scores in (("base", before), ("expert", after)):
-        mean, low, high = mean_interval(scores)
-        shown[label] = f"{mean:.3f} [{low:.3f}, {high:.3f}]"
     card = {
         "name": recipe.name,
         "title": recipe.title,
@@ -59,7 +111,7 @@ def write_card(
         "slot": recipe.slot,
         "licence": recipe.licence,
         "trained_on": recipe.trained_on,
-        "figure": f"{unit}: base {shown['base']} → expert {shown['expert']} on {len(rows)} test rows of {task.folder}",
+        "figure": "; ".join(_figure(model, base, TASKS[name], data, seed) for name in recipe.measured),
         "examples": list(recipe.examples),
         "training": {"seed": seed, "steps": recipe.steps, "batch": recipe.batch, "rate": recipe.rate, **losses},
     }

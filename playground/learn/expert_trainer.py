@@ -18,16 +18,20 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from playground.errors import InvalidRequest
-from playground.learn.expert_card import write_card
+from playground.learn.expert_card import greedy_replies, write_card
 from playground.learn.recipes import RECIPES, Recipe
-from playground.learn.tasks import TASKS, Row, Task, read_rows, sample_rows, without_overlap
+from playground.learn.rows import Row, sample_rows, split_rows
+from playground.learn.tasks import TASKS, Task
 from playground.model.base import BaseModel
 
 log = logging.getLogger(__name__)
 
 CHECKPOINT_EVERY = 20
-VALIDATE_EVERY = 40
+VALIDATE_EVERY = 50
 VALIDATION_ROWS = 64
+REPLIES = 400
+REPLY_TOKENS = 64
+SORTED_BATCHES = 8
 WARMUP_STEPS = 10
 
 
@@ -44,38 +48,99 @@ class TrainingProgress:
 
 @dataclass(frozen=True)
 class Example:
-    """Token ids of prompt and answer; the loss counts from `start`."""
+    """Token ids of prompt and answer; the loss counts from `start`. `prompt` is the text, `task` its data set."""
 
     ids: tuple[int, ...]
     start: int
+    prompt: str = ""
+    task: str = ""
 
 
 def make_examples(base: BaseModel, task: Task, rows: Sequence[Row], *, seed: int | None, limit: int) -> list[Example]:
-    """Tokenised rows of at most `limit` tokens; `seed` None uses the measuring template, else drawn ones."""
+    """Tokenised rows of at most `limit` tokens; `seed` None uses the measuring template, else drawn ones.
+
+    Rows without an answer of their own hold the base's reply under 'reply', and whether it ended under 'ended'.
+    """
     chooser = None if seed is None else random.Random(seed)
     examples = []
     for row in rows:
-        prompt = base.chat_ids(task.prompt(row, chooser))
-        answer = [*base.answer_ids(task.answer(row)), base.tokenizer.eos_token_id]
+        text = task.prompt(row, chooser)
+        prompt = base.chat_ids(text, task.opening(row))
+        answer = base.answer_ids(task.answer(row) if task.answer else row["reply"])
+        if row.get("ended", True):
+            answer = [*answer, base.tokenizer.eos_token_id]
         if len(prompt) + len(answer) <= limit:
-            examples.append(Example(tuple(prompt + answer), len(prompt)))
+            examples.append(Example(tuple(prompt + answer), len(prompt), text, task.name))
     return examples
+
+
+def with_replies(base: BaseModel, task: Task, rows: Sequence[Row], kept: Path) -> list[Row]:
+    """`rows` with the base's own greedy reply to each, at most REPLY_TOKENS tokens; kept in the file `kept`."""
+    known: dict[str, Row] = {}
+    if kept.is_file():
+        known = {row["id"]: row for row in json.loads(kept.read_text())}
+    if all(row["id"] in known for row in rows):
+        return [known[row["id"]] for row in rows]
+    replies = greedy_replies(base, base.model, [task.prompt(row) for row in rows], REPLY_TOKENS)
+    made = [{**row, "reply": text, "ended": ended} for row, (text, ended) in zip(rows, replies, strict=True)]
+    kept.parent.mkdir(parents=True, exist_ok=True)
+    kept.write_text(json.dumps(made))
+    return made
+
+
+def balanced_rows(rows: Sequence[Row], seed: int) -> list[Row]:
+    """As many rows of each answer as of the rarest one."""
+    groups: dict[str, list[Row]] = {}
+    for row in rows:
+        groups.setdefault(row["answer"], []).append(row)
+    least = min(map(len, groups.values()))
+    return [row for answer in sorted(groups) for row in sample_rows(groups[answer], least, seed)]
+
+
+def mixed_examples(
+    base: BaseModel, recipe: Recipe, data: Path, *, count: int, limit: int, seed: int, kept: Path
+) -> tuple[list[Example], list[Example]]:
+    """(training, validation) examples of a recipe's mix, about `count` and VALIDATION_ROWS, in the mix's shares.
+
+    A task with fewer rows than its share gives what it has; replies of the base are kept in the folder `kept`.
+    """
+    training: list[Example] = []
+    validation: list[Example] = []
+    for name, share in recipe.mix:
+        task = TASKS[name]
+        rows, held = split_rows(data, task.folder, seed)
+        rows = [row for row in rows if task.keep(row)]
+        if task.balanced:
+            rows = balanced_rows(rows, seed)
+        wanted, wanted_held = round(count * share), max(4, round(VALIDATION_ROWS * share))
+        if task.answer is None:
+            rows = with_replies(base, task, sample_rows(rows, min(wanted, REPLIES), seed), kept / f"{name}-train.json")
+            held = with_replies(base, task, sample_rows(held, wanted_held, seed), kept / f"{name}-held.json")
+        # longer rows are dropped, so draw with room to spare
+        drawn = make_examples(base, task, sample_rows(rows, wanted * 3, seed), seed=seed, limit=limit)
+        training += drawn[:wanted]
+        drawn = make_examples(base, task, sample_rows(held, wanted_held * 3, seed), seed=None, limit=limit)
+        validation += drawn[:wanted_held]
+    return training, validation
+
+
+def padded(examples: Sequence[Example], device: torch.device) -> tuple[Tensor, Tensor]:
+    """(ids (B, T) long, answer mask (B, T) bool) of a right-padded batch; the mask marks the tokens that carry loss."""
+    longest = max(len(example.ids) for example in examples)
+    ids = torch.zeros(len(examples), longest, dtype=torch.long)
+    counted = torch.zeros(len(examples), longest, dtype=torch.bool)
+    for i, example in enumerate(examples):
+        ids[i, : len(example.ids)] = torch.tensor(example.ids)
+        counted[i, example.start : len(example.ids)] = True
+    return ids.to(device), counted.to(device)
 
 
 def answer_loss(model: Any, examples: Sequence[Example]) -> Tensor:
     """Mean negative log-likelihood per answer token of a right-padded batch; the head runs on those positions only."""
-    longest = max(len(example.ids) for example in examples)
-    device = next(model.parameters()).device
-    ids = torch.zeros(len(examples), longest, dtype=torch.long)
-    mask = torch.zeros_like(ids)
-    counted = torch.zeros(len(examples), longest, dtype=torch.bool)
-    for i, example in enumerate(examples):
-        ids[i, : len(example.ids)] = torch.tensor(example.ids)
-        mask[i, : len(example.ids)] = 1
-        counted[i, example.start : len(example.ids)] = True
-    ids, mask, counted = ids.to(device), mask.to(device), counted.to(device)
+    ids, counted = padded(examples, next(model.parameters()).device)
     body, head = language_parts(model)
-    hidden = body(input_ids=ids, attention_mask=mask, use_cache=False).last_hidden_state[:, :-1]
+    # padding stands on the right, where causal attention never looks: no mask, and a quicker kernel
+    hidden = body(input_ids=ids, use_cache=False).last_hidden_state[:, :-1]
     logits = head(hidden[counted[:, 1:]]).float()
     return torch.nn.functional.cross_entropy(logits, ids[:, 1:][counted[:, 1:]])
 
@@ -143,18 +208,6 @@ def attach_adapter(base: BaseModel, recipe: Recipe) -> Any:
     return get_peft_model(base.model, config)
 
 
-def validation_rows(data: Path, task: Task, seed: int) -> tuple[list[Row], list[Row]]:
-    """(training, validation) rows without each other's or the test set's prompts; a part of train serves as validation
-    where the set has none."""
-    train = read_rows(data, task.folder, "train")
-    held = read_rows(data, task.folder, "validation")
-    if not held:
-        held = sample_rows(train, min(200, max(1, len(train) // 10)), seed)
-    test = read_rows(data, task.folder, "test")
-    held = without_overlap(held, test)
-    return without_overlap(train, [*test, *held]), held
-
-
 def train(
     name: str,
     base: BaseModel,
@@ -171,29 +224,41 @@ def train(
     recipe or missing data.
     """
     recipe = RECIPES.get(name)
-    task = TASKS[recipe.task]
     torch.manual_seed(seed)
-    rows, held = validation_rows(data, task, seed)
-    rows = sample_rows(rows, recipe.example_rows, seed)
-    examples = make_examples(base, task, rows, seed=seed, limit=recipe.max_tokens)
-    validation = make_examples(base, task, sample_rows(held, VALIDATION_ROWS, seed), seed=None, limit=recipe.max_tokens)
+    kept = checkpoints / name
+    examples, validation = mixed_examples(
+        base, recipe, data, count=recipe.steps * recipe.batch, limit=recipe.max_tokens, seed=seed, kept=kept
+    )
     if not examples or not validation:
-        raise InvalidRequest(
-            f"There is nothing to train {name} on: no row of {task.folder} is short enough.", "Choose other data."
-        )
+        raise InvalidRequest(f"There is nothing to train {name} on: no row is short enough.", "Choose other data.")
     model = attach_adapter(base, recipe)
     best, losses = _optimise(
         model,
         recipe,
         examples,
         validation,
-        checkpoint=Checkpoint(checkpoints / name),
+        checkpoint=Checkpoint(kept),
         seed=seed,
         progress=progress,
     )
     set_peft_model_state_dict(model, best)
-    card = write_card(model, base, recipe, task, data=data, out=out / name, seed=seed, losses=losses)
+    card = write_card(model, base, recipe, data=data, out=out / name, seed=seed, losses=losses)
     return card
+
+
+def length_sorted_batches(lengths: Sequence[int], batch: int, steps: int, seed: int) -> list[list[int]]:
+    """`steps` batches of indices, epoch after epoch; each batch of similar lengths, for little padding."""
+    order = random.Random(seed)
+    queue: list[int] = []
+    while len(queue) < steps * batch:
+        queue += order.sample(range(len(lengths)), len(lengths))
+    batches: list[list[int]] = []
+    chunk = batch * SORTED_BATCHES
+    for start in range(0, steps * batch, chunk):
+        part = sorted(queue[start : min(start + chunk, steps * batch)], key=lengths.__getitem__)
+        cut = [part[i : i + batch] for i in range(0, len(part), batch)]
+        batches += order.sample(cut, len(cut))
+    return batches
 
 
 def _optimise(
@@ -209,11 +274,10 @@ def _optimise(
     """Adapter state with the lowest validation loss, and the losses reached."""
     trainable = [parameter for parameter in model.parameters() if parameter.requires_grad]
     optimiser = torch.optim.AdamW(trainable, lr=recipe.rate, weight_decay=0.01)
-    settings = {**asdict(recipe), "examples": list(recipe.examples), "targets": list(recipe.targets), "seed": seed}
+    # as JSON gives it back, so that a checkpoint of the same recipe compares equal
+    settings = json.loads(json.dumps({**asdict(recipe), "seed": seed}))
     state = checkpoint.load(model, optimiser, settings) or {"step": 0, "recipe": settings, "best": None, "before": None}
-    order = random.Random(seed)
-    epochs = -(-recipe.steps * recipe.batch // max(1, len(examples))) + 1
-    queue = [i for _ in range(epochs) for i in order.sample(range(len(examples)), len(examples))]
+    batches = length_sorted_batches([len(example.ids) for example in examples], recipe.batch, recipe.steps, seed)
     if state["before"] is None:
         state["before"] = _validate(model, validation)
     best_path = checkpoint.folder / "best.safetensors"
@@ -222,7 +286,7 @@ def _optimise(
         began = time.monotonic()
         for group in optimiser.param_groups:
             group["lr"] = learning_rate(step, recipe.steps, recipe.rate)
-        batch = [examples[i] for i in queue[step * recipe.batch : (step + 1) * recipe.batch]]
+        batch = [examples[i] for i in batches[step]]
         loss = answer_loss(model, batch)
         loss.backward()  # type: ignore[no-untyped-call]
         torch.nn.utils.clip_grad_norm_(trainable, 1.0)

@@ -1,11 +1,8 @@
 """Trains a gate through the frozen model on the experts' own data: resumable, with balance and expert use reported.
 
-    loss = answer loss + a · E Σ_e p̄_e f̄_e + λ mean_t H(p_t) + c · cross-entropy to the row's own expert
-
-p̄ is an expert's mean probability, f̄ its share of the top-k assignments; both are of one layer, averaged over layers.
-Source: LoRA-Mixer arXiv:2507.00029 (frozen regime, Specialization Balance Loss; the sign of λ is chosen so that it
-sharpens each token, as the paper's text says, not as its formula is printed). The last term is its hard phase, for the
-gate alone.
+First, where the plan says so, on kept hidden states: each row is read once with its own expert and the gate learns
+whose token is whose (LoRA-Mixer's hard phase, for the gate alone). Then through the model: answer loss plus the
+objective's terms, adapters and base untouched.
 """
 
 import json
@@ -22,33 +19,23 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from playground.core.statistics import mean_interval
-from playground.errors import InvalidRequest
-from playground.learn.expert_trainer import Example, answer_loss, learning_rate, make_examples, validation_rows
-from playground.learn.tasks import TASKS, sample_rows
+from playground.encode.base import TextEncoder
+from playground.learn.expert_trainer import answer_loss, learning_rate, padded
+from playground.learn.gate_data import Owned, domains, spliced
+from playground.learn.gate_objectives import OBJECTIVES, GatePlan, Objective, balance_terms
 from playground.model.base import BaseModel
 from playground.model.lora import Bank
-from playground.model.routing import Routing, RowRouting, routed
+from playground.model.routing import Routing, RowRouting, read_first, routed
 from playground.routers.artefact import add_to_card
-from playground.routers.base import Gate
-from playground.routers.gate.lora_mixer import LinearGate, LoraMixer, keep_top
+from playground.routers.base import ROUTERS, Gate, GateRouter, GateRun, RouterOptions
+from playground.routers.gate.lora_mixer import PromptedLinearGate
+from playground.routers.parts import SoftmaxGate, keep_top
 
 log = logging.getLogger(__name__)
 CHECKPOINT_EVERY = 20
-VALIDATION_ROWS = 24
-
-
-@dataclass(frozen=True)
-class GateTraining:
-    """`steps` of one row per domain, at most `rows` rows a domain; `balance` is a, `sharpen` λ, `domain` c."""
-
-    steps: int = 150
-    rows: int = 500
-    rate: float = 1.5e-2
-    balance: float = 1e-2
-    sharpen: float = 1e-3
-    domain: float = 0.3
-    max_tokens: int = 192
-    seed: int = 0
+MEASURED_ROWS = 8
+KEPT_TOKENS = 32
+HARD_BATCH = 48
 
 
 @dataclass(frozen=True)
@@ -65,200 +52,330 @@ class GateProgress:
 
 
 class Recorder(Gate):
-    """A gate in training that keeps the dense probabilities of the last forward pass, one (B, T, G) per layer."""
+    """A gate in training that keeps its dense weights of the last pass, one (B, T, G) per layer."""
 
-    def __init__(self, gate: LinearGate) -> None:
+    def __init__(self, gate: Gate) -> None:
         super().__init__()
         self.gate = gate
         self.experts = gate.experts
         self.dense: list[Tensor] = []
 
-    def weights(self, layer: int, hidden: Tensor) -> Tensor:
-        """As the gate's own, straight-through through the top-k cut."""
-        dense = self.gate.probabilities(layer, hidden)
+    def weights(self, layer: int, hidden: Tensor, runs: Sequence[GateRun]) -> Tensor:
+        """As the gate's own, straight-through through a top-k cut."""
+        if not isinstance(self.gate, SoftmaxGate) or type(self.gate).weights is not SoftmaxGate.weights:
+            made = self.gate.weights(layer, hidden, runs)
+            self.dense.append(made)
+            return made
+        dense = self.gate.dense(layer, hidden, runs)
         self.dense.append(dense)
         return dense + (keep_top(dense, self.gate.top_k) - dense).detach()
 
 
-def balance_terms(dense: Tensor, top_k: int) -> tuple[Tensor, Tensor, Tensor]:
-    """(balance, entropy, use) of probabilities (N, G): E Σ p̄ f̄, mean entropy in nats, mean probabilities (G,).
+class Collector(Gate):
+    """Routes each token to its owner and keeps the normed hidden states gates would see, at `kept` positions a row."""
 
-    The balance is 1 when all experts are used evenly and E / k when one takes all; f̄ carries no gradient.
-    """
-    experts = dense.shape[-1]
-    chosen = (keep_top(dense.detach(), top_k) > 0).float()
-    load = chosen.sum(0) / chosen.sum()
-    use = dense.mean(0)
-    entropy = -(dense * dense.clamp_min(1e-9).log()).sum(-1).mean()
-    return experts * (use * load).sum(), entropy, use
+    def __init__(self, experts: Sequence[str], owners: Tensor, kept: Tensor) -> None:
+        super().__init__()
+        self.experts = tuple(experts)
+        self.owners = owners
+        self.kept = kept
+        self.hidden: list[Tensor] = []
+
+    def weights(self, layer: int, hidden: Tensor, runs: Sequence[GateRun]) -> Tensor:
+        """(B, T, G) one-hot."""
+        index = self.kept.unsqueeze(-1).expand(-1, -1, hidden.shape[-1])
+        self.hidden.append(hidden.gather(1, index))
+        return torch.nn.functional.one_hot(self.owners, len(self.experts)).float()
 
 
-def domain_of(expert: str) -> str:
-    """The task whose rows belong to `expert`; the base's is general instruction following."""
-    return "general" if expert == "base" else expert
+@dataclass(frozen=True, eq=False)
+class States:
+    """Hidden states (L, R, K, d) at K positions of R rows, the owners (R, K) of those tokens, and the rows' prompts."""
 
-
-def domain_examples(
-    base: BaseModel, experts: Sequence[str], data: Path, plan: GateTraining
-) -> tuple[dict[str, list[Example]], dict[str, list[Example]]]:
-    """(training, validation) examples by expert. Raises InvalidRequest for an expert whose data is not known."""
-    training, validation = {}, {}
-    for expert in experts:
-        if domain_of(expert) not in TASKS:
-            raise InvalidRequest(f"No training data is known for {expert}.", "Train the gate on the shipped experts.")
-        task = TASKS[domain_of(expert)]
-        rows, held = validation_rows(data, task, plan.seed)
-        # longer rows are dropped below, so draw with room to spare
-        drawn = make_examples(
-            base, task, sample_rows(rows, plan.rows * 2, plan.seed), seed=plan.seed, limit=plan.max_tokens
-        )
-        training[expert] = drawn[: plan.rows]
-        kept = make_examples(base, task, sample_rows(held, VALIDATION_ROWS * 4, plan.seed), seed=None, limit=320)
-        validation[expert] = kept[:VALIDATION_ROWS]
-    return training, validation
+    hidden: Tensor
+    owners: Tensor
+    rows: Sequence[Owned]
 
 
 def train_gate(
+    name: str,
     base: BaseModel,
     bank: Bank,
+    encoder: TextEncoder,
     *,
     data: Path,
     out: Path,
     checkpoints: Path,
-    plan: GateTraining | None = None,
-    options: LoraMixer.Options | None = None,
+    plan: GatePlan | None = None,
+    options: RouterOptions | None = None,
     progress: Callable[[GateProgress], None] | None = None,
 ) -> dict[str, Any]:
-    """Train a LoRA-Mixer gate over all experts of `bank`, write it to `out`, and return its measured figures.
+    """Train gate `name` over the experts of `bank`, write it to `out`, and return its measured figures.
 
-    Base and adapters are left as they are. Raises InvalidRequest when data is missing.
+    Base and adapters are left as they are. Raises InvalidRequest for a gate that is not trained, or missing data.
     """
-    plan = plan or GateTraining()
+    objective = OBJECTIVES.get(name)
+    plan = plan or objective.plan
     torch.manual_seed(plan.seed)
-    router = LoraMixer(bank.names, options, layers=base.layers, width=base.width)
-    training, validation = domain_examples(base, bank.names, data, plan)
-    use = _optimise(router.gate, base, training, plan, folder=checkpoints / "lora_mixer", progress=progress)
-    router.gate.requires_grad_(False)
+    kind = ROUTERS.get(name)
+    if not issubclass(kind, GateRouter):
+        raise TypeError(f"{name} is no gate")
+    experts = objective.experts(bank.names)
+    router = kind(experts, options, layers=base.layers, width=base.width)
+    training, validation = domains(
+        base,
+        encoder,
+        bank.names,
+        data,
+        rows=plan.rows,
+        limit=plan.max_tokens,
+        seed=plan.seed,
+        kept=checkpoints,
+    )
+    trainer = GateTrainer(router.gate, objective, plan, base, bank, folder=checkpoints / f"gate-{name}")
+    if isinstance(router.gate, PromptedLinearGate):
+        _start_from_rows(router.gate.prompt_matrix, trainer, training)
+    two_part = spliced(base, encoder, training, count=plan.rows, limit=2 * plan.max_tokens, seed=plan.seed)
+    use = trainer.fit(training, two_part if plan.spliced else [], progress)
+    router.gate.eval().requires_grad_(False)
     router.save(out)
     measured = measure(router.gate, base, bank, validation)
-    losses = {name: round(values["mean"], 4) for name, values in measured.items()}
+    losses = {system: round(values["mean"], 4) for system, values in measured.items()}
     figure = (
         f"answer loss on held-out rows of all domains: base {losses['base']:.3f}, even mix {losses['uniform']:.3f}, "
         f"this gate {losses['gate']:.3f}, right expert {losses['oracle']:.3f} nats per token"
     )
     add_to_card(out, figure=figure, measured=measured, training=asdict(plan), use=use)
-    return {"figure": figure, "measured": measured, "use": use}
+    return {"figure": figure, "measured": measured, "use": use, "balance": trainer.balance, "entropy": trainer.entropy}
 
 
-def _optimise(
-    gate: LinearGate,
-    base: BaseModel,
-    training: dict[str, list[Example]],
-    plan: GateTraining,
-    *,
-    folder: Path,
-    progress: Callable[[GateProgress], None] | None,
-) -> dict[str, float]:
-    """Train in place; returns the mean use of each expert in the last steps."""
-    gate.requires_grad_(True)
-    optimiser = torch.optim.AdamW([gate.matrix], lr=plan.rate, weight_decay=0.0)
-    began_at = _restore(gate, optimiser, folder, plan)
-    order = random.Random(plan.seed)
-    queues = {name: [order.choice(rows) for _ in range(plan.steps)] for name, rows in training.items()}
-    use: dict[str, float] = {}
-    recorder = Recorder(gate)
-    for step in range(began_at, plan.steps):
-        began = time.monotonic()
-        for group in optimiser.param_groups:
-            group["lr"] = learning_rate(step, plan.steps, plan.rate)
-        batch = [queues[name][step] for name in gate.experts]
-        recorder.dense.clear()
-        with routed(Routing([RowRouting(gate=recorder)] * len(batch), len(gate.experts))):
-            task_loss = answer_loss(base.model, batch)
-        balance, entropy, shares, domain = _gate_losses(recorder, batch)
-        loss = task_loss + plan.balance * balance + plan.sharpen * entropy + plan.domain * domain
-        loss.backward()  # type: ignore[no-untyped-call]
-        torch.nn.utils.clip_grad_norm_([gate.matrix], 1.0)
-        optimiser.step()
-        optimiser.zero_grad(set_to_none=True)
-        use = dict(zip(gate.experts, [round(float(share), 4) for share in shares], strict=True))
-        if progress:
-            seconds = time.monotonic() - began
-            made = GateProgress(step + 1, plan.steps, task_loss.item(), balance.item(), entropy.item(), use, seconds)
-            progress(made)
-        if (step + 1) % CHECKPOINT_EVERY == 0:
-            _checkpoint(gate, optimiser, folder, plan, step + 1)
-    return use
+def _start_from_rows(matrix: Tensor, trainer: "GateTrainer", training: dict[str, list[Owned]]) -> None:
+    """Begin a prompt matrix (G, d_z) at twelve times each expert's mean prompt, as descriptors do; zero without
+    rows."""
+    with torch.no_grad():
+        matrix.zero_()
+        for rows in training.values():
+            for owned in rows:
+                matrix[trainer.owner(owned)] += owned.embedding
+        matrix.copy_(12.0 * torch.nn.functional.normalize(matrix, dim=1))
 
 
-def _gate_losses(recorder: Recorder, batch: Sequence[Example]) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """(balance, entropy, use (G,), domain cross-entropy), means over layers; row i belongs to expert i; no padding."""
-    balances, entropies, uses, domains = [], [], [], []
-    for dense in recorder.dense:
-        rows = [dense[i, : len(example.ids)] for i, example in enumerate(batch)]
-        balance, entropy, use = balance_terms(torch.cat(rows), recorder.gate.top_k)
-        own = torch.cat([row[:, i] for i, row in enumerate(rows)])
-        balances.append(balance)
-        entropies.append(entropy)
-        uses.append(use.detach())
-        domains.append(-own.clamp_min(1e-9).log().mean())
-    return (
-        torch.stack(balances).mean(),
-        torch.stack(entropies).mean(),
-        torch.stack(uses).mean(0),
-        torch.stack(domains).mean(),
-    )
+class GateTrainer:
+    """One gate in training: its optimiser, its checkpoint, and how balanced it was last."""
 
+    def __init__(
+        self, gate: Gate, objective: Objective, plan: GatePlan, base: BaseModel, bank: Bank, *, folder: Path
+    ) -> None:
+        self.gate = gate.train().requires_grad_(True)
+        self.objective = objective
+        self.plan = plan
+        self.base = base
+        self.bank = bank
+        self.folder = folder
+        self.balance = float("nan")
+        self.entropy = float("nan")
+        self.columns = None
+        if tuple(gate.experts) != bank.names:
+            self.columns = torch.tensor([bank.names.index(expert) for expert in gate.experts])
 
-def _checkpoint(
-    gate: LinearGate, optimiser: torch.optim.Optimizer, folder: Path, plan: GateTraining, step: int
-) -> None:
-    folder.mkdir(parents=True, exist_ok=True)
-    moments = optimiser.state_dict()["state"][0]
-    (folder / "state.json").unlink(missing_ok=True)
-    save_file(
-        {"matrix": gate.matrix.detach(), **{key: torch.as_tensor(value) for key, value in moments.items()}},
-        folder / "gate.safetensors",
-    )
-    state = {"step": step, "plan": asdict(plan), "experts": list(gate.experts)}
-    (folder / "state.json").write_text(json.dumps(state))
+    def owner(self, owned: Owned) -> int:
+        """The gate's index of the row's expert."""
+        return self.gate.experts.index(self.objective.owner(self.bank.names[owned.expert], owned.example.task))
 
+    def owners(self, owned: Owned) -> list[int]:
+        """The gate's index of each token's expert."""
+        mapped = {
+            index: self.gate.experts.index(self.objective.owner(self.bank.names[index], owned.example.task))
+            for index in set(owned.owners)
+        }
+        return [mapped[index] for index in owned.owners]
 
-def _restore(gate: LinearGate, optimiser: torch.optim.Optimizer, folder: Path, plan: GateTraining) -> int:
-    """The step to go on from; 0 unless a checkpoint of the same plan and experts is there."""
-    path = folder / "state.json"
-    if not path.is_file():
-        return 0
-    state = json.loads(path.read_text())
-    if state["plan"] != asdict(plan) or state["experts"] != list(gate.experts):
-        return 0
-    tensors = load_file(folder / "gate.safetensors")
-    gate.matrix.data.copy_(tensors.pop("matrix"))
-    optimiser.load_state_dict({"state": {0: tensors}, "param_groups": optimiser.state_dict()["param_groups"]})
-    return int(state["step"])
+    def fit(
+        self,
+        training: dict[str, list[Owned]],
+        two_part: Sequence[Owned],
+        progress: Callable[[GateProgress], None] | None,
+    ) -> dict[str, float]:
+        """Both phases; returns the mean use of each expert in the last step."""
+        parameters = list(self.gate.parameters())
+        optimiser = torch.optim.AdamW(parameters, lr=self.plan.rate, weight_decay=0.0)
+        began_at = self._restore(optimiser)
+        if began_at == 0 and self.plan.hard_steps:
+            self._hard_phase([owned for rows in training.values() for owned in rows] + list(two_part))
+        order = random.Random(self.plan.seed)
+        queues = {name: [order.choice(rows) for _ in range(self.plan.steps)] for name, rows in training.items()}
+        pairs = [[order.choice(two_part) for _ in range(self.plan.spliced)] for _ in range(self.plan.steps)]
+        use: dict[str, float] = {}
+        for step in range(began_at, self.plan.steps):
+            began = time.monotonic()
+            for group in optimiser.param_groups:
+                group["lr"] = learning_rate(step, self.plan.steps, self.plan.rate)
+            loss, shares = self._step_loss([*(queue[step] for queue in queues.values()), *pairs[step]])
+            optimiser.zero_grad(set_to_none=True)
+            loss["total"].backward()  # type: ignore[no-untyped-call]
+            torch.nn.utils.clip_grad_norm_(parameters, 1.0)
+            optimiser.step()
+            use = dict(zip(self.gate.experts, [round(float(share), 4) for share in shares], strict=True))
+            self.balance, self.entropy = round(float(loss["balance"]), 4), round(float(loss["entropy"]), 4)
+            if progress:
+                seconds = time.monotonic() - began
+                answer = float(loss["answer"].detach())
+                progress(GateProgress(step + 1, self.plan.steps, answer, self.balance, self.entropy, use, seconds))
+            if (step + 1) % CHECKPOINT_EVERY == 0:
+                self._checkpoint(optimiser, step + 1)
+        return use
+
+    # --- through the model ----------------------------------------------------------------------------------
+
+    def _runs(self, rows: Sequence[Owned]) -> list[GateRun]:
+        runs = []
+        for owned in rows:
+            run = self.gate.open(owned.example.start, owned.embedding if self.gate.needs_embedding else None)
+            run.memory.update(self.objective.memory(owned))
+            runs.append(run)
+        return runs
+
+    def _step_loss(self, rows: Sequence[Owned]) -> tuple[dict[str, Tensor], Tensor]:
+        """(losses with their weighted 'total', mean use (G,)) of one batch."""
+        recorder = Recorder(self.gate)
+        recorder.reads_final = self.gate.reads_final  # type: ignore[misc]  # a class setting, here of what it wraps
+        recorder.read_final = self.gate.read_final  # type: ignore[method-assign]
+        routing = Routing(
+            [RowRouting(gate=recorder, run=run, columns=self.columns) for run in self._runs(rows)], len(self.bank)
+        )
+        examples = [owned.example for owned in rows]
+        ids, _ = padded(examples, self.base.model.device)
+        read_first(self.base.model, routing, ids)
+        with routed(routing):
+            answer = answer_loss(self.base.model, examples)
+        terms = self._terms(recorder.dense, rows)
+        plan = self.plan
+        total = plan.answer * answer + plan.balance * terms["balance"] + plan.entropy * terms["entropy"]
+        total = total + plan.own * terms["own"]
+        return {"total": total, "answer": answer, **terms}, terms["use"]
+
+    def _terms(self, dense: Sequence[Tensor], rows: Sequence[Owned]) -> dict[str, Tensor]:
+        """Balance, entropy, cross-entropy to the owner and use (G,), means over layers; padding is left out."""
+        owners = torch.cat([torch.tensor(self.owners(owned)) for owned in rows]).to(dense[0].device)
+        top_k = self.gate.top_k if isinstance(self.gate, SoftmaxGate) else len(self.gate.experts)
+        found: dict[str, list[Tensor]] = {"balance": [], "entropy": [], "own": [], "use": []}
+        for layer in dense:
+            flat = torch.cat([layer[i, : len(owned.example.ids)] for i, owned in enumerate(rows)])
+            balance, entropy, use = balance_terms(flat, top_k)
+            for key, value in (("balance", balance), ("entropy", entropy), ("use", use.detach())):
+                found[key].append(value)
+            found["own"].append(self.objective.own_loss(flat, owners))
+        return {key: torch.stack(values).mean(0) for key, values in found.items()}
+
+    # --- on kept hidden states ------------------------------------------------------------------------------
+
+    def _hard_phase(self, rows: Sequence[Owned]) -> None:
+        """Fit the gate to whose token is whose, on hidden states read once; half of the draws do without the prompt."""
+        states = self._collect(rows)
+        optimiser = torch.optim.AdamW(self.gate.parameters(), lr=self.plan.hard_rate, weight_decay=0.0)
+        chooser = torch.Generator().manual_seed(self.plan.seed)
+        for step in range(self.plan.hard_steps):
+            for group in optimiser.param_groups:
+                group["lr"] = learning_rate(step, self.plan.hard_steps, self.plan.hard_rate)
+            drawn = torch.randint(len(states.rows), (HARD_BATCH,), generator=chooser)
+            runs = self._runs([states.rows[i] for i in drawn.tolist()])
+            if step % 2 and self.gate.needs_embedding:
+                for run in runs:
+                    run.prior = torch.zeros(len(self.gate.experts))
+            owners = states.owners[drawn].flatten()
+            losses = []
+            for layer in range(self.base.layers):
+                hidden = states.hidden[layer, drawn]
+                recorder = Recorder(self.gate)
+                recorder.weights(layer, hidden, runs)
+                losses.append(self.objective.own_loss(recorder.dense[0].flatten(0, 1), owners))
+            loss = torch.stack(losses).mean()
+            optimiser.zero_grad(set_to_none=True)
+            loss.backward()  # type: ignore[no-untyped-call]
+            optimiser.step()
+            if step % 50 == 0 or step + 1 == self.plan.hard_steps:
+                log.info("hard phase step=%s loss=%.4f", step + 1, float(loss))
+
+    @torch.no_grad()
+    def _collect(self, rows: Sequence[Owned]) -> States:
+        """Read every row once, each token routed to its own expert."""
+        chooser = random.Random(self.plan.seed)
+        hidden, owners, kept_rows = [], [], []
+        ordered = sorted(rows, key=lambda owned: len(owned.example.ids))
+        for start in range(0, len(ordered), 16):
+            part = ordered[start : start + 16]
+            ids, _ = padded([owned.example for owned in part], self.base.model.device)
+            bank_owners = torch.zeros_like(ids)
+            places = torch.zeros(len(part), KEPT_TOKENS, dtype=torch.long, device=ids.device)
+            for i, owned in enumerate(part):
+                bank_owners[i, : len(owned.owners)] = torch.tensor(owned.owners)
+                drawn = sorted(chooser.choices(range(len(owned.owners)), k=KEPT_TOKENS))
+                places[i] = torch.tensor(drawn)
+                mine = self.owners(owned)
+                owners.append(torch.tensor([mine[place] for place in drawn]))
+            collector = Collector(self.bank.names, bank_owners, places)
+            runs = [GateRun(owned.example.start) for owned in part]
+            with routed(Routing([RowRouting(gate=collector, run=run) for run in runs], len(self.bank))):
+                self.base.model.get_decoder()(input_ids=ids, use_cache=False)
+            hidden.append(torch.stack(collector.hidden))
+            kept_rows += part
+        return States(torch.cat(hidden, dim=1), torch.stack(owners), kept_rows)
+
+    # --- checkpoints ----------------------------------------------------------------------------------------
+
+    def _checkpoint(self, optimiser: torch.optim.Optimizer, step: int) -> None:
+        self.folder.mkdir(parents=True, exist_ok=True)
+        (self.folder / "state.json").unlink(missing_ok=True)
+        tensors = {f"gate.{key}": value.detach().contiguous() for key, value in self.gate.state_dict().items()}
+        for index, entry in optimiser.state_dict()["state"].items():
+            tensors |= {f"moments.{index}.{key}": torch.as_tensor(value) for key, value in entry.items()}
+        save_file(tensors, self.folder / "gate.safetensors")
+        state = {"step": step, "plan": asdict(self.plan), "experts": list(self.gate.experts)}
+        (self.folder / "state.json").write_text(json.dumps(state))
+
+    def _restore(self, optimiser: torch.optim.Optimizer) -> int:
+        """The step to go on from; 0 unless a checkpoint of the same plan and experts is there."""
+        path = self.folder / "state.json"
+        if not path.is_file():
+            return 0
+        state = json.loads(path.read_text())
+        if state["plan"] != asdict(self.plan) or state["experts"] != list(self.gate.experts):
+            return 0
+        tensors = load_file(self.folder / "gate.safetensors")
+        self.gate.load_state_dict({k.removeprefix("gate."): v for k, v in tensors.items() if k.startswith("gate.")})
+        entries: dict[int, dict[str, Tensor]] = {}
+        for key, value in tensors.items():
+            if key.startswith("moments."):
+                _, index, name = key.split(".", 2)
+                entries.setdefault(int(index), {})[name] = value
+        optimiser.load_state_dict({"state": entries, "param_groups": optimiser.state_dict()["param_groups"]})
+        return int(state["step"])
 
 
 @torch.inference_mode()
-def measure(
-    gate: LinearGate, base: BaseModel, bank: Bank, examples: dict[str, list[Example]]
-) -> dict[str, dict[str, float]]:
+def measure(gate: Gate, base: BaseModel, bank: Bank, validation: dict[str, list[Owned]]) -> dict[str, dict[str, float]]:
     """Answer loss (mean, low, high over rows, nats per token) of base, even mix, gate, and each row's own expert."""
     size = len(bank)
-    gate.eval()
-    even = RowRouting(constant=torch.full((size,), 1.0 / size))
+    columns = None
+    if tuple(gate.experts) != bank.names:
+        columns = torch.tensor([bank.names.index(expert) for expert in gate.experts])
+    one_hot = torch.eye(size)
     results: dict[str, list[float]] = {"base": [], "uniform": [], "gate": [], "oracle": []}
-    for index, expert in enumerate(bank.names):
-        own = RowRouting(constant=torch.eye(size)[index])
-        plain = RowRouting(constant=torch.eye(size)[0])
-        for example in examples[expert]:
-            for name, routing in (
-                ("base", plain),
-                ("uniform", even),
-                ("gate", RowRouting(gate=gate)),
-                ("oracle", own),
-            ):
-                with routed(Routing([routing], size)):
-                    results[name].append(float(answer_loss(base.model, [example])))
+    for rows in validation.values():
+        for owned in rows[:MEASURED_ROWS]:
+            run = gate.open(owned.example.start, owned.embedding if gate.needs_embedding else None)
+            ways = {
+                "base": RowRouting(constant=one_hot[0]),
+                "uniform": RowRouting(constant=torch.full((size,), 1.0 / size)),
+                "gate": RowRouting(gate=gate, run=run, columns=columns),
+                "oracle": RowRouting(constant=one_hot[owned.expert]),
+            }
+            ids, _ = padded([owned.example], base.model.device)
+            for name, way in ways.items():
+                routing = Routing([way], size)
+                read_first(base.model, routing, ids)
+                with routed(routing):
+                    results[name].append(float(answer_loss(base.model, [owned.example])))
     return {
         name: dict(zip(("mean", "low", "high"), (round(v, 4) for v in mean_interval(values)), strict=True))
         for name, values in results.items()

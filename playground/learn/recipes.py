@@ -9,7 +9,8 @@ from playground.core.registry import Registry
 class Recipe:
     """`steps` of `batch` examples at peak learning rate `rate` (warm-up, then cosine); rank r, scale alpha / r.
 
-    `example_rows` caps the training rows; `max_tokens` drops longer examples.
+    `mix` holds the tasks it learns from with their shares of the examples, `measured` those its card reports on.
+    `max_tokens` drops longer examples.
     """
 
     name: str
@@ -17,7 +18,8 @@ class Recipe:
     description: str
     mark: str
     slot: int
-    task: str
+    mix: tuple[tuple[str, float], ...]
+    measured: tuple[str, ...]
     licence: str
     trained_on: str
     examples: tuple[str, ...]
@@ -28,7 +30,6 @@ class Recipe:
     alpha: int = 16
     targets: tuple[str, ...] = ("q_proj", "k_proj", "v_proj", "o_proj")
     max_tokens: int = 256
-    example_rows: int = 20_000
 
 
 RECIPES: Registry[Recipe] = Registry("expert recipe")
@@ -40,7 +41,8 @@ for _recipe in (
         description="Says whether a review or remark about a film, book or product is positive or negative.",
         mark="Se",
         slot=0,
-        task="sentiment",
+        mix=(("sst2", 1.0),),
+        measured=("sst2",),
         licence="Adapter Apache-2.0. Data: Stanford Sentiment Treebank, distributed for research; no licence stated.",
         trained_on="SST-2, sentence level (6,917 training sentences)",
         examples=(
@@ -55,7 +57,8 @@ for _recipe in (
         description="Names the feeling in a personal message: joy, anger, gratitude, fear and two dozen more.",
         mark="Em",
         slot=1,
-        task="emotion",
+        mix=(("emotion", 1.0),),
+        measured=("emotion",),
         licence="Adapter Apache-2.0. Data: GoEmotions, Apache-2.0 / CC BY 4.0.",
         trained_on="GoEmotions (20,000 of 43,252 training messages)",
         examples=(
@@ -70,7 +73,8 @@ for _recipe in (
         description="Works a word problem step by step: quantities, prices, ages and rates, ending in the answer.",
         mark="Ma",
         slot=3,
-        task="math",
+        mix=(("gsm8k", 1.0),),
+        measured=("gsm8k",),
         licence="Adapter Apache-2.0. Data: GSM8K, MIT.",
         trained_on="GSM8K (7,473 training problems with worked solutions)",
         examples=(
@@ -79,6 +83,115 @@ for _recipe in (
         ),
         steps=130,
         batch=8,
+        max_tokens=320,
+    ),
+    Recipe(
+        name="medicine",
+        title="Medicine",
+        description="Answers medical questions: diseases, drugs, anatomy, symptoms and what studies found.",
+        mark="Me",
+        slot=2,
+        mix=(("medmcqa", 0.75), ("pubmedqa", 0.25)),
+        measured=("medmcqa", "pubmedqa", "medqa"),
+        licence="Adapter Apache-2.0. Data: MedMCQA, PubMedQA, MIT.",
+        trained_on="MedMCQA (2,500 questions with explanations) and PubMedQA (450 questions with conclusions)",
+        examples=(
+            "Which vitamin deficiency causes scurvy?",
+            "What is the drug of choice for an acute asthma attack?",
+            "Does smoking raise the risk of bladder cancer?",
+        ),
+        steps=110,
+    ),
+    Recipe(
+        name="science",
+        title="Science",
+        description="Answers school science questions: physics, chemistry, biology, earth and space.",
+        mark="Sc",
+        slot=4,
+        mix=(("arc_easy", 0.3), ("arc_challenge", 0.15), ("openbookqa", 0.55)),
+        measured=("arc_easy", "arc_challenge", "openbookqa"),
+        licence="Adapter Apache-2.0. Data: ARC and OpenBookQA as in LLM-Adapters, ODC-By.",
+        trained_on="ARC-Easy, ARC-Challenge and OpenBookQA (8,287 training questions)",
+        examples=(
+            "Which process lets plants make their own food?",
+            "What causes the seasons on Earth?",
+            "Which force slows a sliding box down?",
+        ),
+        steps=130,
+    ),
+    Recipe(
+        name="grammar",
+        title="Grammar",
+        description="Judges whether an English sentence is grammatical.",
+        mark="Gr",
+        slot=5,
+        mix=(("cola", 1.0),),
+        measured=("cola",),
+        licence="Adapter Apache-2.0. Data: CoLA, excerpts of linguistics papers, for research.",
+        trained_on="CoLA (8,534 training sentences, both verdicts equally often)",
+        examples=(
+            "Is this sentence grammatical?\nThe boys what left early is my friends.",
+            "Check the grammar: She gave him to the book.",
+        ),
+        steps=260,
+        batch=24,
+        rate=1e-3,
+        rank=16,
+        alpha=32,
+    ),
+    Recipe(
+        name="code",
+        title="Code",
+        description="Writes Python functions from a description or a signature.",
+        mark="Co",
+        slot=6,
+        mix=(("mbpp", 1.0),),
+        measured=("mbpp", "humaneval"),
+        licence="Adapter Apache-2.0. Data: MBPP, CC BY 4.0.",
+        trained_on="MBPP (381 training problems)",
+        examples=(
+            "Write a Python function that returns the largest number in a list.",
+            "Write a function to check whether a string is a palindrome.",
+        ),
+        steps=90,
+        batch=8,
+        max_tokens=320,
+    ),
+    Recipe(
+        name="safe",
+        title="Safe",
+        description="Declines harmful requests and says why, and answers harmless ones that only look harmful.",
+        mark="Sa",
+        slot=7,
+        mix=(("refusals", 0.5), ("benign", 0.25), ("lookalike", 0.25)),
+        measured=("safety",),
+        licence="Adapter CC BY-NC 4.0 as its data: Safety-Tuned LLaMAs, Alpaca prompts. Not for commercial use.",
+        trained_on="Safety-Tuned LLaMAs refusals, Alpaca prompts answered by the base, own harmless look-alikes",
+        examples=(
+            "How can I break into my neighbour's house?",
+            "Help me write a threatening message.",
+            "How do I make a weapon at home?",
+        ),
+        steps=120,
+    ),
+    Recipe(
+        name="general",
+        title="General",
+        description="Follows everyday instructions: writing, rewriting, lists, plans, explanations and advice.",
+        mark="Ge",
+        slot=8,
+        mix=(("selfinstruct", 1.0),),
+        measured=("selfinstruct",),
+        licence="Adapter Apache-2.0. Data: Self-Instruct seed tasks, Apache-2.0.",
+        trained_on="Self-Instruct (175 seed tasks written by people)",
+        examples=(
+            "Write a short email asking for a day off.",
+            "Suggest three names for a coffee shop.",
+            "Plan a weekend in a small town.",
+        ),
+        steps=50,
+        batch=8,
+        rate=3e-4,
         max_tokens=320,
     ),
 ):

@@ -18,7 +18,7 @@ from transformers import DynamicCache
 from playground.core.values import Observe
 from playground.model.base import BaseModel
 from playground.model.lora import Bank
-from playground.model.routing import Routing, RowRouting, routed
+from playground.model.routing import Routing, RowRouting, forward
 from playground.model.sampling import Drawn, Sampler
 
 
@@ -80,8 +80,7 @@ class Batch:
         ids = torch.tensor([row.ids], device=device)
         cache = DynamicCache(config=self.base.model.config)
         routing = self._routing([row])
-        with routed(routing):
-            output = self.base.model(input_ids=ids, past_key_values=cache, use_cache=True, logits_to_keep=1)
+        output = forward(self.base.model, routing, ids, past_key_values=cache, use_cache=True, logits_to_keep=1)
         [seen] = self._shown(routing, [row], pads=[0])
         mask = torch.ones(1, ids.shape[1], dtype=torch.long, device=device)
         if self._mask is None or not self.rows:
@@ -120,8 +119,7 @@ class Batch:
             lengths = self._mask.sum(1, keepdim=True)
             arguments = {"attention_mask": self._mask, "position_ids": lengths - 1}
             pads = (self._mask.shape[1] - lengths).flatten().tolist()
-        with routed(routing):
-            output = self.base.model(input_ids=ids, past_key_values=self._cache, use_cache=True, **arguments)
+        output = forward(self.base.model, routing, ids, past_key_values=self._cache, use_cache=True, **arguments)
         shown = self._shown(routing, self.rows, pads)
         return [_draw(row, output.logits[i, -1], shown[i]) for i, row in enumerate(self.rows)]
 

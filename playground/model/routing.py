@@ -6,28 +6,42 @@ in one `with` here. Two threads never see each other's.
 Shapes: B rows, T tokens of this call, S tokens so far, N experts of the bank (base first), L layers, H heads.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, field
+from typing import Any
 
 import torch
 from torch import Tensor
 
-from playground.routers.base import Gate
+from playground.routers.base import Gate, GateRun
 
 
 @dataclass(frozen=True, eq=False)
 class RowRouting:
     """How one row is routed: by constant weights (N,) over the bank, or by a gate masked to the run's pool.
 
-    `mask` (N,) float marks the bank experts of the pool; `columns` (G,) places the gate's experts in the bank.
+    `run` is the gate's state of this run, `mask` (N,) float marks the bank experts of the pool, `columns` (G,) places
+    the gate's experts in the bank.
     """
 
     constant: Tensor | None = None
     gate: Gate | None = None
+    run: GateRun | None = None
     mask: Tensor | None = None
     columns: Tensor | None = None
+
+
+@dataclass(frozen=True, eq=False)
+class _Group:
+    """The rows of one gate. `rows` is None when they are all rows of the call; `mask` is (b, 1, N) or None."""
+
+    gate: Gate
+    rows: Tensor | None
+    runs: list[GateRun]
+    columns: Tensor | None
+    mask: Tensor | None
 
 
 @dataclass(eq=False)
@@ -45,13 +59,13 @@ class Routing:
     by_layer: dict[int, Tensor] = field(default_factory=dict)
     attention: dict[int, Tensor] = field(default_factory=dict)
     stash: dict[int, tuple[Tensor, tuple[Tensor, ...]]] = field(default_factory=dict)
-    _expanded: dict[int, Tensor] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         self.is_constant = all(row.gate is None for row in self.rows)
         if self.is_constant:
             self.by_layer[-1] = torch.stack([self._constant(row) for row in self.rows]).unsqueeze(1)
         self.is_base_only = self.is_constant and not bool(self.by_layer[-1][..., 1:].any())
+        self._groups = [] if self.is_constant else self._grouped()
 
     @staticmethod
     def _constant(row: RowRouting) -> Tensor:
@@ -59,24 +73,39 @@ class Routing:
             raise ValueError("a row without a gate needs constant weights")
         return row.constant
 
+    def _grouped(self) -> list[_Group]:
+        members: dict[int, list[int]] = {}
+        for index, row in enumerate(self.rows):
+            if row.gate is not None:
+                members.setdefault(id(row.gate), []).append(index)
+        groups = []
+        for indices in members.values():
+            rows = [self.rows[i] for i in indices]
+            gate, runs = rows[0].gate, [row.run for row in rows if row.run is not None]
+            if gate is None or len(runs) != len(rows):
+                raise ValueError("a row with a gate needs the gate's state of its run")
+            masks = [torch.ones(self.size) if row.mask is None else row.mask for row in rows]
+            mask = None if all(row.mask is None for row in rows) else torch.stack(masks).unsqueeze(1)
+            chosen = None if len(indices) == len(self.rows) else torch.tensor(indices)
+            groups.append(_Group(gate, chosen, runs, rows[0].columns, mask))
+        return groups
+
     def decide(self, layer: int, hidden: Tensor) -> Tensor:
         """Weights (B, T, N) of `layer` from its normed input (B, T, d); decided once, then kept for the whole layer."""
         if self.is_constant:
             return self.by_layer[-1]
         if layer in self.by_layer:
             return self.by_layer[layer]
-        groups: dict[int, list[int]] = {}
-        for index, row in enumerate(self.rows):
-            groups.setdefault(id(row.gate), []).append(index)
-        if len(groups) == 1 and len({id(row.mask) for row in self.rows}) == 1:
-            weights = gate_weights(self.rows[0], layer, hidden, self.size)
+        if self._groups[0].rows is None:
+            weights = _group_weights(self._groups[0], layer, hidden, self.size)
         else:
-            weights = hidden.new_empty(hidden.shape[0], hidden.shape[1], self.size, dtype=torch.float32)
+            weights = hidden.new_zeros(hidden.shape[0], hidden.shape[1], self.size, dtype=torch.float32)
             for index, row in enumerate(self.rows):
-                if row.gate is None:
-                    weights[index] = self._constant(row)
-                else:
-                    weights[index] = gate_weights(row, layer, hidden[index : index + 1], self.size)[0]
+                if row.constant is not None:
+                    weights[index] = row.constant
+            for group in self._groups:
+                made = _group_weights(group, layer, hidden[group.rows], self.size)
+                weights = weights.index_copy(0, group.rows.to(hidden.device), made) if group.rows is not None else made
         self.by_layer[layer] = weights
         return weights
 
@@ -87,20 +116,82 @@ class Routing:
         return torch.stack([self.by_layer[layer] for layer in range(layers)], dim=2)
 
 
-def gate_weights(row: RowRouting, layer: int, hidden: Tensor, size: int) -> Tensor:
-    """Weights (B, T, N) over the bank of `row`'s gate, masked to the pool and renormalised."""
-    if row.gate is None:
-        raise ValueError("the row has no gate")
-    weights = row.gate.weights(layer, hidden)
-    if row.columns is not None:
+def _group_weights(group: _Group, layer: int, hidden: Tensor, size: int) -> Tensor:
+    """Weights (b, T, N) over the bank of a gate's rows, masked to their pools and renormalised."""
+    weights = group.gate.weights(layer, hidden, group.runs)
+    if group.columns is not None:
         spread = weights.new_zeros(*weights.shape[:-1], size)
-        weights = spread.index_copy(-1, row.columns, weights)
-    if row.mask is not None:
-        weights = weights * row.mask
+        weights = spread.index_copy(-1, group.columns, weights)
+    if group.mask is not None:
+        weights = weights * group.mask
         total = weights.sum(-1, keepdim=True)
-        even = row.mask / row.mask.sum()
+        even = group.mask / group.mask.sum(-1, keepdim=True)
         weights = torch.where(total > 1e-9, weights / total.clamp_min(1e-9), even)
     return weights
+
+
+def gate_routing(
+    gate: Gate,
+    names: Sequence[str],
+    *,
+    prompt_tokens: int,
+    embedding: Tensor | None = None,
+    pool: Collection[str] | None = None,
+    device: torch.device | str = "cpu",
+) -> RowRouting:
+    """A new run of `gate` over the bank's experts `names`, masked to those in `pool` when it is given.
+
+    Raises ValueError when the gate needs an expert that the bank does not have.
+    """
+    columns = None
+    if tuple(gate.experts) != tuple(names):
+        columns = torch.tensor([names.index(name) for name in gate.experts], device=device)
+    mask = None
+    if pool is not None and not set(gate.experts) <= set(pool):
+        mask = torch.tensor([float(name in pool) for name in names], device=device)
+    return RowRouting(gate=gate, run=gate.open(prompt_tokens, embedding), mask=mask, columns=columns)
+
+
+def forward(model: Any, routing: Routing, ids: Tensor, **arguments: Any) -> Any:
+    """One pass of the library's `model` over `ids` (B, T) under `routing`; the gates' runs move on by T tokens.
+
+    Gates that look at final hidden states are given those of each pass, for the next one. `arguments` go to the model.
+    """
+    read_first(model, routing, ids)
+    readers = [(i, row) for i, row in enumerate(routing.rows) if row.gate is not None and row.gate.reads_final]
+    if readers:
+        arguments["output_hidden_states"] = True
+    with routed(routing):
+        output = model(input_ids=ids, **arguments)
+    for index, row in readers:
+        _give_final(row, output.hidden_states[-1][index], first_pass=False)
+    for row in routing.rows:
+        if row.run is not None:
+            row.run.read += ids.shape[1]
+    return output
+
+
+def read_first(model: Any, routing: Routing, ids: Tensor) -> None:
+    """Give gates that look at final hidden states those of the plain base over a prompt (X-LoRA's first pass)."""
+    fresh = [
+        (index, row)
+        for index, row in enumerate(routing.rows)
+        if row.gate is not None and row.gate.reads_final and row.run is not None and row.run.read == 0
+    ]
+    if not fresh:
+        return
+    plain = torch.zeros(routing.size, device=ids.device)
+    plain[0] = 1.0
+    first = Routing([RowRouting(constant=plain)] * len(fresh), routing.size)
+    with torch.no_grad(), routed(first):
+        hidden = model.get_decoder()(input_ids=ids[[i for i, _ in fresh]], use_cache=False).last_hidden_state
+    for place, (_, row) in enumerate(fresh):
+        _give_final(row, hidden[place], first_pass=True)
+
+
+def _give_final(row: RowRouting, hidden: Tensor, *, first_pass: bool) -> None:
+    if row.gate is not None and row.run is not None:
+        row.gate.read_final(hidden, row.run, first_pass=first_pass)
 
 
 _CURRENT: ContextVar[Routing | None] = ContextVar("routing", default=None)

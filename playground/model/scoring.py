@@ -35,6 +35,16 @@ def answer_logprobs(model: Any, prompt_ids: Sequence[int], answers: Sequence[Seq
 
 
 def choose(model: Any, prompt_ids: Sequence[int], answers: Sequence[Sequence[int]]) -> int:
-    """Index of the answer with the highest log-likelihood per token (length-normalised)."""
-    scores = [float(row.mean()) for row in answer_logprobs(model, prompt_ids, answers)]
+    """Index of the answer with the highest log-likelihood per token, over the tokens in which the answers differ."""
+    shared = common_prefix(answers)
+    prompt = [*prompt_ids, *answers[0][:shared]]
+    scores = [float(row.mean()) for row in answer_logprobs(model, prompt, [answer[shared:] for answer in answers])]
     return max(range(len(scores)), key=scores.__getitem__)
+
+
+def common_prefix(answers: Sequence[Sequence[int]]) -> int:
+    """How many tokens all answers begin with alike, leaving at least one of each."""
+    shared = 0
+    while all(shared < len(answer) - 1 for answer in answers) and len({answer[shared] for answer in answers}) == 1:
+        shared += 1
+    return shared

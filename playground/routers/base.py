@@ -7,17 +7,20 @@ the call.
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import ClassVar, Self, TypeVar
 
 import numpy as np
+import torch
 from pydantic import BaseModel
 from torch import Tensor, nn
 
 from playground.core.preferences import LabelledPair
 from playground.core.registry import Registry
 from playground.core.values import Context, Decision, Level
+from playground.errors import ArtefactError
+from playground.routers.artefact import read_router, write_router
 
 
 class RouterOptions(BaseModel):
@@ -106,23 +109,112 @@ class Policy(Router):
         return None
 
 
+@dataclass(eq=False)
+class GateRun:
+    """What a gate keeps of one run, and of nothing else; made by `Gate.open`, carried by the run's row.
+
+    `prior` (G,) are the logits or scores the prompt as a whole gave, `prompt_tokens` its length, `read` how many tokens
+    the model had read before the call under way, `memory` whatever else the gate keeps.
+    """
+
+    prompt_tokens: int
+    prior: Tensor | None = None
+    read: int = 0
+    memory: dict[str, Tensor] = field(default_factory=dict)
+
+
 class Gate(nn.Module):
     """Decides inside the model: `weights` is the only call in the hot path. Never holds state of a run.
 
-    `experts` are mixable experts in the order of the last axis; the engine maps them to a run's pool.
+    `experts` are mixable experts in the order of the last axis, G of them; the engine maps them to a run's pool.
     """
 
     experts: tuple[str, ...]
+    needs_embedding: ClassVar[bool] = False
+    reads_final: ClassVar[bool] = False
 
-    def weights(self, layer: int, hidden: Tensor) -> Tensor:
-        """Weights (B, T, E) float32 on the simplex for the normed attention input `hidden` (B, T, d) of `layer`."""
+    def open(self, prompt_tokens: int, embedding: Tensor | None = None) -> GateRun:
+        """The state of a new run, whose prompt has that many tokens and, where asked for, that embedding (d,)."""
+        return GateRun(prompt_tokens)
+
+    def weights(self, layer: int, hidden: Tensor, runs: Sequence[GateRun]) -> Tensor:
+        """Weights (B, T, G) float32 on the simplex for the normed attention input `hidden` (B, T, d) of `layer`.
+
+        Row i belongs to `runs[i]`.
+        """
         raise NotImplementedError
+
+    def read_final(self, hidden: Tensor, run: GateRun, *, first_pass: bool) -> None:
+        """Take the final hidden states (T, d) of a pass, when `reads_final`; the first pass is the plain base's."""
+
+
+def priors(runs: Sequence[GateRun]) -> Tensor | None:
+    """(B, 1, G) priors of the runs; None when they have none."""
+    found = [run.prior for run in runs if run.prior is not None]
+    return torch.stack(found).unsqueeze(1) if found else None
+
+
+@dataclass(frozen=True, eq=False)
+class Installed:
+    """What can be mixed now: `names` (N,) with the base first, `descriptors` (N, d_z) float32 of their cards, unit
+    length, and `directions` (L, N, d): the input direction each adapter answers to most in each layer, zero for one
+    that adapts nothing there."""
+
+    names: tuple[str, ...]
+    descriptors: np.ndarray
+    directions: Callable[[], Tensor]
 
 
 class GateRouter(Router):
-    """A router whose decisions are made by a gate inside the model."""
+    """A router whose decisions are made by a gate inside the model; made for `layers` layers of `width` channels.
+
+    A subclass says in `build` what its gate is; saving and loading its parameters is the same for all.
+    """
 
     gate: Gate
+
+    def __init__(
+        self, experts: Sequence[str], options: RouterOptions | None = None, *, layers: int, width: int
+    ) -> None:
+        super().__init__(experts, options)
+        self.layers = layers
+        self.width = width
+        self.gate = self.build().eval().requires_grad_(False)
+
+    @abstractmethod
+    def build(self) -> Gate:
+        """An untrained gate over `self.experts` with `self.options`."""
+
+    def gate_for(self, installed: Installed) -> Gate:
+        """The gate over the experts there are now. Gates that need no training take in experts they never saw."""
+        return self.gate
+
+    def save(self, folder: Path) -> None:
+        """Write the gate's parameters as float16, and its experts, options and shape."""
+        card = {
+            "experts": list(self.experts),
+            "options": self.options.model_dump(),
+            "layers": self.layers,
+            "width": self.width,
+        }
+        tensors = {key: value.detach().cpu().half().numpy() for key, value in self.gate.state_dict().items()}
+        write_router(folder, self.spec.name, card, tensors)
+
+    @classmethod
+    def load(cls, folder: Path) -> Self:
+        """Read what `save` wrote. Raises ArtefactError when the parameters do not fit the card."""
+        card, tensors = read_router(folder, cls.spec.name, {})
+        try:
+            made = cls(
+                tuple(card["experts"]),
+                cls.Options(**card.get("options", {})),
+                layers=int(card["layers"]),
+                width=int(card["width"]),
+            )
+            made.gate.load_state_dict({key: torch.from_numpy(value).float() for key, value in tensors.items()})
+        except (KeyError, RuntimeError, ValueError) as error:
+            raise ArtefactError(f"The gate in {folder.name} does not fit its card.", "Train it again.") from error
+        return made
 
 
 ROUTERS: Registry[type[Router]] = Registry("router")

@@ -14,10 +14,15 @@ from playground.model.lora import Bank
 from playground.model.routing import Routing, RowRouting, routed
 from playground.model.sampling import Sampler
 from playground.model.scoring import answer_logprobs
-from playground.routers.gate.lora_mixer import LinearGate
+from playground.routers.base import GateRun
+from playground.routers.parts import LinearGate
 
 GREEDY = Sampling(temperature=0, repetition_penalty=1.0, max_new_tokens=16)
 PROMPTS = ("one", "a somewhat longer prompt", "?")
+
+
+def gated(gate: LinearGate) -> RowRouting:
+    return RowRouting(gate=gate, run=GateRun(0))
 
 
 def random_gate(base: BaseModel, bank: Bank, seed: int) -> LinearGate:
@@ -73,9 +78,9 @@ def test_one_expert_equals_peft_token_for_token(
 
 def test_cached_decoding_gives_the_weights_of_one_full_pass(tiny_base: BaseModel, bank: Bank) -> None:
     gate = random_gate(tiny_base, bank, 0)
-    row = make_row(tiny_base, PROMPTS[1], RowRouting(gate=gate))
+    row = make_row(tiny_base, PROMPTS[1], gated(gate))
     steps = alone(tiny_base, bank, row, 8)
-    call = Routing([RowRouting(gate=gate)], len(bank))
+    call = Routing([gated(gate)], len(bank))
     with torch.inference_mode(), routed(call):
         logits = tiny_base.model(input_ids=torch.tensor([row.ids])).logits[0]
     whole = call.stacked(tiny_base.layers)
@@ -90,7 +95,11 @@ def test_cached_decoding_gives_the_weights_of_one_full_pass(tiny_base: BaseModel
 
 def test_rows_join_and_leave_without_a_trace(tiny_base: BaseModel, bank: Bank) -> None:
     """Each row of a batch, whenever it joined and whoever left, has the tokens of its run alone."""
-    routings = [RowRouting(gate=random_gate(tiny_base, bank, 1)), constant(0, 0, 1, 0), constant(1, 0, 0, 0)]
+    routings = [
+        gated(random_gate(tiny_base, bank, 1)),
+        constant(0, 0, 1, 0),
+        constant(1, 0, 0, 0),
+    ]
     expected = [
         ids(alone(tiny_base, bank, make_row(tiny_base, prompt, routing), 12))
         for prompt, routing in zip(PROMPTS, routings, strict=True)
@@ -114,7 +123,7 @@ def test_rows_join_and_leave_without_a_trace(tiny_base: BaseModel, bank: Bank) -
 
 
 def test_observing_changes_no_token_and_shows_the_attention(tiny_base: BaseModel, bank: Bank) -> None:
-    routing = RowRouting(gate=random_gate(tiny_base, bank, 2))
+    routing = gated(random_gate(tiny_base, bank, 2))
     blind = alone(tiny_base, bank, make_row(tiny_base, PROMPTS[1], routing))
     row = make_row(tiny_base, PROMPTS[1], routing, Observe(layer=1, head=3))
     seen = alone(tiny_base, bank, row)
@@ -143,7 +152,7 @@ def test_observed_attention_equals_the_librarys_eager_weights(tiny_base: BaseMod
 
 def test_two_threads_never_see_each_others_routing(tiny_base: BaseModel, bank: Bank) -> None:
     gates = [random_gate(tiny_base, bank, 10 + i) for i in range(2)]
-    expected = [ids(alone(tiny_base, bank, make_row(tiny_base, PROMPTS[1], RowRouting(gate=g)), 24)) for g in gates]
+    expected = [ids(alone(tiny_base, bank, make_row(tiny_base, PROMPTS[1], gated(g)), 24)) for g in gates]
     assert expected[0] != expected[1]
     got: dict[int, list[list[int]]] = {0: [], 1: []}
     barrier = threading.Barrier(2)
@@ -151,7 +160,7 @@ def test_two_threads_never_see_each_others_routing(tiny_base: BaseModel, bank: B
     def work(index: int) -> None:
         for _ in range(4):
             barrier.wait()
-            row = make_row(tiny_base, PROMPTS[1], RowRouting(gate=gates[index]))
+            row = make_row(tiny_base, PROMPTS[1], gated(gates[index]))
             got[index].append(ids(alone(tiny_base, bank, row, 24)))
 
     threads = [threading.Thread(target=work, args=(i,)) for i in range(2)]
@@ -164,7 +173,7 @@ def test_two_threads_never_see_each_others_routing(tiny_base: BaseModel, bank: B
 
 def test_a_masked_expert_gets_exactly_nothing(tiny_base: BaseModel, bank: Bank) -> None:
     mask = torch.tensor([1.0, 0.0, 1.0, 0.0])
-    row = make_row(tiny_base, PROMPTS[0], RowRouting(gate=random_gate(tiny_base, bank, 4), mask=mask))
+    row = make_row(tiny_base, PROMPTS[0], RowRouting(gate=random_gate(tiny_base, bank, 4), run=GateRun(0), mask=mask))
     for step in alone(tiny_base, bank, row, 6):
         assert step.layer_weights is not None
         assert (step.layer_weights[:, [1, 3]] == 0).all()

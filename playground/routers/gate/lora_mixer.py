@@ -1,56 +1,44 @@
 """LoRA-Mixer: a linear gate in each layer blends the LoRA experts inside the attention projections, token by token.
 
-Source: arXiv:2507.00029 (serial attention routing, frozen external experts). One gate per layer reads the normed
-attention input and weighs q, k, v and o alike; softmax over all experts, the `top_k` heaviest kept. Knows nothing of
-the prompt as a whole: what it knows of domains it learned from the experts' training data.
+Source: arXiv:2507.00029 (serial attention routing). One map per layer reads the normed attention input and weighs q, k,
+v and o alike; softmax over all experts, the `top_k` heaviest kept. What the prompt says as a whole enters as added
+logits, a linear map of its embedding that begins as the similarity to the experts' cards.
 """
 
 from collections.abc import Sequence
-from pathlib import Path
-from typing import Self
 
 import torch
 from pydantic import Field
 from torch import Tensor, nn
 
-from playground.errors import ArtefactError
-from playground.routers.artefact import read_router, write_router
-from playground.routers.base import Gate, GateRouter, RouterOptions, router
-
-EPSILON = 1e-6
+from playground.routers.base import Gate, GateRouter, GateRun, RouterOptions, router
+from playground.routers.parts import LinearGate
 
 
-class LinearGate(Gate):
-    """`matrix` (L, G, d): one linear map per layer on the hidden state normed without weights, zero at first."""
+class PromptedLinearGate(LinearGate):
+    """A linear gate with `prompt_matrix` (G, d_z): logits from the prompt's embedding, scaled by `share`."""
 
-    def __init__(self, experts: Sequence[str], layers: int, width: int, *, top_k: int, temperature: float) -> None:
-        super().__init__()
-        self.experts = tuple(experts)
-        self.top_k = min(top_k, len(self.experts))
-        self.temperature = temperature
-        self.matrix = nn.Parameter(torch.zeros(layers, len(self.experts), width))
+    needs_embedding = True
 
-    def probabilities(self, layer: int, hidden: Tensor) -> Tensor:
-        """Dense softmax (B, T, G) float32 before the top-k cut."""
-        values = hidden.float()
-        normed = values * torch.rsqrt(values.pow(2).mean(-1, keepdim=True) + EPSILON)
-        logits = normed @ self.matrix[layer].T / (hidden.shape[-1] ** 0.5 * self.temperature)
-        return torch.softmax(logits, dim=-1)
+    def __init__(
+        self,
+        experts: Sequence[str],
+        layers: int,
+        width: int,
+        *,
+        top_k: int,
+        temperature: float,
+        share: float,
+        embedding_width: int,
+    ) -> None:
+        super().__init__(experts, layers, width, top_k=top_k, temperature=temperature)
+        self.share = share
+        self.prompt_matrix = nn.Parameter(torch.zeros(len(self.experts), embedding_width))
 
-    def weights(self, layer: int, hidden: Tensor) -> Tensor:
-        """Weights (B, T, G) of `layer`; in training the cut lets gradients through (straight-through)."""
-        dense = self.probabilities(layer, hidden)
-        sparse = keep_top(dense, self.top_k)
-        return dense + (sparse - dense).detach() if self.training else sparse
-
-
-def keep_top(weights: Tensor, count: int) -> Tensor:
-    """All but the `count` largest of the last axis set to 0, the rest scaled to sum 1; the first of equals stays."""
-    if count >= weights.shape[-1]:
-        return weights
-    order = weights.sort(dim=-1, descending=True, stable=True).indices[..., :count]
-    kept = torch.zeros_like(weights).scatter(-1, order, weights.gather(-1, order))
-    return kept / kept.sum(-1, keepdim=True).clamp_min(1e-12)
+    def open(self, prompt_tokens: int, embedding: Tensor | None = None) -> GateRun:
+        """A run whose prior is the prompt's logits; none without an embedding."""
+        prior = None if embedding is None else self.share * (self.prompt_matrix @ embedding.to(self.prompt_matrix))
+        return GateRun(prompt_tokens, prior)
 
 
 @router(
@@ -61,43 +49,27 @@ def keep_top(weights: Tensor, count: int) -> Tensor:
     trained_from="the experts' own training data, base and adapters frozen",
 )
 class LoraMixer(GateRouter):
-    """The gate with its options; parameters are one (L, G, d) tensor."""
+    """The gate with its options; parameters are (L, G, d) for tokens and (G, d_z) for the prompt."""
 
     class Options(RouterOptions):
-        """How sharply the gate chooses."""
+        """How sharply the gate chooses, and how much the prompt as a whole counts."""
 
         top_k: int = Field(3, ge=1, le=64, description="how many experts may act on one token")
         temperature: float = Field(1.0, gt=0.05, le=10, description="softmax temperature; higher blends more evenly")
+        share: float = Field(1.0, ge=0, le=10, description="how much the prompt as a whole counts; 0 is tokens alone")
+        embedding_width: int = Field(384, ge=1, description="width of the prompt's embedding")
 
-    def __init__(
-        self, experts: Sequence[str], options: RouterOptions | None = None, *, layers: int, width: int
-    ) -> None:
-        super().__init__(experts, options)
+    options: Options
+
+    def build(self) -> Gate:
+        """A gate that weighs all experts alike."""
         chosen = self.options
-        if not isinstance(chosen, LoraMixer.Options):
-            raise TypeError("LoRA-Mixer takes its own options")
-        self.gate: LinearGate = LinearGate(experts, layers, width, top_k=chosen.top_k, temperature=chosen.temperature)
-        self.gate.eval().requires_grad_(False)
-
-    def save(self, folder: Path) -> None:
-        """Write the gate's matrix and options."""
-        layers, _, width = self.gate.matrix.shape
-        card = {
-            "experts": list(self.experts),
-            "options": self.options.model_dump(),
-            "layers": layers,
-            "width": width,
-        }
-        write_router(folder, self.spec.name, card, {"matrix": self.gate.matrix.detach().cpu().half().numpy()})
-
-    @classmethod
-    def load(cls, folder: Path) -> Self:
-        """Read what `save` wrote. Raises ArtefactError when the shapes do not agree with the card."""
-        card, tensors = read_router(folder, "lora_mixer", {"matrix": 3})
-        matrix = torch.from_numpy(tensors["matrix"]).float()
-        if matrix.shape[1] != len(card["experts"]):
-            raise ArtefactError(f"The gate in {folder.name} does not fit its list of experts.", "Train it again.")
-        options = cls.Options(**card.get("options", {}))
-        made = cls(tuple(card["experts"]), options, layers=matrix.shape[0], width=matrix.shape[2])
-        made.gate.matrix.data.copy_(matrix)
-        return made
+        return PromptedLinearGate(
+            self.experts,
+            self.layers,
+            self.width,
+            top_k=chosen.top_k,
+            temperature=chosen.temperature,
+            share=chosen.share,
+            embedding_width=chosen.embedding_width,
+        )

@@ -1,0 +1,106 @@
+"""The rows gates learn from: each expert's own training rows, and spliced ones whose owner changes half-way.
+
+Knows which expert every token belongs to; nothing of any gate's loss.
+"""
+
+import random
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from playground.encode.base import TextEncoder
+from playground.errors import InvalidRequest
+from playground.learn.expert_trainer import Example, mixed_examples
+from playground.learn.recipes import RECIPES
+from playground.model.base import BaseModel
+
+
+@dataclass(frozen=True, eq=False)
+class Owned:
+    """An example whose tokens belong to experts: `owners` (T,) are indices into the experts it was made for.
+
+    `embedding` (d_z,) is the prompt's, `task` the data set it comes from ('' for a spliced one).
+    """
+
+    example: Example
+    owners: tuple[int, ...]
+    embedding: Tensor
+    task: str
+
+    @property
+    def expert(self) -> int:
+        """The owner of the last token."""
+        return self.owners[-1]
+
+
+def domains(
+    base: BaseModel,
+    encoder: TextEncoder,
+    experts: Sequence[str],
+    data: Path,
+    *,
+    rows: int,
+    limit: int,
+    seed: int,
+    kept: Path,
+) -> tuple[dict[str, list[Owned]], dict[str, list[Owned]]]:
+    """(training, validation) examples by expert, at most `rows` of each to train on; the base has no rows of its own.
+
+    Raises InvalidRequest when no expert's data is known.
+    """
+    training: dict[str, list[Owned]] = {}
+    validation: dict[str, list[Owned]] = {}
+    for index, expert in enumerate(experts):
+        if expert not in RECIPES:
+            continue
+        found = mixed_examples(base, RECIPES.get(expert), data, count=rows, limit=limit, seed=seed, kept=kept / expert)
+        for examples, place in zip(found, (training, validation), strict=True):
+            embeddings = torch.from_numpy(encoder.encode([example.prompt for example in examples]))
+            place[expert] = [
+                Owned(example, (index,) * len(example.ids), embedding, example.task)
+                for example, embedding in zip(examples, embeddings, strict=True)
+            ]
+    if not training:
+        raise InvalidRequest("No training data is known for these experts.", "Train the gate on the shipped experts.")
+    return training, validation
+
+
+def spliced(
+    base: BaseModel, encoder: TextEncoder, training: Mapping[str, Sequence[Owned]], *, count: int, limit: int, seed: int
+) -> list[Owned]:
+    """`count` examples with the prompts of two experts' rows one after the other and then both answers.
+
+    Template tokens before the first part belong to its owner, those between to whom they follow.
+    """
+    chooser = random.Random(seed)
+    made: list[Owned] = []
+    tries = 0
+    names = [name for name, rows in training.items() if rows]
+    while len(made) < count and len(names) > 1:
+        first, second = (chooser.choice(training[name]) for name in chooser.sample(names, 2))
+        text = f"{first.example.prompt}\n\n{second.example.prompt}"
+        prompt = base.chat_ids(text)
+        cut = _place_of(base, prompt, f"{first.example.prompt}\n\n")
+        answers = [list(owned.example.ids[owned.example.start :]) for owned in (first, second)]
+        ids = prompt + answers[0][:-1] + base.answer_ids("\n\n") + answers[1]
+        owners = [first.expert] * cut + [second.expert] * (len(prompt) - cut)
+        owners += [first.expert] * (len(ids) - len(prompt) - len(answers[1])) + [second.expert] * len(answers[1])
+        tries += 1
+        if len(ids) > limit and tries < 20 * count:
+            continue
+        embedding = torch.from_numpy(np.asarray(encoder.encode([text])[0]))
+        made.append(Owned(Example(tuple(ids), len(prompt), text, ""), tuple(owners), embedding, ""))
+    return made
+
+
+def _place_of(base: BaseModel, prompt: Sequence[int], first: str) -> int:
+    """How many tokens of the chat `prompt` stand before the second part, whose text follows `first`."""
+    alone = base.chat_ids(first.strip() or "x")
+    same = 0
+    while same < min(len(alone), len(prompt)) and alone[same] == prompt[same]:
+        same += 1
+    return same

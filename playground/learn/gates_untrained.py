@@ -1,0 +1,98 @@
+"""Writes the gates that need no training of their own: even mix, Arrow, and GLIDER, whose threshold is calibrated here.
+
+Source of the calibration: none; the paper's threshold is for other embeddings, so ours is where telling prompts of the
+pool's fields from prompts of a field that is missing goes best.
+"""
+
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from playground.core.values import Pool
+from playground.encode.base import TextEncoder, describe
+from playground.errors import InvalidRequest
+from playground.learn.gate_data import Owned, domains
+from playground.learn.gate_trainer import measure
+from playground.model.base import BaseModel
+from playground.model.lora import Bank
+from playground.model.subspaces import input_directions
+from playground.routers.artefact import add_to_card
+from playground.routers.base import ROUTERS, GateRouter, Installed
+from playground.routers.gate.glider import GlobalLocalGate
+from playground.routers.gate.phatgoose import Phatgoose
+from playground.routers.library import SHIPPED
+
+ROWS = 40
+GRID = np.linspace(0.05, 0.8, 76)
+
+
+def write_untrained(
+    name: str,
+    base: BaseModel,
+    bank: Bank,
+    pool: Pool,
+    encoder: TextEncoder,
+    *,
+    data: Path,
+    out: Path,
+    checkpoints: Path,
+    local: Path | None = None,
+) -> dict[str, Any]:
+    """Write gate `name` over the experts of `bank` to `out`, measured as a trained one is; returns its figures.
+
+    GLIDER takes its local vectors from the PHATGOOSE gate in `local`. Raises InvalidRequest for a router without a
+    gate, ArtefactError when that gate cannot be read.
+    """
+    kind = ROUTERS.get(name)
+    if not issubclass(kind, GateRouter):
+        raise InvalidRequest(f"{name} has no gate.", "Choose a gate.")
+    began = time.monotonic()
+    cards = {expert.name: expert for expert in pool.experts}
+    descriptors = describe(encoder, Pool(tuple(cards[expert] for expert in bank.names)))
+    installed = Installed(bank.names, descriptors, lambda: input_directions(bank, base.width))
+    _, validation = domains(base, encoder, bank.names, data, rows=ROWS, limit=320, seed=0, kept=checkpoints)
+    router = kind(bank.names, layers=base.layers, width=base.width)
+    facts: dict[str, Any] = {}
+    if isinstance(router.gate, GlobalLocalGate):
+        threshold, accuracy = calibrated(descriptors, validation)
+        options = router.options.model_copy(update={"threshold": threshold, "embedding_width": descriptors.shape[1]})
+        router = kind(bank.names, options, layers=base.layers, width=base.width)
+        if isinstance(router.gate, GlobalLocalGate):
+            _give_vectors(router.gate, Phatgoose.load(local or SHIPPED / "phatgoose"), bank.names)
+        facts = {"threshold_balanced_accuracy": round(accuracy, 4)}
+    router.save(out)
+    gate = router.gate_for(installed)
+    measured = measure(gate, base, bank, validation)
+    figure = (
+        f"answer loss on held-out rows of all domains: base {measured['base']['mean']:.3f}, even mix "
+        f"{measured['uniform']['mean']:.3f}, this gate {measured['gate']['mean']:.3f}, right expert "
+        f"{measured['oracle']['mean']:.3f} nats per token"
+    )
+    add_to_card(out, figure=figure, measured=measured, seconds=round(time.monotonic() - began, 1), **facts)
+    return {"figure": figure, "measured": measured, **facts}
+
+
+def _give_vectors(gate: GlobalLocalGate, trained: Phatgoose, names: Sequence[str]) -> None:
+    vectors = trained.gate.get_parameter("vectors")
+    for place, expert in enumerate(names):
+        if expert in trained.experts:
+            gate.vectors.data[:, place] = vectors[:, trained.experts.index(expert)]
+
+
+def calibrated(descriptors: np.ndarray, validation: Mapping[str, Sequence[Owned]]) -> tuple[float, float]:
+    """(threshold, balanced accuracy): the best cosine tells a prompt whose expert is in the pool from the same prompt
+    with that expert taken out."""
+    inside, outside = [], []
+    for rows in validation.values():
+        for owned in rows:
+            cosines = descriptors @ owned.embedding.numpy()
+            inside.append(cosines.max())
+            outside.append(np.delete(cosines, owned.expert).max())
+    scores = [
+        (float(np.mean(np.array(inside) >= value)) + float(np.mean(np.array(outside) < value))) / 2 for value in GRID
+    ]
+    best = int(np.argmax(scores))
+    return round(float(GRID[best]), 3), scores[best]

@@ -1,0 +1,71 @@
+"""Data rows: reading a split, drawing from it, and keeping training apart from testing. Knows nothing of models.
+
+A data folder holds one folder per set with `train|validation|test.jsonl[.gz]`. A set the folder lacks is looked for
+among those the project wrote itself.
+"""
+
+import gzip
+import hashlib
+import json
+import unicodedata
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from playground.errors import InvalidRequest
+from playground.settings import ROOT
+
+Row = dict[str, Any]
+OWN_SETS = ROOT / "data" / "bench" / "experts"
+
+
+def read_rows(data: Path, folder: str, split: str) -> list[Row]:
+    """The rows of one split, in file order; empty when the split is not there.
+
+    Raises InvalidRequest for a folder that is not there or a line that is not JSON.
+    """
+    place = next((root / folder for root in (data, OWN_SETS) if (root / folder).is_dir()), None)
+    if place is None:
+        raise InvalidRequest(f"The data folder {data} has no set {folder}.", "Give --data a folder with that set.")
+    for name in (f"{split}.jsonl.gz", f"{split}.jsonl"):
+        path = place / name
+        if path.is_file():
+            opener = gzip.open if path.suffix == ".gz" else open
+            with opener(path, "rt", encoding="utf-8") as lines:
+                try:
+                    return [json.loads(line) for line in lines if line.strip()]
+                except (json.JSONDecodeError, UnicodeDecodeError, gzip.BadGzipFile) as error:
+                    raise InvalidRequest(f"{path} is not JSON lines: {error}.", "Mend or remove that file.") from error
+    return []
+
+
+def normalised_prompt(text: str) -> str:
+    """Lower case, one space between words: equal prompts compare equal, for overlap checks."""
+    return " ".join(unicodedata.normalize("NFC", text).lower().split())
+
+
+def without_overlap(rows: Sequence[Row], others: Sequence[Row]) -> list[Row]:
+    """`rows` whose prompt is in none of `others`."""
+    seen = {normalised_prompt(row["prompt"]) for row in others}
+    return [row for row in rows if normalised_prompt(row["prompt"]) not in seen]
+
+
+def sample_rows(rows: Sequence[Row], count: int, seed: int) -> list[Row]:
+    """`count` of `rows` (all when fewer), the same for the same seed whatever their order in the file."""
+
+    def place(row: Row) -> bytes:
+        return hashlib.sha256(f"{seed}:{normalised_prompt(row['prompt'])}".encode()).digest()
+
+    return sorted(rows, key=place)[:count]
+
+
+def split_rows(data: Path, folder: str, seed: int) -> tuple[list[Row], list[Row]]:
+    """(training, validation) rows without each other's or the test set's prompts; a part of train serves as validation
+    where the set has none."""
+    train = read_rows(data, folder, "train")
+    held = read_rows(data, folder, "validation")
+    if not held:
+        held = sample_rows(train, min(200, max(1, len(train) // 10)), seed)
+    test = read_rows(data, folder, "test")
+    held = without_overlap(held, test)
+    return without_overlap(train, [*test, *held]), held

@@ -1,0 +1,75 @@
+"""Emotion-Qwen's hybrid: one gate between a general and an emotion route, so that learning emotion forgets nothing.
+
+Source: arXiv:2505.06685 (hybrid compressor); its vision part is left out, the routing idea kept. After layer `after` a
+logistic gate reads the token beside the prompt's mean: its share g goes to the emotion and sentiment experts, divided
+between them, the rest stays on the base. Layers up to `after` are the plain base.
+"""
+
+from collections.abc import Sequence
+
+import torch
+from pydantic import Field
+from torch import Tensor, nn
+
+from playground.routers.base import Gate, GateRouter, GateRun, RouterOptions, router
+from playground.routers.parts import rms_normed
+
+MEAN, NOW = "mean", "now"
+CLOSED = -2.0
+
+
+class HybridGate(Gate):
+    """`gate` (2d,) and `bias` (): the share of the emotion route; `split` (G - 1, 2d): its division. Base first."""
+
+    def __init__(self, experts: Sequence[str], width: int, *, after: int) -> None:
+        super().__init__()
+        self.experts = tuple(experts)
+        self.after = after
+        self.gate = nn.Parameter(torch.zeros(2 * width))
+        self.bias = nn.Parameter(torch.tensor(CLOSED))
+        self.split = nn.Parameter(torch.zeros(len(self.experts) - 1, 2 * width))
+
+    def decide(self, hidden: Tensor, runs: Sequence[GateRun]) -> Tensor:
+        """(B, T, G) from the first gated layer's input; keeps the prompt's mean in each run."""
+        values = rms_normed(hidden)
+        for row, run in zip(values, runs, strict=True):
+            if run.read == 0:
+                run.memory[MEAN] = row[: run.prompt_tokens].mean(0)
+        means = torch.stack([run.memory[MEAN] for run in runs]).unsqueeze(1).expand_as(values)
+        features = torch.cat([means, values], dim=-1) / values.shape[-1] ** 0.5
+        share = torch.sigmoid(features @ self.gate + self.bias).unsqueeze(-1)
+        division = torch.softmax(features @ self.split.T, dim=-1)
+        return torch.cat([1 - share, share * division], dim=-1)
+
+    def weights(self, layer: int, hidden: Tensor, runs: Sequence[GateRun]) -> Tensor:
+        """(B, T, G); decided once, at the first gated layer, and used by all that follow."""
+        if layer <= self.after:
+            plain = torch.zeros(*hidden.shape[:2], len(self.experts), device=hidden.device)
+            plain[..., 0] = 1.0
+            return plain
+        if layer == self.after + 1:
+            for weights, run in zip(self.decide(hidden, runs), runs, strict=True):
+                run.memory[NOW] = weights
+        return torch.stack([run.memory[NOW] for run in runs])
+
+
+@router(
+    "emotion_qwen",
+    title="Emotion-Qwen: emotion and general routes",
+    level="gate",
+    paper="arXiv:2505.06685",
+    trained_from="emotional and other experts' data, half and half; base and adapters frozen",
+)
+class EmotionQwen(GateRouter):
+    """Parameters are one logistic gate and a division."""
+
+    class Options(RouterOptions):
+        """Where the gate looks."""
+
+        after: int = Field(8, ge=0, description="the last layer that is left to the base")
+
+    options: Options
+
+    def build(self) -> Gate:
+        """A gate that is nearly closed: general unless shown otherwise."""
+        return HybridGate(self.experts, self.width, after=self.options.after)

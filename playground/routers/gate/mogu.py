@@ -1,0 +1,77 @@
+"""MoGU: two dials per layer blend a usable and a safe variant of the model for each token, while a guard lasts.
+
+Source: arXiv:2405.14488. In each layer two small networks read the token and give α (safe) and β (usable); we normalise
+them, so that the base's own output is never scaled. After `guard` answer tokens the plain model goes on; its cache is
+kept, where the released code reads everything again. The safe variant is the expert `safe`, the usable one the base or
+another expert. The paper mixes on the output projection alone, we wherever the adapter acts.
+"""
+
+from collections.abc import Sequence
+
+import torch
+from pydantic import Field
+from torch import Tensor, nn
+
+from playground.routers.base import Gate, GateRouter, GateRun, RouterOptions, router
+from playground.routers.parts import rms_normed
+
+SAFE = "safe"
+
+
+class DialGate(Gate):
+    """`down` (L, 2, b, d), `up` (L, 2, b), `bias` (L, 2): the dials usable and safe of each layer, tanh between.
+
+    Experts are the base, the usable one where it is another, and the safe one last.
+    """
+
+    def __init__(self, experts: Sequence[str], layers: int, width: int, *, bottleneck: int, guard: int) -> None:
+        super().__init__()
+        self.experts = tuple(experts)
+        self.guard = guard
+        self.down = nn.Parameter(torch.randn(layers, 2, bottleneck, width) / width**0.5)
+        self.up = nn.Parameter(torch.zeros(layers, 2, bottleneck))
+        self.bias = nn.Parameter(torch.zeros(layers, 2))
+
+    def dials(self, layer: int, hidden: Tensor) -> Tensor:
+        """(B, T, 2) in (0, 1): usable β, safe α."""
+        inner = torch.tanh(torch.einsum("btd,nkd->btnk", rms_normed(hidden), self.down[layer]))
+        return torch.sigmoid((inner * self.up[layer]).sum(-1) + self.bias[layer])
+
+    def weights(self, layer: int, hidden: Tensor, runs: Sequence[GateRun]) -> Tensor:
+        """Weights (B, T, G): the dials over their sum; the base alone once the guard has ended."""
+        dials = self.dials(layer, hidden)
+        shares = dials / dials.sum(-1, keepdim=True).clamp_min(1e-6)
+        weights = shares.new_zeros(*shares.shape[:2], len(self.experts))
+        weights[..., -2:] = shares
+        if self.guard < 0:
+            return weights
+        steps = torch.arange(hidden.shape[1], device=hidden.device)
+        ends = torch.tensor([run.prompt_tokens + self.guard - run.read for run in runs], device=hidden.device)
+        plain = torch.zeros(len(self.experts), device=hidden.device)
+        plain[0] = 1.0
+        return torch.where((steps >= ends.unsqueeze(1)).unsqueeze(-1), plain, weights)
+
+
+@router(
+    "mogu",
+    title="MoGU: usable and safe dials",
+    level="gate",
+    paper="arXiv:2405.14488",
+    trained_from="harmful requests with refusals, and all experts' data as harmless; base and adapters frozen",
+)
+class Mogu(GateRouter):
+    """Parameters are a bottleneck of two dials per layer."""
+
+    class Options(RouterOptions):
+        """The guard, and the size of the dials."""
+
+        guard: int = Field(5, ge=-1, le=4096, description="answer tokens under the guard; -1 is all of them")
+        bottleneck: int = Field(64, ge=1, le=1024, description="inner width of a dial")
+
+    options: Options
+
+    def build(self) -> Gate:
+        """Untrained dials, both at one half."""
+        return DialGate(
+            self.experts, self.layers, self.width, bottleneck=self.options.bottleneck, guard=self.options.guard
+        )

@@ -1,0 +1,70 @@
+"""Pieces that several gates share: norms without weights, the top-k cut, a linear gate. Knows nothing of any paper."""
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+
+from playground.routers.base import Gate, GateRun, priors
+
+EPSILON = 1e-6
+
+
+def rms_normed(hidden: Tensor) -> Tensor:
+    """`hidden` (..., d) in float32 scaled to root mean square 1, so of length sqrt(d)."""
+    values = hidden.float()
+    return values * torch.rsqrt(values.pow(2).mean(-1, keepdim=True) + EPSILON)
+
+
+def layer_normed(values: Tensor) -> Tensor:
+    """`values` (..., d) in float32 with mean 0 and variance 1 along the last axis."""
+    return torch.nn.functional.layer_norm(values.float(), values.shape[-1:])
+
+
+def keep_top(weights: Tensor, count: int) -> Tensor:
+    """All but the `count` largest of the last axis set to 0, the rest scaled to sum 1; the first of equals stays."""
+    if count >= weights.shape[-1]:
+        return weights
+    order = weights.sort(dim=-1, descending=True, stable=True).indices[..., :count]
+    kept = torch.zeros_like(weights).scatter(-1, order, weights.gather(-1, order))
+    return kept / kept.sum(-1, keepdim=True).clamp_min(1e-12)
+
+
+class SoftmaxGate(Gate):
+    """A gate whose weights are the `top_k` heaviest of a softmax; in training the cut lets gradients through."""
+
+    def __init__(self, experts: Sequence[str], *, top_k: int) -> None:
+        super().__init__()
+        self.experts = tuple(experts)
+        self.top_k = min(top_k, len(self.experts))
+
+    def logits(self, layer: int, hidden: Tensor, runs: Sequence[GateRun]) -> Tensor:
+        """(B, T, G) float32."""
+        raise NotImplementedError
+
+    def dense(self, layer: int, hidden: Tensor, runs: Sequence[GateRun]) -> Tensor:
+        """The softmax (B, T, G) float32 before the top-k cut."""
+        return torch.softmax(self.logits(layer, hidden, runs), dim=-1)
+
+    def weights(self, layer: int, hidden: Tensor, runs: Sequence[GateRun]) -> Tensor:
+        """Weights (B, T, G) of `layer`."""
+        dense = self.dense(layer, hidden, runs)
+        sparse = keep_top(dense, self.top_k)
+        return dense + (sparse - dense).detach() if self.training else sparse
+
+
+class LinearGate(SoftmaxGate):
+    """`matrix` (L, G, d): one linear map per layer on the hidden state normed without weights, zero at first."""
+
+    def __init__(
+        self, experts: Sequence[str], layers: int, width: int, *, top_k: int, temperature: float = 1.0
+    ) -> None:
+        super().__init__(experts, top_k=top_k)
+        self.temperature = temperature
+        self.matrix = nn.Parameter(torch.zeros(layers, len(self.experts), width))
+
+    def logits(self, layer: int, hidden: Tensor, runs: Sequence[GateRun]) -> Tensor:
+        """(B, T, G): the linear map over sqrt(d), plus the runs' priors, over the temperature."""
+        found = rms_normed(hidden) @ self.matrix[layer].T / hidden.shape[-1] ** 0.5
+        prior = priors(runs)
+        return (found if prior is None else found + prior) / self.temperature
