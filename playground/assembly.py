@@ -85,7 +85,8 @@ def load_model(settings: Settings, progress: Callable[[Any, int, int], None] | N
         progress("loading", 0, 0)
     local = Path(folder).is_dir()
     name = settings.base_model or EMBEDDED_NAME
-    return load_base(folder, choose_dtype(settings.dtype), name=name, local=local)
+    int8 = settings.dtype == "int8"
+    return load_base(folder, choose_dtype(settings.dtype), int8=int8, name=name, local=local)
 
 
 def load_bank(base: BaseModel, pool: Pool, experts_dir: Path) -> tuple[Bank, Pool]:
@@ -100,7 +101,7 @@ def load_bank(base: BaseModel, pool: Pool, experts_dir: Path) -> tuple[Bank, Poo
                 log.warning("expert refused name=%s reason=%s", expert.name, error.message)
                 expert = replace(expert, ready=False, reason=str(error))
         experts.append(expert)
-    bank = Bank(base.model)
+    bank = Bank(base.model, int8=base.int8)
     bank.stack(adapters)
     return bank, Pool(tuple(experts))
 

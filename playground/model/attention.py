@@ -16,6 +16,8 @@ from transformers.masking_utils import sdpa_mask
 from playground.model.routing import current_routing
 
 NAME = "playground_sdpa"
+# arguments that do not change what attention computes, whatever their value, but for dropout
+PLAIN = {"scaling", "dropout", "use_cache", "position_ids", "output_attentions", "is_causal", "sliding_window"}
 
 
 def observed_attention(
@@ -23,27 +25,44 @@ def observed_attention(
 ) -> tuple[Tensor, Tensor | None]:
     """The library's attention; keeps the rows that this call's routing asks for. Shapes as the library gives them."""
     routing = current_routing()
+    if routing is None:
+        result: tuple[Tensor, Tensor | None] = sdpa_attention_forward(module, query, key, value, attention_mask, **kwargs)
+        return result
     layer = getattr(module, "layer_idx", -1)
-    if routing is not None:
-        scaling = kwargs.get("scaling") or query.shape[-1] ** -0.5
-        for row, head in routing.observed.get(layer, ()):
-            mask = None if attention_mask is None else attention_mask[row % attention_mask.shape[0], 0, -1]
-            routing.attention[row] = head_row(query[row], key[row], head, scaling, mask)
-        if routing.whole_layer == layer:
-            routing.attention[layer] = all_heads(query, key, scaling)
-    result: tuple[Tensor, Tensor | None] = sdpa_attention_forward(module, query, key, value, attention_mask, **kwargs)
+    scaling = kwargs.get("scaling") or query.shape[-1] ** -0.5
+    observed = routing.observed.get(layer, ())
+    if query.shape[2] == 1 and kwargs.keys() <= PLAIN and not kwargs.get("dropout"):
+        weights = newest_rows(query, key, scaling, attention_mask)
+        for row, head in observed:
+            routing.attention[row] = weights[row, head]
+        return weighted_values(weights, value), None
+    for row, head in observed:
+        mask = None if attention_mask is None else attention_mask[row % attention_mask.shape[0], :, -1:]
+        newest = newest_rows(query[row : row + 1, :, -1:], key[row : row + 1], scaling, mask)
+        routing.attention[row] = newest[0, head]
+    if routing.whole_layer == layer:
+        routing.attention[layer] = all_heads(query, key, scaling)
+    result = sdpa_attention_forward(module, query, key, value, attention_mask, **kwargs)
     return result
 
 
-def head_row(query: Tensor, key: Tensor, head: int, scaling: float, mask: Tensor | None) -> Tensor:
-    """Attention (S,) float32 of the newest token in one head. `query` (H, T, D), `key` (K, S, D), `mask` (S,) or None,
-    boolean (True may be seen) or added."""
-    group = query.shape[0] // key.shape[0]
-    scores = (key[head // group] @ query[head, -1]).float() * scaling
+def newest_rows(query: Tensor, key: Tensor, scaling: float, mask: Tensor | None) -> Tensor:
+    """Attention (B, H, S) float32 of one query a row. `query` (B, H, 1, D), `key` (B, K, S, D), `mask` (B, 1, 1, S) or
+    None, boolean (True may be seen) or added."""
+    rows, kept, length, width = key.shape
+    grouped = query.reshape(rows * kept, -1, width).float() * scaling
+    scores = torch.bmm(grouped, key.float().view(rows * kept, length, width).transpose(1, 2)).view(rows, -1, length)
     if mask is not None:
-        line = mask[: scores.shape[-1]]
-        scores = scores.masked_fill(~line, -torch.inf) if line.dtype == torch.bool else scores + line.float()
+        line = mask[:, 0, :, :length]
+        scores = scores.masked_fill(~line, -torch.inf) if line.dtype == torch.bool else scores + line
     return torch.softmax(scores, dim=-1)
+
+
+def weighted_values(weights: Tensor, value: Tensor) -> Tensor:
+    """(B, 1, H, D) in the values' format: `weights` (B, H, S) over `value` (B, K, S, D)."""
+    rows, kept, length, width = value.shape
+    mixed = torch.bmm(weights.view(rows * kept, -1, length), value.float().view(rows * kept, length, width))
+    return mixed.to(value.dtype).view(rows, 1, -1, width)
 
 
 def all_heads(query: Tensor, key: Tensor, scaling: float) -> Tensor:
