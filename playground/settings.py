@@ -51,8 +51,8 @@ class Settings(BaseSettings):
     experts_dir: Path = Field(ROOT / "data" / "experts", description="Folder of adapter folders: the LoRA experts.")
     dtype: Literal["auto", "float32", "bfloat16", "int8"] = Field(
         "auto",
-        description="Number format of the language model. auto: bfloat16 where the processor computes it. int8: bfloat16 "
-        "with weights in int8 for up to five tokens at once: the quickest, and answers change slightly.",
+        description="Number format of the language model. auto: bfloat16 where the processor computes it. int8: "
+        "bfloat16 with weights in int8 for up to five tokens at once: the quickest, and answers change slightly.",
     )
     threads: int = Field(0, ge=0, le=256, description="Threads for the model. 0: as many as there are processors.")
     host: str = Field("127.0.0.1", description="Address the page listens on. On a Space the platform's own is used.")

@@ -31,7 +31,7 @@ class Product:
 
     def __call__(self, rows: Tensor) -> Tensor:
         """The product: in int8 for few rows that need no gradient, else in the format of the weight."""
-        if self.values is None or rows.shape[0] > self.most_rows or rows.requires_grad:
+        if self.values is None or self.scales is None or rows.shape[0] > self.most_rows or rows.requires_grad:
             return functional.linear(rows, self.weight, self.bias)
         product = torch._weight_int8pack_mm(rows, self.values, self.scales)
         return product if self.bias is None else product + self.bias

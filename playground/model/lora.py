@@ -84,17 +84,17 @@ class Site:
         """B of all experts, transposed: (R, d_outs), zero where a row is of another module; None without any."""
         return torch.block_diag(*self._ups) if self._ups else None
 
-    def apply(self, hidden: Tensor, routing: Routing | None) -> list[Tensor]:
+    def apply(self, hidden: Tensor, routing: Routing | None) -> tuple[Tensor, ...]:
         """(B, T, d_in) -> (B, T, d_out) of each module: the base product plus the weighted experts."""
         rows = hidden.reshape(-1, hidden.shape[-1])
         weights = None if routing is None else routing.decide(self.layer, hidden)
         if routing is None or weights is None or self._spread is None or routing.is_base_only:
-            parts = list(self.base(rows).split(self.splits, dim=1))
+            parts: Sequence[Tensor] = self.base(rows).split(self.splits, dim=1)
         else:
             *bases, low = self.fused(rows).split([*self.splits, len(self._spread)], dim=1)
             share = functional.linear(weights.float(), self._spread).expand(*hidden.shape[:-1], -1)
             parts = self._mixed(bases, low * share.reshape(low.shape))
-        return [part.view(*hidden.shape[:-1], -1) for part in parts]
+        return tuple(part.view(*hidden.shape[:-1], -1) for part in parts)
 
     def _mixed(self, bases: Sequence[Tensor], low: Tensor) -> list[Tensor]:
         """Each module's base (M, d_out) plus its experts' part of the weighted A x, `low` (M, R), in float32."""
