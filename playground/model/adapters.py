@@ -1,8 +1,12 @@
-"""Reads a PEFT LoRA folder and checks it against the base, so that a bad one is refused with a reason before use."""
+"""Reads a PEFT LoRA folder by a checklist, so that one that does not fit the base is refused with a reason.
+
+Only JSON and safetensors are ever read; nothing in a folder can run.
+"""
 
 import json
 import math
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,10 +16,30 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
-from playground.errors import InvalidRequest
+from playground.core.checklist import Checklist, Line
 
 MAX_ADAPTER_BYTES = 256 * 2**20
-KEY = re.compile(r"^base_model\.model\.(?P<module>.+)\.lora_(?P<side>[AB])(?:\.[^.]+)?\.weight$")
+MAX_CONFIG_BYTES = 2**20
+CONFIG, WEIGHTS = "adapter_config.json", "adapter_model.safetensors"
+LAYER = re.compile(r"(?:^|\.)(?:layers|h|blocks)\.(\d+)\.")  # where a module stands; only those in a layer can be mixed
+KEY = re.compile(r"^base_model\.model\.(?P<module>.{1,300})\.lora_(?P<side>[AB])(?:\.[^.]{1,100})?\.weight$")
+# A pattern comes from the folder: names, dots and alternatives only, so that no pattern can take for ever.
+PLAIN_PATTERN = re.compile(r"^[\w.\-^$|\\]{1,300}$")
+# What these switch on is not B A x, so mixing by weights would give something else than the adapter's author saw.
+FOREIGN = (
+    "use_dora",
+    "use_qalora",
+    "use_bdlora",
+    "fan_in_fan_out",
+    "lora_bias",
+    "modules_to_save",
+    "layer_replication",
+    "target_parameters",
+    "trainable_token_indices",
+    "alora_invocation_tokens",
+)
+CHANGES_BASE = ("pissa", "olora", "corda", "loftq", "lora_ga")
+Halves = dict[str, dict[str, Tensor]]
 
 
 @dataclass(frozen=True, eq=False)
@@ -26,88 +50,227 @@ class Adapter:
     matrices: dict[str, tuple[Tensor, Tensor]]
 
 
+@dataclass(frozen=True, eq=False)
+class Examined:
+    """What was seen of a folder; `adapter` is there when nothing failed."""
+
+    checklist: Checklist
+    adapter: Adapter | None
+
+
+class _Stop(Exception):
+    """Ends an examination with the line that failed."""
+
+    def __init__(self, title: str, detail: str, remedy: str) -> None:
+        super().__init__(detail)
+        self.line = Line(title, "fail", detail, remedy)
+
+
+def adaptable(model: nn.Module) -> dict[str, tuple[int, int]]:
+    """(d_out, d_in) of every linear module in a layer of `model`, by path; those already routed included."""
+    found = {}
+    for path, module in model.named_modules():
+        if LAYER.search(path):
+            shape = getattr(module, "routed_shape", None)
+            if shape is None and isinstance(module, nn.Linear):
+                shape = (module.out_features, module.in_features)
+            if shape is not None:
+                found[path] = shape
+    return found
+
+
 def read_adapter(folder: Path, name: str, model: nn.Module) -> Adapter:
-    """The adapter in `folder`, checked against the linear modules of `model`.
+    """The adapter in `folder`, checked against the linear modules of `model`. Raises InvalidRequest with the first
+    line of the checklist that failed."""
+    examined = examine(folder, name, model)
+    examined.checklist.require(name)
+    if examined.adapter is None:
+        raise RuntimeError("an examination without a failure gives an adapter")
+    return examined.adapter
 
-    Raises InvalidRequest that names what does not fit: a missing or foreign file, an unsupported LoRA variant, a module
-    the base does not have, a shape that differs.
+
+def examine(
+    folder: Path, name: str, model: nn.Module, *, base_name: str = "", limit_bytes: int = MAX_ADAPTER_BYTES
+) -> Examined:
+    """Everything there is to say about the adapter in `folder`; the first failure ends the list.
+
+    `base_name` is compared with the name the adapter was trained for, when it is given.
     """
-    config = _read_config(folder)
-    path = folder / "adapter_model.safetensors"
-    if not path.is_file():
-        raise InvalidRequest(
-            f"{name}: there is no adapter_model.safetensors.", "Save the adapter with safe_serialization=True."
-        )
-    if path.stat().st_size > MAX_ADAPTER_BYTES:
-        raise InvalidRequest(f"{name}: the adapter is larger than 256 MB.", "Use a smaller rank or fewer targets.")
+    lines: list[Line] = []
     try:
-        tensors = load_file(path)
-    except (SafetensorError, OSError) as error:
-        raise InvalidRequest(f"{name}: adapter_model.safetensors is damaged ({error}).", "Save it again.") from error
-    halves: dict[str, dict[str, Tensor]] = {}
-    for key, tensor in tensors.items():
-        match = KEY.match(key)
-        if not match:
-            raise InvalidRequest(
-                f"{name}: the tensor {key} is not part of a plain LoRA.", "Use lora_A and lora_B only."
-            )
-        halves.setdefault(match["module"], {})[match["side"]] = tensor.to(torch.float32)
-    linears = {path: module for path, module in model.named_modules() if _is_linear(module)}
-    matrices = {}
-    for module, sides in halves.items():
-        matrices[module] = _checked(name, module, sides, linears, config)
-    if not matrices:
-        raise InvalidRequest(f"{name}: the adapter is empty.", "Train it, or save it again.")
-    return Adapter(name, matrices)
-
-
-def _is_linear(module: nn.Module) -> bool:
-    return isinstance(module, nn.Linear) or hasattr(module, "routed_shape")
+        config = _read_config(folder)
+        lines.append(Line("Configuration", "pass", f"{CONFIG} is readable."))
+        lines.append(_kind(config))
+        if base_name:
+            lines.append(_base(config, base_name))
+        lines.append(_size(folder / WEIGHTS, limit_bytes))
+        halves = _read_halves(folder / WEIGHTS)
+        count = sum(map(len, halves.values()))
+        lines.append(Line("Tensors", "pass", f"{count} in safetensors format, all finite."))
+        matrices = {}
+        shapes = adaptable(model)
+        lines.append(_targets(halves, shapes))
+        for module, sides in halves.items():
+            matrices[module] = _fitting(module, sides, shapes[module])
+        lines.append(Line("Shapes", "pass", "They fit the base."))
+        scales = {module: _scale(config, module, down.shape[0]) for module, (down, _) in matrices.items()}
+        lines.append(_ranks(config, {module: down.shape[0] for module, (down, _) in matrices.items()}))
+    except _Stop as stop:
+        return Examined(Checklist((*lines, stop.line)), None)
+    made = {module: (down, up * scales[module]) for module, (down, up) in matrices.items()}
+    return Examined(Checklist.of(lines), Adapter(name, made))
 
 
 def _read_config(folder: Path) -> dict[str, Any]:
+    path = folder / CONFIG
     try:
-        config: dict[str, Any] = json.loads((folder / "adapter_config.json").read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, json.JSONDecodeError) as error:
-        raise InvalidRequest(
-            f"{folder.name}: adapter_config.json cannot be read ({error}).", "Add the file."
-        ) from error
+        if path.stat().st_size > MAX_CONFIG_BYTES:
+            raise _Stop("Configuration", f"{CONFIG} is larger than 1 MB.", "Save the adapter again.")
+        config: Any = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError) as error:
+        reason = error.strerror if isinstance(error, OSError) else error
+        raise _Stop("Configuration", f"{CONFIG} cannot be read ({reason}).", "Add the file.") from error
     if not isinstance(config, dict) or config.get("peft_type") != "LORA":
-        raise InvalidRequest(f"{folder.name}: this is not a LoRA adapter.", "Only PEFT's LORA type can be mixed.")
-    for field in ("use_dora", "fan_in_fan_out", "lora_bias"):
-        if config.get(field):
-            raise InvalidRequest(f"{folder.name}: {field} is not supported.", "Train a plain LoRA.")
-    if config.get("bias", "none") != "none" or config.get("modules_to_save"):
-        raise InvalidRequest(
-            f"{folder.name}: it changes more than LoRA matrices.", "Use bias=none, no modules_to_save."
-        )
+        kind = config.get("peft_type") if isinstance(config, dict) else None
+        told = f" but {str(kind)[:40]}" if kind else ""
+        raise _Stop("Kind", f"this is not a LoRA adapter{told}.", "Only PEFT's LORA type can be mixed.")
     return config
 
 
-def _scale(config: dict[str, Any], module: str, rank: int) -> float:
+def _kind(config: Mapping[str, Any]) -> Line:
+    for field in FOREIGN:
+        if config.get(field):
+            raise _Stop("Kind", f"{field} is not supported.", "Train a plain LoRA.")
+    if config.get("bias", "none") != "none":
+        raise _Stop("Kind", "it changes more than LoRA matrices.", "Train it with bias=none.")
+    start = str(config.get("init_lora_weights"))
+    if start.startswith(CHANGES_BASE):
+        remedy = "Convert it on saving (path_initial_model_for_weight_conversion)."
+        return Line("Kind", "warn", f"A LoRA that began from {start[:20]}, which changes the base's weights.", remedy)
+    return Line("Kind", "pass", "A plain LoRA.")
+
+
+def _base(config: Mapping[str, Any], base_name: str) -> Line:
+    """Names prove nothing, so a difference is only a doubt: shapes decide, and answers show."""
+    told = str(config.get("base_model_name_or_path") or "")[:200]
+    if not told:
+        return Line("Base model", "warn", "It does not say what it was trained on; the shapes decide.")
+    if _leaf(told) == _leaf(base_name):
+        return Line("Base model", "pass", f"Trained on {_leaf(told, lower=False)}, which is the base here.")
+    detail = f"Trained on {_leaf(told, lower=False)}; the base here is {_leaf(base_name, lower=False)}."
+    return Line("Base model", "warn", detail, "The shapes decide; try it and compare with the base.")
+
+
+def _leaf(name: str, *, lower: bool = True) -> str:
+    leaf = name.replace("\\", "/").rstrip("/").rpartition("/")[2]
+    return leaf.lower() if lower else leaf
+
+
+def _size(path: Path, limit_bytes: int) -> Line:
+    try:
+        size = path.stat().st_size
+    except OSError as error:
+        raise _Stop(
+            "Size",
+            f"there is no {path.name}.",
+            "Save the adapter as safetensors; pickles are never read.",
+        ) from error
+    if size > limit_bytes:
+        detail = f"the adapter is larger than {limit_bytes / 2**20:.0f} MB ({size / 2**20:.1f} MB)."
+        raise _Stop("Size", detail, "Use a smaller rank, fewer targets or float16, or raise PLAYGROUND_MAX_ADAPTER_MB.")
+    return Line("Size", "pass", f"{size / 2**20:.1f} MB of at most {limit_bytes / 2**20:.0f} MB.")
+
+
+def _read_halves(path: Path) -> Halves:
+    """A and B of each module, in float32, all finite."""
+    try:
+        tensors = load_file(path)
+    except (SafetensorError, OSError, ValueError, KeyError, MemoryError) as error:
+        detail = f"{path.name} is damaged ({str(error)[:120]})."
+        raise _Stop("Tensors", detail, "Save it again as safetensors.") from error
+    halves: Halves = {}
+    for key, tensor in tensors.items():
+        match = KEY.match(key)
+        if not match or not tensor.is_floating_point():
+            raise _Stop(
+                "Tensors", f"the tensor {key[:120]} is not part of a plain LoRA.", "Use lora_A and lora_B only."
+            )
+        value = tensor.to(torch.float32)
+        if not bool(torch.isfinite(value).all()):
+            detail = f"{match['module'][:120]} holds values that are not finite."
+            raise _Stop("Tensors", detail, "Train the adapter again.")
+        halves.setdefault(match["module"], {})[match["side"]] = value
+    if not halves:
+        raise _Stop("Tensors", "the adapter is empty.", "Train it, or save it again.")
+    return halves
+
+
+def _targets(halves: Halves, shapes: Mapping[str, tuple[int, int]]) -> Line:
+    missing = [module for module in halves if module not in shapes]
+    if missing:
+        more = f", nor {len(missing) - 1} others" if len(missing) > 1 else ""
+        detail = f"the base has no linear module {missing[0][:120]} in a layer{more}."
+        raise _Stop("Target modules", detail, "Use an adapter made for this base, on modules in its layers.")
+    return Line("Target modules", "pass", f"{', '.join(_leaves(halves))} in {len(_layers(halves))} layers.")
+
+
+def _leaves(modules: Mapping[str, Any]) -> list[str]:
+    """The last names of module paths, each once, in order."""
+    return list(dict.fromkeys(path.rpartition(".")[2] for path in modules))
+
+
+def _layers(modules: Mapping[str, Any]) -> set[str]:
+    return {match[1] for path in modules if (match := LAYER.search(path))}
+
+
+def _fitting(module: str, sides: Mapping[str, Tensor], shape: tuple[int, int]) -> tuple[Tensor, Tensor]:
+    """(A, B) of a module of (d_out, d_in) `shape`."""
+    if set(sides) != {"A", "B"}:
+        raise _Stop("Shapes", f"{module} has only one of lora_A and lora_B.", "Save the adapter again.")
+    down, up = sides["A"], sides["B"]
+    d_out, d_in = shape
+    fits = down.ndim == 2 and up.ndim == 2 and down.shape[1] == d_in and up.shape[0] == d_out
+    if not fits or down.shape[0] != up.shape[1] or not down.shape[0]:
+        told = f"{down.shape[-1] if down.ndim else '?'} → {up.shape[0] if up.ndim else '?'}"
+        detail = f"{module} was trained for {told}; this base has {d_in} → {d_out}."
+        raise _Stop("Shapes", detail, "Use an adapter made for this base.")
+    return down, up
+
+
+def _patterned(config: Mapping[str, Any], field: str, module: str, default: float) -> float:
+    """The value of `field` for `module`, patterns considered as PEFT does."""
+    patterns = config.get(field) or {}
+    if not isinstance(patterns, dict):
+        raise _Stop("Rank and scale", f"{field} is no table.", "Save the adapter again.")
+    for pattern, value in patterns.items():
+        if not PLAIN_PATTERN.match(pattern):
+            raise _Stop("Rank and scale", f"{field} has a pattern that is no plain name.", "Name the modules in full.")
+        try:
+            if re.match(rf"(?:.*\.)?(?:{pattern})$", module):
+                return _number(value, field)
+        except re.error as error:
+            raise _Stop("Rank and scale", f"{field} has a broken pattern.", "Name the modules in full.") from error
+    return default
+
+
+def _number(value: Any, field: str) -> float:
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value < 1e6:
+        raise _Stop("Rank and scale", f"{field} is {str(value)[:40]}, not a usable number.", "Save the adapter again.")
+    return float(value)
+
+
+def _scale(config: Mapping[str, Any], module: str, rank: int) -> float:
     """alpha / r, or alpha / sqrt(r) for rank-stabilised LoRA (arXiv:2312.03732), with per-module patterns."""
-    alpha = float(config.get("lora_alpha", rank))
-    for pattern, value in (config.get("alpha_pattern") or {}).items():
-        if re.search(rf"(^|\.){pattern}$", module):
-            alpha = float(value)
+    told = _patterned(config, "rank_pattern", module, _number(config.get("r", rank), "r"))
+    if told != rank:
+        detail = f"{module} has rank {rank}, its configuration says {told:g}."
+        raise _Stop("Rank and scale", detail, "Save the adapter again, so that both agree.")
+    alpha = _patterned(config, "alpha_pattern", module, _number(config.get("lora_alpha", rank), "lora_alpha"))
     return alpha / math.sqrt(rank) if config.get("use_rslora") else alpha / rank
 
 
-def _checked(
-    name: str, module: str, sides: dict[str, Tensor], linears: dict[str, nn.Module], config: dict[str, Any]
-) -> tuple[Tensor, Tensor]:
-    if set(sides) != {"A", "B"}:
-        raise InvalidRequest(f"{name}: {module} has only one of lora_A and lora_B.", "Save the adapter again.")
-    down, up = sides["A"], sides["B"]
-    if module not in linears:
-        raise InvalidRequest(f"{name}: the base has no linear module {module}.", "Use an adapter made for this base.")
-    linear = linears[module]
-    d_out, d_in = getattr(linear, "routed_shape", None) or (linear.out_features, linear.in_features)
-    if down.ndim != 2 or up.ndim != 2 or down.shape[1] != d_in or up.shape[0] != d_out or down.shape[0] != up.shape[1]:
-        raise InvalidRequest(
-            f"{name}: {module} was trained for {down.shape[-1]} → {up.shape[0]}; this base has {d_in} → {d_out}.",
-            "Use an adapter made for this base.",
-        )
-    if not (torch.isfinite(down).all() and torch.isfinite(up).all()):
-        raise InvalidRequest(f"{name}: {module} holds values that are not finite.", "Train the adapter again.")
-    return down, up * _scale(config, module, down.shape[0])
+def _ranks(config: Mapping[str, Any], ranks: Mapping[str, int]) -> Line:
+    low, high = min(ranks.values()), max(ranks.values())
+    rank = f"rank {low}" if low == high else f"ranks {low} to {high}"
+    kind = ", rank-stabilised" if config.get("use_rslora") else ""
+    return Line("Rank and scale", "pass", f"{rank}, alpha {config.get('lora_alpha', low)}{kind}.")

@@ -17,12 +17,11 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from playground.model.adapters import Adapter
+from playground.model.adapters import LAYER, Adapter
 from playground.model.int8 import Product, install_head
 from playground.model.routing import Routing, current_routing
 
 SHARED_INPUT: tuple[tuple[str, ...], ...] = (("q_proj", "k_proj", "v_proj"), ("gate_proj", "up_proj"))
-LAYER = re.compile(r"(?:^|\.)(?:layers|h|blocks)\.(\d+)\.")
 
 
 class Site:

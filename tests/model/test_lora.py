@@ -118,6 +118,11 @@ def test_mamba_projections_are_mixed_too() -> None:
         ("dora", "use_dora is not supported"),
         ("no_weights", "no adapter_model.safetensors"),
         ("garbage", "is damaged"),
+        ("head", "no linear module lm_head"),
+        ("pattern", "no plain name"),
+        ("rank", "configuration says 5"),
+        ("alpha", "not a usable number"),
+        ("replicated", "layer_replication is not supported"),
         ("foreign_module", "no linear module"),
         ("wrong_width", "trained for 64"),
         ("not_finite", "not finite"),
@@ -137,6 +142,17 @@ def test_a_bad_adapter_is_refused_with_its_reason(
         config.write_text(json.dumps({**values, "peft_type": "IA3"}))
     elif spoil == "dora":
         config.write_text(json.dumps({**values, "use_dora": True}))
+    elif spoil == "replicated":
+        config.write_text(json.dumps({**values, "layer_replication": [[0, 2]]}))
+    elif spoil == "rank":
+        config.write_text(json.dumps({**values, "r": 5}))
+    elif spoil == "alpha":
+        config.write_text(json.dumps({**values, "lora_alpha": float("nan")}))
+    elif spoil == "pattern":
+        config.write_text(json.dumps({**values, "alpha_pattern": {"(a+)+$": 4}}))
+    elif spoil == "head":
+        sides = {"A": torch.zeros(2, 48), "B": torch.zeros(259, 2)}
+        save_file({**tensors, **{f"base_model.model.lm_head.lora_{k}.weight": v for k, v in sides.items()}}, weights)
     elif spoil == "no_weights":
         weights.unlink()
     elif spoil == "garbage":
