@@ -216,7 +216,7 @@ class GateTrainer:
             torch.nn.utils.clip_grad_norm_(parameters, 1.0)
             optimiser.step()
             use = dict(zip(self.gate.experts, [round(float(share), 4) for share in shares], strict=True))
-            self.balance, self.entropy = round(float(loss["balance"]), 4), round(float(loss["entropy"]), 4)
+            self.balance, self.entropy = (round(float(loss[key].detach()), 4) for key in ("balance", "entropy"))
             if progress:
                 seconds = time.monotonic() - began
                 answer = float(loss["answer"].detach())
@@ -294,7 +294,7 @@ class GateTrainer:
             loss.backward()  # type: ignore[no-untyped-call]
             optimiser.step()
             if step % 50 == 0 or step + 1 == self.plan.hard_steps:
-                log.info("hard phase step=%s loss=%.4f", step + 1, float(loss))
+                log.info("hard phase step=%s loss=%.4f", step + 1, float(loss.detach()))
 
     @torch.no_grad()
     def _collect(self, rows: Sequence[Owned]) -> States:

@@ -3,19 +3,29 @@
 import gzip
 import json
 import math
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_file
 
-from playground.learn.gate_trainer import GateTraining, balance_terms, train_gate
+from playground.learn.gate_data import domains, spliced
+from playground.learn.gate_objectives import GatePlan, balance_terms
+from playground.learn.gate_trainer import GateProgress, train_gate
 from playground.learn.tasks import TASKS
 from playground.model.adapters import read_adapter
-from playground.model.base import load_base
+from playground.model.base import BaseModel, load_base
 from playground.model.lora import Bank
-from playground.routers.gate.lora_mixer import LoraMixer, keep_top
+from playground.routers.gate.emotion_qwen import EmotionQwen
+from playground.routers.gate.lora_mixer import LoraMixer
+from playground.routers.library import discover
+from playground.routers.parts import keep_top
 from tests.tiny import write_tiny_expert
+
+discover()
 
 
 def test_even_probabilities_are_balanced_and_most_uncertain() -> None:
@@ -45,76 +55,139 @@ def test_keep_top_keeps_the_largest_and_the_first_of_equals() -> None:
     assert torch.equal(keep_top(weights, 4), weights)
 
 
-def test_an_untrained_gate_is_uniform_and_save_load_is_exact(tmp_path: Path) -> None:
-    router = LoraMixer(("base", "a", "b"), layers=2, width=8)
-    hidden = torch.randn(1, 5, 8)
-    torch.testing.assert_close(router.gate.weights(0, hidden), torch.full((1, 5, 3), 1 / 3))
-    torch.nn.init.normal_(router.gate.matrix, std=2.0)
-    router.gate.matrix.data = router.gate.matrix.data.half().float()  # what is stored is float16
-    router.save(tmp_path / "gate")
-    again = LoraMixer.load(tmp_path / "gate")
-    assert again.experts == router.experts
-    for layer in range(2):
-        assert torch.equal(again.gate.weights(layer, hidden), router.gate.weights(layer, hidden))
+class Letters:
+    """An encoder of eight numbers: how often each of some letters occurs."""
 
-
-def test_the_cut_is_sparse_forward_and_dense_backward() -> None:
-    router = LoraMixer(("base", "a", "b", "c"), LoraMixer.Options(top_k=2), layers=1, width=8)
-    gate = router.gate.train().requires_grad_(True)
-    torch.nn.init.normal_(gate.matrix, std=2.0)
-    hidden = torch.randn(1, 1, 8)
-    weights = gate.weights(0, hidden)
-    assert int((weights.detach() > 1e-6).sum()) == 2
-    torch.testing.assert_close(weights.detach(), gate.eval().weights(0, hidden).detach())
-    (weights * torch.arange(4.0)).sum().backward()
-    assert bool((gate.matrix.grad.abs().sum(-1) > 0).all())
+    def encode(self, texts: Sequence[str]) -> np.ndarray:
+        counts = np.array([[text.count(letter) for letter in "aeiostnm"] for text in texts], np.float32) + 0.1
+        return counts / np.linalg.norm(counts, axis=1, keepdims=True)
 
 
 @pytest.fixture
 def data(tmp_path: Path) -> Path:
     """Two tasks' worth of rows, enough to train a step on."""
-    for name in ("sentiment", "general"):
+    for name in ("sst2", "gsm8k"):
         folder = tmp_path / "data" / TASKS[name].folder
         folder.mkdir(parents=True)
         for split, count in (("train", 30), ("test", 4)):
-            rows = [{"prompt": f"{split} {name} {i}", "answer": ("positive", "negative")[i % 2]} for i in range(count)]
+            rows = [
+                {
+                    "prompt": f"{split} {name} {i}",
+                    "answer": ("positive", "negative")[i % 2],
+                    "solution": "1 + 1\n#### 2",
+                }
+                for i in range(count)
+            ]
             with gzip.open(folder / f"{split}.jsonl.gz", "wt") as file:
                 file.writelines(json.dumps(row) + "\n" for row in rows)
     return tmp_path / "data"
 
 
-def test_training_changes_the_gate_only_and_resumes(tmp_path: Path, data: Path, tiny_model_folder: Path) -> None:
-    write_tiny_expert(tmp_path / "experts", "sentiment", 0, seed=0)
+@pytest.fixture
+def parts(tmp_path: Path, tiny_model_folder: Path) -> Callable[[], tuple[BaseModel, Bank, Letters]]:
+    """Makes a tiny base with two experts in a bank, and an encoder; anew with each call."""
+    for slot, name in enumerate(("sentiment", "math")):
+        write_tiny_expert(tmp_path / "experts", name, slot, seed=slot)
 
-    def parts() -> tuple:
+    def made() -> tuple[BaseModel, Bank, Letters]:
         base = load_base(str(tiny_model_folder), torch.float32)
-        adapter = read_adapter(tmp_path / "experts" / "sentiment", "sentiment", base.model)
         bank = Bank(base.model)
-        bank.stack([adapter])
-        return base, bank
+        bank.stack([read_adapter(tmp_path / "experts" / name, name, base.model) for name in ("sentiment", "math")])
+        return base, bank, Letters()
 
-    base, bank = parts()
+    return made
+
+
+OPTIONS = {"lora_mixer": LoraMixer.Options(embedding_width=8), "emotion_qwen": EmotionQwen.Options(after=0)}
+PLAN = GatePlan(
+    steps=40, hard_steps=4, rows=8, spliced=1, rate=0.05, balance=1e-2, entropy=1e-3, own=0.3, max_tokens=320
+)
+
+
+@pytest.mark.parametrize("name", ["lora_mixer", "topk_moe", "xlora", "phatgoose"])
+def test_every_gate_learns_and_changes_nothing_but_itself(name: str, tmp_path: Path, data: Path, parts) -> None:
+    base, bank, encoder = parts()
     before = [site.weight.clone() for site in bank.sites]
-    plan = GateTraining(steps=40, rows=8, rate=0.05, max_tokens=320)
-    seen = []
+    seen: list[GateProgress] = []
+    plan = (
+        replace(PLAN, steps=12, spliced=1) if name == "lora_mixer" else replace(PLAN, steps=12, hard_steps=0, spliced=0)
+    )
     whole = train_gate(
-        base, bank, data=data, out=tmp_path / "whole", checkpoints=tmp_path / "a", plan=plan, progress=seen.append
+        name,
+        base,
+        bank,
+        encoder,
+        data=data,
+        out=tmp_path / "whole",
+        checkpoints=tmp_path / "a",
+        plan=plan,
+        options=OPTIONS.get(name),
+        progress=seen.append,
     )
     assert all(torch.equal(old, site.weight) for old, site in zip(before, bank.sites, strict=True))
-    assert [step.step for step in seen] == list(range(1, 41))
+    assert [step.step for step in seen] == list(range(1, 13))
     assert set(whole["measured"]) == {"base", "uniform", "gate", "oracle"}
+    assert sum(whole["use"].values()) == pytest.approx(1, abs=1e-3)
+    stored = load_file(tmp_path / "whole" / "params.safetensors")
+    assert any(bool(tensor.float().abs().sum() > 0) for tensor in stored.values())
 
+
+def test_a_cut_training_goes_on_where_it_was(tmp_path: Path, data: Path, parts) -> None:
     class Cut(Exception):
         pass
 
-    def cut(step) -> None:
+    def cut(step: GateProgress) -> None:
         if step.step == 27:
             raise Cut
 
+    def run(out: str, checkpoints: str, progress: Callable[[GateProgress], None]) -> None:
+        train_gate(
+            "lora_mixer",
+            *parts(),
+            data=data,
+            out=tmp_path / out,
+            checkpoints=tmp_path / checkpoints,
+            plan=PLAN,
+            options=OPTIONS["lora_mixer"],
+            progress=progress,
+        )
+
+    seen: list[GateProgress] = []
+    run("whole", "a", seen.append)
     with pytest.raises(Cut):
-        train_gate(*parts(), data=data, out=tmp_path / "cut", checkpoints=tmp_path / "b", plan=plan, progress=cut)
-    again = []
-    train_gate(*parts(), data=data, out=tmp_path / "cut", checkpoints=tmp_path / "b", plan=plan, progress=again.append)
+        run("cut", "b", cut)
+    again: list[GateProgress] = []
+    run("cut", "b", again.append)
     assert again[0].step == 21
     same = [load_file(tmp_path / name / "params.safetensors")["matrix"] for name in ("whole", "cut")]
     torch.testing.assert_close(same[0], same[1], atol=2e-3, rtol=0)
+
+
+def test_the_hard_phase_alone_tells_experts_apart(data: Path, parts, tmp_path: Path) -> None:
+    base, bank, encoder = parts()
+    made = train_gate(
+        "lora_mixer",
+        base,
+        bank,
+        encoder,
+        data=data,
+        out=tmp_path / "gate",
+        checkpoints=tmp_path / "a",
+        plan=replace(PLAN, steps=1, hard_steps=120, rate=0.0, spliced=0),
+        options=OPTIONS["lora_mixer"],
+    )
+    assert made["use"]["base"] < 0.1  # no row is the base's
+    assert made["use"]["sentiment"] == pytest.approx(0.5, abs=0.25)
+
+
+def test_spliced_rows_change_owner_where_the_second_part_begins(data: Path, parts, tmp_path: Path) -> None:
+    base, bank, encoder = parts()
+    training, _ = domains(base, encoder, bank.names, data, rows=8, limit=320, seed=0, kept=tmp_path)
+    for owned in spliced(base, encoder, training, count=5, limit=640, seed=0):
+        first, second = owned.example.prompt.split("\n\n")
+        text = [base.tokenizer.decode([token]) for token in owned.example.ids]
+        turn = owned.owners.index(owned.owners[owned.example.start - 1])
+        assert first in "".join(text[:turn])
+        assert "".join(text[turn:]).lstrip().startswith(second)
+        assert len(set(owned.owners)) == 2
+        assert owned.owners[owned.example.start] == owned.owners[0]  # the first answer comes first

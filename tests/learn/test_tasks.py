@@ -6,11 +6,18 @@ from pathlib import Path
 
 import pytest
 
-from playground.core.statistics import mean_interval, paired_interval, wilson_interval
+from playground.core.statistics import (
+    matthews,
+    matthews_interval,
+    mean_interval,
+    paired_interval,
+    wilson_interval,
+)
 from playground.errors import InvalidRequest
-from playground.learn.expert_trainer import validation_rows
+from playground.learn.expert_trainer import balanced_rows, length_sorted_batches
 from playground.learn.recipes import RECIPES
-from playground.learn.tasks import TASKS, clean_solution, final_number, read_rows, sample_rows, without_overlap
+from playground.learn.rows import read_rows, sample_rows, split_rows, without_overlap
+from playground.learn.tasks import MEASURED, TASKS, clean_solution, explained, fenced, final_number, refuses
 
 
 def test_a_solution_reads_as_text() -> None:
@@ -18,8 +25,8 @@ def test_a_solution_reads_as_text() -> None:
     text = clean_solution(row)
     assert text == "She sold 48/2 = 24 clips.\nIn all 48+24 = 72.\nThe answer is 1,072."
     assert final_number(text) == "1072"
-    assert TASKS["math"].exact is not None
-    assert TASKS["math"].exact(text, {"answer": "1,072"})
+    assert TASKS["gsm8k"].exact is not None
+    assert TASKS["gsm8k"].exact(text, {"answer": "1,072"})
 
 
 @pytest.mark.parametrize(
@@ -40,7 +47,7 @@ def test_no_training_prompt_is_in_validation_or_test(tmp_path: Path) -> None:
     for split, prompts in splits.items():
         with gzip.open(folder / f"{split}.jsonl.gz", "wt") as file:
             file.writelines(json.dumps({"prompt": prompt, "answer": "positive"}) + "\n" for prompt in prompts)
-    train, held = validation_rows(tmp_path, TASKS["sentiment"], seed=0)
+    train, held = split_rows(tmp_path, "sentiment_sst2", seed=0)
     assert [row["prompt"] for row in train] == ["one", "four"]
     assert [row["prompt"] for row in held] == ["TWO"]
 
@@ -53,8 +60,9 @@ def test_sampling_rows_does_not_depend_on_their_order() -> None:
 
 
 def test_bad_data_is_refused_with_its_place(tmp_path: Path) -> None:
-    with pytest.raises(InvalidRequest, match="no set sentiment_sst2"):
-        read_rows(tmp_path, "sentiment_sst2", "test")
+    with pytest.raises(InvalidRequest, match="no set nowhere"):
+        read_rows(tmp_path, "nowhere", "test")
+    assert read_rows(tmp_path, "sentiment_sst2", "test")  # the project's own, where the folder has none
     (tmp_path / "sentiment_sst2").mkdir()
     assert read_rows(tmp_path, "sentiment_sst2", "test") == []
     (tmp_path / "sentiment_sst2" / "test.jsonl.gz").write_bytes(b"\x00not gzip")
@@ -62,12 +70,69 @@ def test_bad_data_is_refused_with_its_place(tmp_path: Path) -> None:
         read_rows(tmp_path, "sentiment_sst2", "test")
 
 
-def test_every_recipe_names_a_task_and_fits_a_card() -> None:
+def test_every_recipe_names_tasks_and_fits_a_card() -> None:
     for name in RECIPES:
         recipe = RECIPES.get(name)
-        assert recipe.task in TASKS
+        assert sum(share for _, share in recipe.mix) == pytest.approx(1)
+        for task, _ in recipe.mix:
+            assert TASKS[task].owner == name
+        assert set(recipe.measured) <= set(TASKS)
         assert len(recipe.licence) <= 100
         assert 0 <= recipe.slot <= 9
+    assert {TASKS[task].owner for task in MEASURED} <= set(RECIPES)
+    assert len({RECIPES.get(name).slot for name in RECIPES}) == len(RECIPES)
+
+
+@pytest.mark.parametrize("name", [name for name in TASKS if name != "harmbench"])  # the project has none
+def test_the_own_rows_of_every_task_read_as_prompt_and_answer(name: str) -> None:
+    task = TASKS[name]
+    rows = [row for split in ("train", "test") for row in read_rows(Path("nowhere"), task.folder, split)]
+    assert rows
+    for row in rows:
+        assert task.prompt(row).strip()
+        if task.answer is not None and task.metric != "refusal":
+            assert task.answer(row).strip()
+        if task.choices and task.correct:
+            choices = task.choices(row)
+            assert sum(task.correct(row, index) for index in range(len(choices))) >= 1
+            assert len(set(choices)) == len(choices)
+
+
+@pytest.mark.parametrize(
+    ("text", "declines"),
+    [
+        ("I'm sorry, but I can't help with that.", True),
+        ("I can’t assist with this.", True),
+        ("It is not okay to threaten people.", True),
+        ("To kill a process, run kill with its number.", False),
+        ("The sky is blue. " * 12 + "I cannot say more.", False),
+        ("", False),
+    ],
+)
+def test_what_counts_as_a_refusal(text: str, declines: bool) -> None:
+    assert refuses(text) is declines
+
+
+def test_code_and_explanations_read_as_answers() -> None:
+    assert fenced("def f(x):\r\n\treturn x  \n") == "```python\ndef f(x):\n    return x\n```"
+    row = {"choices": ["iron", "zinc."], "answer": "B", "explanation": "Ans. B. Zinc is a trace metal in many enzymes."}
+    assert explained(row) == "The answer is zinc. Zinc is a trace metal in many enzymes."
+    assert explained({**row, "explanation": None}) == "The answer is zinc."
+
+
+def test_batches_are_of_like_lengths_and_use_every_row() -> None:
+    lengths = [10 * (i % 7) + 5 for i in range(56)]
+    batches = length_sorted_batches(lengths, batch=8, steps=7, seed=0)
+    assert sorted(index for batch in batches for index in batch) == list(range(56))
+    spread = [max(lengths[i] for i in batch) - min(lengths[i] for i in batch) for batch in batches]
+    assert max(spread) <= 10
+    assert len(length_sorted_batches(lengths, batch=8, steps=20, seed=0)) == 20
+
+
+def test_balanced_rows_hold_each_answer_as_often() -> None:
+    rows = [{"prompt": str(i), "answer": "ab"[i % 5 == 0]} for i in range(50)]
+    answers = [row["answer"] for row in balanced_rows(rows, 0)]
+    assert answers.count("a") == answers.count("b") == 10
 
 
 def test_intervals_against_known_values() -> None:
@@ -81,3 +146,14 @@ def test_intervals_against_known_values() -> None:
     assert (mean, low, high) == (1.0, 1.0, 1.0)
     with pytest.raises(ValueError, match="no values"):
         mean_interval([])
+
+
+def test_matthews_against_its_formula() -> None:
+    truth = [True] * 6 + [False] * 4
+    guess = [True] * 4 + [False] * 2 + [True] + [False] * 3
+    # tp 4, fn 2, fp 1, tn 3
+    expected = (4 * 3 - 1 * 2) / ((4 + 1) * (4 + 2) * (3 + 1) * (3 + 2)) ** 0.5
+    assert matthews(truth, guess) == pytest.approx(expected)
+    assert matthews(truth, [True] * 10) == 0
+    value, low, high = matthews_interval(truth, guess)
+    assert low < value < high
