@@ -2,7 +2,7 @@
 (() => {
   'use strict';
   const { el, bytes, table, download, reader } = Playground;
-  const { RunView, blank, take, visible } = Playground.run;
+  const { RunView, blank, take, visible, columns } = Playground.run;
 
   Object.assign(RunView.prototype, {
     // --- attention -----------------------------------------------------------------------------------------
@@ -83,9 +83,12 @@
       for (const twin of this.element.querySelectorAll('details.twin[open]')) {
         const box = twin.lastElementChild;
         let made;
-        if (twin.dataset.twin === 'tokens') made = table(['#', 'token', ...pool], state.toks.map((tok, i) => [i + 1, visible(tok.s), ...Array.from(tok.w || [], cell)]));
+        if (twin.dataset.twin === 'tokens') {
+          const own = columns(state).lead ? state.read.toks.slice(...state.read.own) : [], row = (at) => (tok, i) => [at + (i + 1), visible(tok.s), ...(tok.w ? Array.from(tok.w, cell) : pool.map(() => '–')), ...(tok.m || ['–', '–', '–']).map((x) => x.toFixed ? x.toFixed(3) : x)];
+          made = table(['#', 'token', ...pool, 'entropy (nats)', 'agreement', 'leading layers'], [...own.map(row('p')), ...state.toks.map(row(''))]);
+        }
         else if (twin.dataset.twin === 'layers') made = this.layerWeights
-          ? table(['layer', ...pool], Array.from({ length: state.run.layers }, (_, l) => [l + 1, ...Array.from(this.layerWeights.slice(l * pool.length, (l + 1) * pool.length), cell)]))
+          ? table(['layer', ...pool, 'entropy (nats)'], Array.from({ length: state.run.layers }, (_, l) => [l + 1, ...Array.from(this.layerWeights.slice(l * pool.length, (l + 1) * pool.length), cell), (this.layerEntropy[l] / 255 * Math.log(pool.length)).toFixed(3)]))
           : el('p', 'hint', 'the same in every layer');
         else made = this.attentionRow ? table(['#', 'token', 'attention'], Array.from(this.attentionRow.values, (b, i) => [i + 1, visible(this.attentionRow.names[i] || ''), cell(b)])) : el('p', 'hint', 'nothing observed');
         box.replaceChildren(made);
@@ -96,19 +99,23 @@
     listen() {
       const on = (selector, type, act) => this.$(selector).addEventListener(type, act);
       const token = (event) => { const span = event.target.closest('.tok'); return span ? +span.dataset.i : null; };
-      on('.answer', 'pointerover', (event) => { if (event.pointerType !== 'touch') { this.hover = token(event); this.schedule(); } });
-      on('.answer', 'pointerleave', () => { this.hover = null; this.schedule(); });
-      on('.answer', 'click', (event) => { const i = token(event); if (i != null) this.toggle(i); });
-      const column = (event) => { const i = Math.floor(event.offsetX / this.grid.cell); return i >= 0 && i < this.state.toks.length ? i : null; };
-      const name = (event) => {
-        const i = column(event), e = Math.floor(event.offsetY / this.grid.row), tok = this.state.toks[i], look = this.state.run?.pool[e];
-        if (!tok || !tok.w || !look) return 'weight of each expert on each token';
-        const rank = [...tok.w].filter((w) => w > tok.w[e]).length + 1;
-        return `token ${i + 1} ${visible(tok.s)} · ${look.title} ${(tok.w[e] / 255).toFixed(3)} · rank ${rank}`;
-      };
-      on('.tokens-map', 'pointermove', (event) => { if (event.pointerType !== 'touch') { this.hover = column(event); this.$('.map-what').textContent = name(event); this.schedule(); } });
-      on('.tokens-map', 'pointerleave', () => { this.hover = null; this.$('.map-what').textContent = 'weight of each expert on each token'; this.schedule(); });
-      on('.tokens-map', 'click', (event) => { const i = column(event); if (i != null) this.toggle(i); });
+      for (const box of ['.answer', '.asked']) {
+        on(box, 'pointerover', (event) => { if (event.pointerType !== 'touch') { this.hover = token(event); this.schedule(); } });
+        on(box, 'pointerleave', () => { this.hover = null; this.schedule(); });
+        on(box, 'click', (event) => { const i = token(event); if (i != null) this.toggle(i); });
+      }
+      const column = (event) => { const k = Math.floor(event.offsetX / this.grid.cell), all = columns(this.state); return k >= 0 && k < all.count ? k : null; };
+      const map = (k) => k == null ? null : columns(this.state).at(k);
+      on('.tokens-map', 'pointermove', (event) => {
+        if (event.pointerType === 'touch') return;
+        const k = column(event);
+        this.hovering = k != null; this.hover = map(k);
+        if (this.hovering) this.$('.map-what').textContent = this.cellWords(k, event.offsetY);
+        this.schedule();
+      });
+      on('.tokens-map', 'pointerleave', () => { this.hovering = false; this.hover = null; this.schedule(); });
+      on('.tokens-map', 'click', (event) => { const i = map(column(event)); if (i != null) this.toggle(i); });
+      this.listenRouting();
       on('.map .scroll', 'scroll', (event) => { const box = event.target; this.follow = box.scrollLeft + box.clientWidth >= box.scrollWidth - 24; this.$('.live').hidden = this.follow || !!this.state.end; });
       on('.live', 'click', () => { this.follow = true; this.schedule(); });
       on('.bars', 'click', (event) => { const row = event.target.closest('.bar'); if (row) this.lead(+row.dataset.e); });
@@ -159,18 +166,19 @@
     toggle(i) { this.lock = this.lock === i ? null : i; this.hover = null; this.schedule(); },
     lead(e) { this.expert = this.expert === e ? null : e; for (const row of this.$('.bars').children) row.setAttribute('aria-pressed', String(+row.dataset.e === this.expert)); this.schedule(); },
     unlock() {
-      if (this.lock == null && this.expert == null) return false;
-      this.lock = this.hover = null; if (this.expert != null) this.lead(this.expert);
+      if (this.lock == null && this.expert == null && this.layer == null) return false;
+      this.lock = this.hover = this.layer = null; if (this.expert != null) this.lead(this.expert);
       this.schedule();
       return true;
     },
     key(event) {
-      const n = this.state.toks.length, at = this.lock;
-      const move = { ArrowLeft: -1, ArrowRight: 1 }[event.key];
-      if (move && at != null) { this.lock = Math.max(0, Math.min(n - 1, at + move * (event.shiftKey ? 10 : 1))); this.schedule(); return true; }
-      if (move && event.target.closest?.('.answer') && n) { this.lock = move > 0 ? 0 : n - 1; this.schedule(); return true; }
-      if (event.key === 'Home' && at != null) { this.lock = 0; this.schedule(); return true; }
-      if (event.key === 'End' && at != null) { this.lock = n - 1; this.schedule(); return true; }
+      const all = columns(this.state), n = all.count, at = all.of(this.lock), to = (k) => { this.lock = all.at(Math.max(0, Math.min(n - 1, k))); this.schedule(); return true; };
+      const move = { ArrowLeft: -1, ArrowRight: 1 }[event.key], climb = { ArrowUp: 1, ArrowDown: -1 }[event.key], inMap = event.target.closest?.('.layers-map, .tokens-map');
+      if (move && at != null) return to(at + move * (event.shiftKey ? 10 : 1));
+      if (move && event.target.closest?.('.answer, .asked, .tokens-map') && n) return to(move > 0 ? all.lead : n - 1);
+      if (climb && this.state.run && (at != null || this.layer != null || inMap)) { this.stepLayer(climb); return true; }
+      if (event.key === 'Home' && at != null) return to(0);
+      if (event.key === 'End' && at != null) return to(n - 1);
       if (/^[1-9]$/.test(event.key) && this.state.run && +event.key <= this.state.run.pool.length) { this.lead(+event.key - 1); return true; }
       if (event.key === ' ' && !event.target.closest?.('button, a, summary, select')) { this.replay(); return true; }
       if (event.key === 't') { const twins = [...this.element.querySelectorAll('details.twin')], open = !twins[0].open; for (const twin of twins) twin.open = open; return true; }
@@ -181,6 +189,7 @@
       const { run, end } = this.state;
       if (!run) return;
       if (kind === 'png') { Playground.maps.picture(`${run.router} · ${run.prompt.slice(0, 70)}`, [this.$('.tokens-map'), this.$('.layers-map'), this.$('.attention-map')], (blob) => download(`run-${run.id}.png`, blob)); return; }
+      if (kind === 'svg') { download(`run-${run.id}.svg`, this.asSvg(), 'image/svg+xml'); return; }
       if (!end || !this.server) return;
       let answer;
       try { answer = await this.server.export_run({ run: run.id, kind }); } catch { answer = null; }

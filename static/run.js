@@ -6,6 +6,27 @@
   const argmax = (list) => { let best = 0; for (let i = 1; i < list.length; i++) if (list[i] > list[best]) best = i; return best; };
   const visible = (text) => text.replace(/\n/g, '⏎').replace(/ /g, '␣') || '(end)';
 
+  /** What a record says of a gate's routing of one token: leader, layers (L·E), entropy of each layer, measures. */
+  const routed = (r) => ({ e: r.e, l: bytes(r.l), h: bytes(r.h), m: r.m });
+  /** The prompt as it was read. `own` is the range of tokens that the visitor typed; the rest is the chat's frame. */
+  const readPrompt = (r, run) => {
+    const E = run.pool.length, size = E * run.layers, w = bytes(r.w), l = bytes(r.l), h = bytes(r.h), n = r.t.length;
+    const gap = n - (l ? l.length / size : 0), part = (list, i, width) => list && i >= 0 ? list.subarray(i * width, (i + 1) * width) : null;
+    const toks = r.t.map((s, i) => ({ s, x: [], w: part(w, i, E), e: r.e ? r.e[i] : undefined, l: part(l, i - gap, size), h: part(h, i - gap, run.layers), m: r.m ? r.m[i - gap] : undefined }));
+    const text = run.prompt.trim(), at = r.t.join('').lastIndexOf(text), ends = [];
+    for (let i = 0, sum = 0; i < n; i++) ends.push(sum += r.t[i].length);
+    const own = at < 0 || !text ? [0, n] : [ends.findIndex((end) => end > at), ends.findIndex((end) => end >= at + text.length) + 1];
+    return { t: r.t, toks, own };
+  };
+  /** Tokens count from the answer's first; negative ones are the prompt's, -1 its last. */
+  const tokenAt = (state, i) => i == null ? null : i >= 0 ? state.toks[i] : state.read?.toks[state.read.toks.length + i];
+  /** The columns of the token map: the visitor's own tokens when a gate weighed them, then the answer's. */
+  const columns = (state) => {
+    const { read, toks } = state, weighed = read && read.toks[0]?.w, n = read ? read.toks.length : 0;
+    const first = weighed ? read.own[0] - n : 0, lead = weighed ? read.own[1] - read.own[0] : 0;
+    return { lead, count: lead + toks.length, at: (k) => k < lead ? first + k : k - lead, of: (i) => i == null ? null : i < 0 ? i - first : i + lead };
+  };
+
   /** Folds one record into the run; the twin of `ui/fold.py` for what is drawn. */
   const take = (r, state) => {
     switch (r.k) {
@@ -13,28 +34,29 @@
       case 'wait': state.wait = r; break;
       case 'run': state.run = r; state.wait = null; break;
       case 'dec': state.dec = r; break;
-      case 'read': state.read = { t: r.t, w: bytes(r.w) }; break;
+      case 'read': state.read = readPrompt(r, state.run); break;
       case 'tool': state.tools.push(r); break;
-      case 'tok': state.toks.push({ s: r.s, at: r.at, w: bytes(r.w), l: bytes(r.l), a: bytes(r.a), p: r.p, n: r.n, x: r.x || [] }); break;
+      case 'tok': state.toks.push({ s: r.s, at: r.at, w: bytes(r.w), ...routed(r), a: bytes(r.a), p: r.p, n: r.n, x: r.x || [] }); break;
       case 'end': state.end = r; break;
       case 'fail': state.fail = r; break;
     }
     state.heard = performance.now();
   };
 
-  /** Spans of the answer, tinted. Draws only what is new unless `all`. */
-  const drawTokens = (box, state, { tint, all, expert, lock, differs }) => {
-    if (all || box.childElementCount > state.toks.length) box.replaceChildren();
-    const pool = state.run ? state.run.pool : [];
-    for (let i = box.childElementCount; i < state.toks.length; i++) {
-      const tok = state.toks[i], span = el('span', 'tok', tok.s), top = tok.w ? argmax(tok.w) : -1;
-      span.dataset.i = i;
-      if (top >= 0 && pool[top]) {
-        const look = pool[top], before = i && state.toks[i - 1].w ? argmax(state.toks[i - 1].w) : -1;
-        span.dataset.e = top;
+  /** Spans of tokens, tinted; where another expert takes the lead, an edge in its colour. Draws only what is new unless
+   *  `all`. `first` is the index of the first one. */
+  const drawTokens = (box, toks, { pool, first = 0, live, tint, all, expert, lock, differs }) => {
+    if (all || box.childElementCount > toks.length) box.replaceChildren();
+    for (let k = box.childElementCount; k < toks.length; k++) {
+      const tok = toks[k], span = el('span', 'tok', tok.s), look = pool[tok.e];
+      span.dataset.i = first + k;
+      if (tok.w && look) {
+        const ink = look.slot >= 0 ? `var(--x${look.slot})` : 'var(--pg-ink)', before = k ? toks[k - 1].e : undefined;
+        span.dataset.e = tok.e;
         if (tint === 'expert') {
-          if (look.slot >= 0) span.style.background = `color-mix(in srgb, var(--x${look.slot}) ${Math.round(10 + 35 * tok.w[top] / 255)}%, transparent)`;
-          if (top !== before) { span.classList.add('turn'); span.style.borderBottomColor = look.slot >= 0 ? `var(--x${look.slot})` : 'var(--pg-ink)'; }
+          if (look.slot >= 0) span.style.background = `color-mix(in srgb, ${ink} ${Math.round(10 + 35 * tok.w[tok.e] / 255)}%, transparent)`;
+          if (tok.e !== before) { span.classList.add('turn'); span.style.setProperty('--turn', ink); }
+          if (before !== undefined && tok.e !== before) { span.classList.add('switch'); span.title = 'here ' + look.title + ' takes over from ' + (pool[before]?.title || '?'); }
         }
       }
       if (tint === 'probability' && tok.p !== undefined) span.style.background = `color-mix(in srgb, var(--pg-ink) ${Math.round(42 * (1 - Math.exp(tok.p)))}%, transparent)`;
@@ -47,8 +69,9 @@
       span.classList.toggle('faded', expert != null && +span.dataset.e !== expert);
       span.classList.toggle('differs', i === differs);
     }
-    box.classList.toggle('typing', !!state.run && !state.end && !state.fail);
+    box.classList.toggle('typing', !!live);
   };
+  const isLive = (state) => !!state.run && !state.end && !state.fail;
 
   /** Bars in pool order; the rows are made once per pool, then only widths and words change. */
   const drawBars = (box, state, shown) => {
@@ -81,11 +104,15 @@
     });
   };
 
+  /** What a token is called: its number in the answer, or among the visitor's own words. */
+  const place = (state, i) => i >= 0 ? 'token ' + (i + 1) : 'prompt token ' + (columns(state).of(i) + 1);
+
   /** What the weight bars show: the looked-at token, the newest of a gate, the decision, or what was used. */
   const weightsShown = (state, focus) => {
     const { run, dec, toks, end } = state;
     const of = (tok) => Array.from(tok.w, (b) => b / 255);
-    if (focus != null && toks[focus]?.w) return { weights: of(toks[focus]), what: 'token ' + (focus + 1) + ' ' + visible(toks[focus].s) };
+    const tok = tokenAt(state, focus);
+    if (tok?.w) return { weights: of(tok), what: place(state, focus) + ' ' + visible(tok.s) };
     const gate = run && run.level === 'gate', carrying = toks.filter((tok) => tok.w);
     let mean = null;
     if (gate && carrying.length > 1) { mean = run.pool.map((_, e) => carrying.reduce((sum, tok) => sum + tok.w[e], 0) / carrying.length / 255); }
@@ -115,10 +142,10 @@
 
   class RunView {
     constructor({ element, props, watch, server }) {
-      Object.assign(this, { element, props, server, lock: null, hover: null, expert: null, tint: 'expert', sideBySide: null, follow: true, queued: false });
+      Object.assign(this, { element, props, server, lock: null, hover: null, expert: null, layer: null, tint: 'expert', sideBySide: null, follow: true, queued: false });
       this.$ = (selector) => element.querySelector(selector);
       this.state = blank();
-      this.read = reader(() => { clearInterval(this.playing); this.playing = 0; this.state = blank(); this.lock = this.hover = this.expert = null; this.follow = true; this.fresh = true; this.beside(null); }, (record) => take(record, this.state));
+      this.read = reader(() => { clearInterval(this.playing); this.playing = 0; this.state = blank(); this.lock = this.hover = this.expert = this.layer = null; this.follow = true; this.fresh = true; this.beside(null); }, (record) => take(record, this.state));
       watch('value', () => this.update()); this.listen(); this.update();
       document.addEventListener('pg-theme', () => { this.fresh = true; this.schedule(); });
       new ResizeObserver(() => this.schedule()).observe(element);
@@ -141,20 +168,28 @@
       if (this.element.offsetParent === null) return;
       const { state, focus } = this, section = this.$('.run'), run = state.run;
       section.dataset.state = state.fail ? 'failed' : state.end ? 'over' : run ? 'running' : state.wait ? 'waiting' : 'empty';
-      section.dataset.tokens = state.toks.length; section.dataset.run = run ? run.id : '';
+      section.dataset.tokens = state.toks.length; section.dataset.run = run ? run.id : ''; section.dataset.level = run ? run.level : '';
+      if (run) section.style.setProperty('--inside', 62 + run.pool.length * (run.pool.length > 8 ? 11 : 14) + 'px');
       this.drawStage();
-      const asked = this.$('.asked'), prompt = run ? run.prompt : '';
-      if (asked._text !== prompt) { asked._text = prompt; asked.textContent = prompt.length > 240 ? prompt.slice(0, 239) + '…' : prompt; }
+      this.drawAsked();
       const shown = weightsShown(state, focus);
       drawBars(this.$('.bars'), state, shown);
       this.$('.bars-what').textContent = shown ? shown.what : '';
       const why = this.$('.why'), reason = state.dec ? state.dec.why : state.opening ? '' : null;
       if (reason !== null && why._html !== reason) { why._html = reason; why.innerHTML = reason; }
       const differs = this.other ? this.firstDifference() : null;
-      drawTokens(this.$('.answer'), state, { tint: this.tint, all: this.fresh, expert: this.expert, lock: this.lock, differs });
+      drawTokens(this.$('.answer'), state.toks, { pool: run ? run.pool : [], live: isLive(state), tint: this.tint, all: this.fresh, expert: this.expert, lock: this.lock, differs });
       this.drawOther(differs); this.drawTools(); this.drawDetail(); this.drawMaps(); this.drawAttention(); this.drawFoot();
       if (this.$('details[open]')) this.drawTwins();
       this.fresh = false;
+    }
+    /** The question above its answer: as tokens in their experts' colours when a gate weighed them, else as text. */
+    drawAsked() {
+      const box = this.$('.asked'), { run, read } = this.state, text = run ? run.prompt : '', weighed = columns(this.state).lead > 0;
+      if (!weighed) { if (box._text !== text) { box._text = text; box.textContent = text.length > 240 ? text.slice(0, 239) + '…' : text; } return; }
+      if (box._text !== read) box.replaceChildren();
+      box._text = read;
+      drawTokens(box, read.toks.slice(...read.own), { pool: run.pool, first: read.own[0] - read.toks.length, tint: this.tint === 'plain' ? 'plain' : 'expert', all: this.fresh, expert: this.expert, lock: this.lock });
     }
     drawStage() {
       const { state } = this;
@@ -179,21 +214,24 @@
       }));
     }
     drawDetail() {
-      const box = this.$('.detail'), { focus, state } = this, tok = focus != null ? state.toks[focus] : null;
-      if (!tok) { if (box._of !== null) { box._of = null; box.replaceChildren(el('span', 'hint', 'Hover a token to look into it, click to lock it, click again or Esc to unlock. ← → move the lock.')); } return; }
-      if (box._of === tok && box._lock === this.lock) return;
-      box._of = tok; box._lock = this.lock;
-      const head = el('div', 'detail-head');
-      head.append(el('b', 'tokname', visible(tok.s)), el('span', 'muted', `token ${focus + 1}${focus === this.lock ? ' · locked' : ''}`));
-      if (tok.x.length) head.append(el('span', 'muted', `log-prob ${tok.p.toFixed(2).replace('-', '\u2212')} · entropy ${tok.n.toFixed(2)}`));
-      const list = el('div', 'alts');
+      const box = this.$('.detail'), { focus, state } = this, tok = tokenAt(state, focus);
+      if (!tok) { if (box._of !== null) { box._of = null; box.replaceChildren(el('span', 'hint', 'Hover a token to look into it, click to lock it, click again or Esc to unlock. ← → move the lock, ↑ ↓ go through the layers.')); } return; }
+      if (box._of === tok && box._lock === this.lock && box._layer === this.layer && !this.fresh) return;
+      Object.assign(box, { _of: tok, _lock: this.lock, _layer: this.layer });
+      const head = el('div', 'detail-head'), list = el('div', 'alts');
+      head.append(el('b', 'tokname', visible(tok.s)), el('span', 'muted', place(state, focus) + (focus === this.lock ? ' · locked' : '')));
+      if (tok.x.length) head.append(el('span', 'muted', `log-prob ${tok.p.toFixed(2).replace('-', '\u2212')} · entropy of the next token ${tok.n.toFixed(2)}`));
+      if (tok.m) head.append(el('span', 'muted', this.measured(tok)));
       for (const [text, p] of tok.x) {
         const item = el('span', 'alt' + (text === tok.s ? ' chosen' : '')); item.style.setProperty('--w', p);
         item.append(el('code', '', visible(text)), el('span', 'num', (p * 100).toFixed(1) + '%'));
         list.append(item);
       }
-      if (!tok.x.length) list.append(el('span', 'hint', 'written by a tool: no alternatives'));
-      box.replaceChildren(head, list);
+      if (!tok.x.length) list.append(el('span', 'hint', focus < 0 ? 'read, not written: no alternatives' : 'written by a tool: no alternatives'));
+      const parts = el('div', 'detail-parts');
+      parts.append(list);
+      if (tok.l) { const canvas = el('canvas', 'inside'); parts.append(canvas); this.drawInside(canvas, tok); }
+      box.replaceChildren(head, parts);
     }
     firstDifference() {
       const mine = this.state.toks, theirs = this.other.toks, end = Math.min(mine.length, theirs.length);
@@ -207,43 +245,7 @@
       const [head, bars, answer] = box.children, shown = weightsShown(this.other, null);
       head.textContent = 'With your weights · ' + (this.other.fail ? this.other.fail.m : stageWords(this.other)) + (differs != null ? ` · first differs at token ${differs + 1}` : this.other.end ? ' · the same answer' : '');
       drawBars(bars, this.other, shown);
-      drawTokens(answer, this.other, { tint: this.tint, all: true, expert: this.expert, lock: null, differs });
-    }
-    drawMaps() {
-      const { state, focus } = this, pool = state.run ? state.run.pool : [], labels = this.$('.map-labels'), scroll = this.$('.map .scroll');
-      const key = pool.map((look) => look.name).join('|');
-      if (labels._key !== key) { labels._key = key; labels.replaceChildren(...pool.map((look) => { const row = el('div'); row.append(chip(look)); return row; })); }
-      const map = this.$('.tokens-map');
-      this.grid = Playground.maps.tokens(map, { rows: pool.length, columns: state.toks.length, weights: (i) => state.toks[i].w, focus, room: scroll.clientWidth });
-      if (this.follow && !state.end) scroll.scrollLeft = scroll.scrollWidth;
-      this.$('.live').hidden = this.follow || !!state.end;
-      if (state.toks.length && state.end) { const top = argmax(state.end.u); map.setAttribute('aria-label', `Heat map of expert weights over ${state.toks.length} tokens; ${pool[top].title} has most, ${percents(state.end.u)[top]}`); }
-      this.drawLayers(pool);
-    }
-    drawLayers(pool) {
-      const { state, focus } = this, canvas = this.$('.layers-map'), note = this.$('.layer-note'), withLayers = state.toks.filter((tok) => tok.l);
-      if (!state.run) { note.textContent = 'Where in the model each expert acts will be here.'; return; }
-      let weights = null, flat = null;
-      if (withLayers.length) {
-        if (focus != null && state.toks[focus]?.l) weights = state.toks[focus].l;
-        else {
-          const sums = new Float32Array(withLayers[0].l.length);
-          for (const tok of withLayers) for (let i = 0; i < sums.length; i++) sums[i] += tok.l[i];
-          weights = sums.map((x) => x / withLayers.length);
-        }
-        this.$('.layer-what').textContent = focus != null ? 'token ' + (focus + 1) : 'mean over the answer';
-        note.textContent = 'Layer 1 at the bottom.';
-      } else {
-        const shown = weightsShown(state, focus);
-        const used = focus != null ? state.toks[focus] : state.toks[state.toks.length - 1];   // what acted, not only what was decided
-        flat = used?.w ? Array.from(used.w, (b) => b / 255) : shown ? shown.weights : pool.map(() => 0);
-        this.$('.layer-what').textContent = 'the same in every layer';
-        note.textContent = 'This router decides before the answer, so every layer has the same weights. A gate decides in each layer.';
-      }
-      this.layerWeights = weights;
-      Playground.maps.layers(canvas, { looks: pool, count: state.run.layers, weights, flat, room: this.$('.layers').clientWidth });
-      const top = weights ? null : argmax(flat);
-      canvas.setAttribute('aria-label', weights ? `Weights of ${pool.length} experts in ${state.run.layers} layers` : `Every layer: ${pool[top]?.title} ${percents(flat)[top]}`);
+      drawTokens(answer, this.other.toks, { pool: this.other.run ? this.other.run.pool : [], live: isLive(this.other), tint: this.tint, all: true, expert: this.expert, lock: null, differs });
     }
     drawFoot() {
       const box = this.$('.timings'), { end, run } = this.state;
@@ -260,5 +262,5 @@
       if (end.cost != null) { const cost = el('span', 'timing'); cost.append(el('span', 'muted', 'cost'), el('b', '', '$' + end.cost.toPrecision(2))); box.append(cost); }
     }
   }
-  Playground.run = { RunView, blank, take, argmax, visible, weightsShown, drawTokens, drawBars, stageWords };
+  Playground.run = { RunView, blank, take, argmax, visible, weightsShown, drawTokens, drawBars, stageWords, tokenAt, columns, place };
 })();

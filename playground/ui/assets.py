@@ -9,7 +9,7 @@ from playground.settings import ROOT
 from playground.ui.palette import palette_css
 
 STATIC = ROOT / "static"
-SCRIPTS = ("app.js", "maps.js", "attention.js", "run.js", "panels.js", "compare.js", "curve.js")
+SCRIPTS = ("app.js", "maps.js", "attention.js", "run.js", "routing.js", "panels.js", "compare.js", "curve.js")
 
 
 @lru_cache

@@ -9,6 +9,7 @@ import numpy as np
 
 from playground.core.events import events_to_json
 from playground.core.fold import ViewState, fold_all
+from playground.core.route_measures import consent, entropy, overlap, switches
 from playground.errors import InvalidRequest, PlaygroundError
 from playground.store.runs import load_events
 from playground.ui.trouble import told
@@ -24,14 +25,37 @@ def _cell(text: str) -> str:
     return "'" + text if text.lstrip(" \n").startswith(FORMULA_SIGNS) else text
 
 
+def _turns(weights: list[np.ndarray]) -> list[int]:
+    """1 where another expert leads than at the token before, else 0."""
+    return switches(np.stack(weights)).astype(int).tolist() if weights else []
+
+
+def _measures(layered: np.ndarray | None) -> list[str]:
+    """Entropy in nats, agreement of layers and share of leading layers of one token; empty cells without a gate."""
+    if layered is None:
+        return ["", "", ""]
+    values = layered.astype(np.float64)
+    return [f"{float(value):.6g}" for value in (entropy(values).mean(), overlap(values), consent(values))]
+
+
 def run_csv(state: ViewState) -> str:
-    """A row per token: index, text, log-probability, entropy and the weight of each expert."""
+    """A row per token, the prompt's (`p1`, …) first when a gate weighed them: text, probabilities, the weight of each
+    expert, how even and how agreed the layers were, and whether another expert took the lead."""
     out = io.StringIO(newline="")
     table = csv.writer(out)
-    table.writerow(["token", "text", "logprob", "entropy", *state.pool])
-    for token in state.tokens:
+    names = ["routing_entropy", "layer_agreement", "leading_layers", "switch"]
+    table.writerow(["token", "text", "logprob", "entropy", *state.pool, *names])
+    read = state.prompt_read
+    if read is not None and read.layer_weights is not None:
+        mean = read.layer_weights.astype(np.float32).mean(axis=1)
+        for i, turn in enumerate(_turns(list(mean))):
+            weights = [f"{float(weight):.8g}" for weight in mean[i]]
+            measures = _measures(read.layer_weights[i])
+            table.writerow([f"p{i + 1}", _cell(read.tokens[i]), "", "", *weights, *measures, turn])
+    for token, turn in zip(state.tokens, _turns([token.weights for token in state.tokens]), strict=True):
         weights = [f"{float(weight):.8g}" for weight in token.weights]
-        table.writerow([token.index + 1, _cell(token.text), f"{token.logprob:.6g}", f"{token.entropy:.6g}", *weights])
+        row = [token.index + 1, _cell(token.text), f"{token.logprob:.6g}", f"{token.entropy:.6g}", *weights]
+        table.writerow([*row, *_measures(token.layer_weights), turn])
     return out.getvalue()
 
 

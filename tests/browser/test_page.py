@@ -2,8 +2,14 @@
 
 import json
 from typing import Any
+from xml.etree import ElementTree
 
+import numpy as np
 import pytest
+
+from playground.core.events import TokenGenerated
+from playground.core.route_measures import switches
+from playground.store.runs import load_events
 
 pytestmark = [pytest.mark.timeout(120), pytest.mark.browser]
 
@@ -49,7 +55,7 @@ def test_one_lock_links_every_picture(open_page: Any, scripted_page: tuple[str, 
     page = open_page(scripted_page[0])
     run(page, "What is 37 * 24 + 15?")
     mean = page.locator("#run-view .bars").inner_text()
-    page.locator("#run-view .tok").nth(7).click()
+    page.locator("#run-view .answer .tok").nth(7).click()
     page.mouse.move(5, 5)
     page.wait_for_function("() => document.querySelector('.tok.locked')?.textContent === ' two'")
     assert "token 8" in page.locator("#run-view .bars-what").inner_text()
@@ -59,12 +65,38 @@ def test_one_lock_links_every_picture(open_page: Any, scripted_page: tuple[str, 
     page.keyboard.press("ArrowRight")
     page.wait_for_function("() => document.querySelector('.tok.locked')?.textContent === ' parts'")
     page.keyboard.press("Escape")
-    page.wait_for_selector("#run-view .tok.locked", state="detached")
+    page.wait_for_selector("#run-view .answer .tok.locked", state="detached")
     page.wait_for_function("mean => document.querySelector('#run-view .bars').innerText === mean", arg=mean)
     page.keyboard.press("4")
     page.wait_for_selector("#run-view .tok.faded")
     page.keyboard.press("Escape")
     page.wait_for_selector("#run-view .tok.faded", state="detached")
+
+
+def test_the_prompt_has_its_own_ribbon_and_switches_are_counted(open_page: Any, scripted_page: tuple[str, Any]) -> None:
+    address, runtime = scripted_page
+    page = open_page(address)
+    prompt = "Tom eats one of 3 apples. Which emotion is this: I love it when you sing to me in the evening."
+    run(page, prompt)
+    asked = page.locator("#run-view .asked .tok")
+    assert "".join(asked.all_text_contents()) == prompt
+    assert page.locator("#run-view .asked .tok.turn").count() >= 2
+    with runtime.database.read() as session:
+        events = load_events(session, page.locator("#run-view .run").get_attribute("data-run"))
+    weights = np.stack([event.weights for event in events if isinstance(event, TokenGenerated)])
+    assert f"switches {switches(weights).sum()} times in the answer" in page.locator(".measures").inner_text()
+    assert page.locator("#run-view .answer .tok.switch").count() == switches(weights).sum()
+    asked.nth(4).click()
+    page.mouse.move(5, 5)
+    page.wait_for_function("() => document.querySelector('.layer-what').innerText === 'prompt token 5'")
+    assert page.locator("#run-view .detail canvas").count() == 1
+    page.keyboard.press("ArrowUp")
+    page.wait_for_function("() => /^layer 1: .* nats/.test(document.querySelector('.layer-what').innerText)")
+    assert page.locator("#run-view .map-what").inner_text().startswith("in layer 1 alone")
+    page.keyboard.press("End")
+    page.wait_for_selector("#run-view .answer .tok.locked")
+    page.keyboard.press("Escape")
+    page.wait_for_function("() => document.querySelector('.layer-what').innerText === 'mean over the answer'")
 
 
 def test_keys_are_dead_in_text_fields(open_page: Any, scripted_page: tuple[str, Any]) -> None:
@@ -121,7 +153,7 @@ def test_an_override_streams_beside_the_first_answer(open_page: Any, scripted_pa
 def test_text_of_prompts_and_models_is_never_markup(open_page: Any, scripted_page: tuple[str, Any]) -> None:
     page = open_page(scripted_page[0])
     run(page, PAYLOAD, "knn")
-    page.locator("#run-view .tok").nth(26).click()
+    page.locator("#run-view .answer .tok").nth(26).click()
     page.get_by_text("Recent runs").click()
     page.wait_for_selector("#recent .recent")
     page.get_by_role("tab", name="Compare").click()
@@ -216,13 +248,14 @@ def test_exports_hold_the_run(open_page: Any, scripted_page: tuple[str, Any]) ->
     page = open_page(scripted_page[0])
     run(page, "Export me", "lora_mixer")
     files = {}
-    for kind in ("json", "csv", "png"):
+    for kind in ("json", "csv", "png", "svg"):
         with page.expect_download() as waiting:
             page.locator(f"#run-view [data-export={kind}]").click()
         files[kind] = waiting.value.path().read_bytes()
     assert json.loads(files["json"])["events"][0]["prompt"] == "Export me"
     assert files["csv"].decode().splitlines()[0].startswith("token,text,logprob,entropy,base,sentiment")
     assert files["png"].startswith(b"\x89PNG")
+    assert len(ElementTree.fromstring(files["svg"]).findall(".//{*}rect")) > 300
 
 
 def test_a_replay_ends_as_the_run_did(open_page: Any, scripted_page: tuple[str, Any]) -> None:

@@ -134,6 +134,14 @@ ROUTERS = [
 ]
 
 
+def _layered(weights: np.ndarray, mixable: np.ndarray, step: int) -> np.ndarray:
+    """A gate's weights (LAYERS, E) at a step: they wander over tokens and layers, and tools get none."""
+    experts = np.arange(len(weights))
+    logits = np.log(weights + 0.05) + 1.6 * np.sin(experts * 2.1 + step / 5)
+    logits = logits + 0.9 * np.sin(np.arange(LAYERS)[:, None] / 4 + experts * 1.3 + step / 9)
+    return np.exp(logits) * mixable / (np.exp(logits) * mixable).sum(1, keepdims=True)
+
+
 class ScriptedRuntime:
     """Answers every prompt with the same words; a gate's weights wander over tokens and layers."""
 
@@ -195,7 +203,7 @@ class ScriptedRuntime:
         weights = (
             normalised(request.override)
             if request.override
-            else normalised([0.05, 0.08, 0.06, 0.62, 0.19][: len(names)])
+            else normalised([0.05, 0.08, 0.06, 0.62, 0.19, *[0.04] * len(names)][: len(names)])
         )
         evidence = (
             Neighbours(
@@ -219,8 +227,12 @@ class ScriptedRuntime:
             evidence,
             np.full(len(names), 0.05, np.float32),
         )
-        prompt = ("<|im_start|>", "user", "\n", *[f"{word} " for word in request.prompt.split()], "<|im_end|>", "\n")
-        yield PromptRead(*head(), prompt)
+        words = [f" {word}" if i else word for i, word in enumerate(request.prompt.split())]
+        prompt = ("<|im_start|>", "user", "\n", *words, "<|im_end|>", "\n")
+        mixable = self.pool.select(names).mixable
+        is_gate = info.level == "gate"
+        read = np.stack([_layered(weights, mixable, step) for step in range(len(prompt))]) if is_gate else None
+        yield PromptRead(*head(), prompt, None if read is None else read.astype(np.float16))
         words = WORDS if not request.override else (*WORDS[:12], " something", " else", ".")
         if names[int(np.argmax(weights))] == "calculator":
             yield ToolCalled(*head(), "calculator", "37 * 24 + 15", "903", True, 0.0004)
@@ -230,14 +242,9 @@ class ScriptedRuntime:
                 time.sleep(self.delay)
             layer_weights = None
             token_weights = weights
-            if info.level == "gate":
-                base = np.log(weights + 0.05) + 1.6 * np.sin(np.arange(len(names)) * 2.1 + index / 5)
-                logits = base + 0.9 * np.sin(np.arange(LAYERS)[:, None] / 4 + np.arange(len(names)) * 1.3 + index / 9)
-                layer_weights = np.exp(logits) / np.exp(logits).sum(1, keepdims=True)
-                token_weights, layer_weights = (
-                    layer_weights.mean(0).astype(np.float32),
-                    layer_weights.astype(np.float16),
-                )
+            if is_gate:
+                layered = _layered(weights, mixable, index)
+                token_weights, layer_weights = layered.mean(0).astype(np.float32), layered.astype(np.float16)
             row = random.dirichlet(np.full(len(prompt) + index, 0.12)) * 0.4
             row[0] += 0.6
             attention = row.astype(np.float16) if observe else None

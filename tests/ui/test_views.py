@@ -1,6 +1,8 @@
 """Views: bytes of the stream, escaping, numbers, the palette, what stays blind."""
 
 import base64
+import csv
+import io
 import json
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -11,14 +13,16 @@ from typing import Any
 import numpy as np
 import pytest
 
-from playground.core.events import Event, Failed, RunStarted, TokenGenerated, events_to_json, to_dict
+from playground.core.events import Event, Failed, PromptRead, RunStarted, TokenGenerated, events_to_json, to_dict
 from playground.core.fold import fold_all
 from playground.core.preferences import Verdict
+from playground.core.route_measures import consent, entropy, overlap
 from playground.core.values import EVIDENCE, Neighbours, RunRequest, Scores, Text
 from playground.learn.label_metrics import BeforeAfter, Figure
 from playground.learn.trainer import FineTuned, RoutingChange
 from playground.ui import format as words
 from playground.ui.examples import load_events
+from playground.ui.exporting import run_csv
 from playground.ui.palette import PALETTE, looks
 from playground.ui.views.compare import reveal_html
 from playground.ui.views.finetune import outcome_html
@@ -42,6 +46,42 @@ def test_each_event_is_one_line_and_weights_are_bytes(gate_events: list[Event], 
     assert token.layer_weights is not None
     assert np.abs(layers / 255 - token.layer_weights.astype(float)).max() <= 0.5 / 255 + 1e-6
     assert len(line(token, runtime.pool)) < 700
+
+
+def test_a_gates_tokens_carry_their_measures(gate_events: list[Event], runtime: Any) -> None:
+    made = records(lines(gate_events, runtime.pool))
+    token = next(event for event in gate_events if isinstance(event, TokenGenerated))
+    sent = next(item for item in made if item["k"] == "tok")
+    assert token.layer_weights is not None
+    nats = entropy(token.layer_weights)
+    measures = [nats.mean(), overlap(token.layer_weights), consent(token.layer_weights)]
+    assert sent["e"] == token.weights.argmax()
+    assert sent["m"] == pytest.approx(list(map(float, measures)), abs=6e-4)
+    evenness = np.frombuffer(base64.b64decode(sent["h"]), np.uint8) / 255
+    assert evenness * np.log(5) == pytest.approx(nats, abs=0.01)
+    read = next(item for item in made if item["k"] == "read")
+    assert len(read["m"]) == len(read["e"]) == len(read["t"])
+    assert len(base64.b64decode(read["l"])) == len(read["t"]) * 30 * 5
+
+
+def test_of_a_long_prompt_the_end_travels_layer_by_layer(runtime: Any) -> None:
+    layered = np.full((2000, 30, 5), 0.2, np.float16)
+    [sent] = records(line(PromptRead("r", 1, 0.0, ("a",) * 2000, layered), runtime.pool))
+    assert len(sent["m"]) == 800
+    assert len(base64.b64decode(sent["l"])) == 800 * 150
+    assert len(base64.b64decode(sent["w"])) == 2000 * 5
+
+
+def test_a_csv_has_a_row_for_each_token_of_prompt_and_answer(gate_events: list[Event]) -> None:
+    state = fold_all(gate_events)
+    rows = list(csv.DictReader(io.StringIO(run_csv(state))))
+    assert state.prompt_read is not None
+    assert len(rows) == len(state.prompt_read.tokens) + len(state.tokens)
+    assert [row["token"] for row in rows[:2]] == ["p1", "p2"]
+    first = next(row for row in rows if row["token"] == "1")
+    assert state.tokens[0].layer_weights is not None
+    assert float(first["layer_agreement"]) == pytest.approx(float(overlap(state.tokens[0].layer_weights)), abs=1e-4)
+    assert sum(int(row["switch"]) for row in rows if row["token"].isdigit()) >= 1
 
 
 def test_packing_survives_what_is_no_number() -> None:

@@ -21,9 +21,12 @@ from playground.core.events import (
     TokenGenerated,
     ToolCalled,
 )
+from playground.core.route_measures import consent, entropy, overlap
 from playground.core.values import Pool
 from playground.ui.palette import looks
 from playground.ui.views.why import why_html
+
+PROMPT_BYTES = 120_000  # weights of a prompt that travel: 800 tokens of 30 layers and 5 experts
 
 
 def packed(values: np.ndarray | None) -> str | None:
@@ -67,10 +70,28 @@ def _decided(event: Decided, pool: Pool) -> dict[str, Any]:
     }
 
 
+def _routing(layered: np.ndarray) -> dict[str, Any]:
+    """What is drawn of a gate's weights (..., L, E): per layer the weights and their entropy as a share of log E, and
+    as numbers (nats, agreement of layers, share of layers that name the token's expert)."""
+    values = layered.astype(np.float64)
+    nats = entropy(values)
+    measures = np.stack([nats.mean(axis=-1), overlap(values), consent(values)], axis=-1)
+    return {
+        "l": packed(values),
+        "h": packed(nats / max(np.log(values.shape[-1]), 1e-9)),
+        "m": measures.round(3).tolist(),
+    }
+
+
 def _prompt_read(event: PromptRead, _: Pool) -> dict[str, Any]:
-    # only the mean over the prompt travels: the layers of each prompt token can be asked for by recomputing
-    mean = None if event.layer_weights is None else event.layer_weights.astype(np.float32).mean(axis=1)
-    return {"k": "read", "t": list(event.tokens), "w": packed(mean)}
+    shown: dict[str, Any] = {"k": "read", "t": list(event.tokens), "w": None}
+    if event.layer_weights is not None:
+        layered = event.layer_weights.astype(np.float32)
+        mean = layered.mean(axis=1)
+        # of a long prompt only the end travels layer by layer: the last tokens are the ones the answer follows
+        kept = max(1, PROMPT_BYTES // layered[0].size)
+        shown |= {"w": packed(mean), "e": mean.argmax(axis=-1).tolist(), **_routing(layered[-kept:])}
+    return shown
 
 
 def _tool(event: ToolCalled, pool: Pool) -> dict[str, Any]:
@@ -80,9 +101,9 @@ def _tool(event: ToolCalled, pool: Pool) -> dict[str, Any]:
 
 
 def _token(event: TokenGenerated, _: Pool) -> dict[str, Any]:
-    record: dict[str, Any] = {"k": "tok", "s": event.text, "w": packed(event.weights)}
+    record: dict[str, Any] = {"k": "tok", "s": event.text, "w": packed(event.weights), "e": int(event.weights.argmax())}
     if event.layer_weights is not None:
-        record["l"] = packed(event.layer_weights)
+        record |= _routing(event.layer_weights)
     if event.attention is not None:
         record["a"] = packed(event.attention)
     if event.alternatives:
