@@ -3,6 +3,7 @@
 The base stays frozen; only the answer's tokens carry loss. Knows nothing of routing. Source: LoRA, arXiv:2106.09685.
 """
 
+import itertools
 import json
 import logging
 import random
@@ -32,6 +33,7 @@ VALIDATION_ROWS = 64
 REPLIES = 400
 REPLY_TOKENS = 64
 SORTED_BATCHES = 8
+MIN_PREFIX = 4
 WARMUP_STEPS = 10
 
 
@@ -89,12 +91,12 @@ def with_replies(base: BaseModel, task: Task, rows: Sequence[Row], kept: Path) -
 
 
 def balanced_rows(rows: Sequence[Row], seed: int) -> list[Row]:
-    """As many rows of each answer as of the rarest one."""
+    """All rows, and those of the rarer answers again until every answer is there as often."""
     groups: dict[str, list[Row]] = {}
-    for row in rows:
+    for row in sample_rows(rows, len(rows), seed):
         groups.setdefault(row["answer"], []).append(row)
-    least = min(map(len, groups.values()))
-    return [row for answer in sorted(groups) for row in sample_rows(groups[answer], least, seed)]
+    most = max(map(len, groups.values()))
+    return [row for answer in sorted(groups) for row in itertools.islice(itertools.cycle(groups[answer]), most)]
 
 
 def mixed_examples(
@@ -135,12 +137,32 @@ def padded(examples: Sequence[Example], device: torch.device) -> tuple[Tensor, T
     return ids.to(device), counted.to(device)
 
 
-def answer_loss(model: Any, examples: Sequence[Example]) -> Tensor:
-    """Mean negative log-likelihood per answer token of a right-padded batch; the head runs on those positions only."""
+def shared_prefix(examples: Sequence[Example]) -> int:
+    """How many tokens all prompts of a batch begin with alike: the chat template's, for the most part."""
+    shortest = min(example.start for example in examples) - 1
+    first = examples[0].ids
+    same = (i for i in range(shortest) if any(example.ids[i] != first[i] for example in examples))
+    return next(same, shortest)
+
+
+def answer_loss(model: Any, examples: Sequence[Example], *, share_prefix: bool = False) -> Tensor:
+    """Mean negative log-likelihood per answer token of a right-padded batch; the head runs on those positions only.
+
+    With `share_prefix` what all rows begin with is read once and its cache used by all, which is exact for a model
+    that treats every row alike (one adapter, no gate) and saves a third to a half of short rows.
+    """
     ids, counted = padded(examples, next(model.parameters()).device)
     body, head = language_parts(model)
+    common = shared_prefix(examples) if share_prefix and len(examples) > 1 else 0
+    cache = None
+    if common >= MIN_PREFIX:
+        cache = body(input_ids=ids[:1, :common], use_cache=True).past_key_values
+        for layer in cache.layers:
+            layer.keys = layer.keys.expand(len(examples), -1, -1, -1)
+            layer.values = layer.values.expand(len(examples), -1, -1, -1)
+        ids, counted = ids[:, common:], counted[:, common:]
     # padding stands on the right, where causal attention never looks: no mask, and a quicker kernel
-    hidden = body(input_ids=ids, use_cache=False).last_hidden_state[:, :-1]
+    hidden = body(input_ids=ids, past_key_values=cache, use_cache=cache is not None).last_hidden_state[:, :-1]
     logits = head(hidden[counted[:, 1:]]).float()
     return torch.nn.functional.cross_entropy(logits, ids[:, 1:][counted[:, 1:]])
 
@@ -287,7 +309,7 @@ def _optimise(
         for group in optimiser.param_groups:
             group["lr"] = learning_rate(step, recipe.steps, recipe.rate)
         batch = [examples[i] for i in batches[step]]
-        loss = answer_loss(model, batch)
+        loss = answer_loss(model, batch, share_prefix=True)
         loss.backward()  # type: ignore[no-untyped-call]
         torch.nn.utils.clip_grad_norm_(trainable, 1.0)
         optimiser.step()
@@ -311,6 +333,8 @@ def _validate(model: Any, examples: list[Example]) -> float:
     """Mean answer loss over the validation examples, in nats per token."""
     model.eval()
     with torch.inference_mode():
-        losses = [float(answer_loss(model, examples[i : i + 16])) for i in range(0, len(examples), 16)]
+        losses = [
+            float(answer_loss(model, examples[i : i + 16], share_prefix=True)) for i in range(0, len(examples), 16)
+        ]
     model.train()
     return sum(losses) / len(losses)

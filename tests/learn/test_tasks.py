@@ -132,7 +132,8 @@ def test_batches_are_of_like_lengths_and_use_every_row() -> None:
 def test_balanced_rows_hold_each_answer_as_often() -> None:
     rows = [{"prompt": str(i), "answer": "ab"[i % 5 == 0]} for i in range(50)]
     answers = [row["answer"] for row in balanced_rows(rows, 0)]
-    assert answers.count("a") == answers.count("b") == 10
+    assert answers.count("a") == answers.count("b") == 40
+    assert {row["prompt"] for row in balanced_rows(rows, 0)} == {row["prompt"] for row in rows}
 
 
 def test_intervals_against_known_values() -> None:
