@@ -132,7 +132,7 @@ def _storage(settings: Settings) -> Iterator[Check]:
 
 
 def _experts(settings: Settings) -> Iterator[Check]:
-    pool = load_catalogue(settings.experts_dir)
+    pool = load_catalogue(settings.experts_dir, settings.added_dir)
     broken = [f"{expert.name}: {expert.reason}" for expert in pool.experts if not expert.ready]
     yield Check("experts", not broken, "; ".join(broken) if broken else ", ".join(pool.names))
 

@@ -19,8 +19,9 @@ import torch
 from playground.core.events import Event
 from playground.core.values import Context, Decision, Expert, Pool, RunRequest, Scores, Text, normalised
 from playground.encode.base import TextEncoder, describe
-from playground.errors import InvalidRequest, PlaygroundError
+from playground.errors import InvalidRequest, NotReady, PlaygroundError
 from playground.experts.base import Tool
+from playground.model.adapters import Adapter
 from playground.model.base import BaseModel
 from playground.model.lora import Bank
 from playground.model.routing import Routing, RowRouting, forward, gate_routing
@@ -56,6 +57,7 @@ class Engine:
         self.tools = tools
         self.resolve = resolve
         self._gates: WeakKeyDictionary[Router, tuple[tuple[str, ...], Gate]] = WeakKeyDictionary()
+        self._experts = threading.RLock()  # held while the bank and the pool change, and while they are read together
 
     def run(self, request: RunRequest) -> Iterator[Event]:
         """The events of one run, from RunStarted to Finished or Failed."""
@@ -108,6 +110,10 @@ class Engine:
         if not request.prompt.strip():
             raise InvalidRequest("The prompt is empty.", "Type something to send.")
         router, version = self.resolve(request.router, request.version)
+        with self._experts:
+            return self._opened(request, router, version)
+
+    def _opened(self, request: RunRequest, router: Router, version: str) -> Run:
         usable = Pool(tuple(expert for expert in self.pool.experts if expert.ready))
         pool = usable if request.pool is None else usable.select(request.pool)
         if request.override is not None and len(request.override) != len(pool):
@@ -185,6 +191,8 @@ class Engine:
         spread = torch.zeros(len(self.bank), device=self.base.model.device)
         for expert, weight in zip(pool.experts, weights, strict=True):
             if expert.is_mixable:
+                if expert.name not in self.bank.names:
+                    raise InvalidRequest(f"{expert.title} was removed just now.", "Send the prompt again.")
                 spread[self.bank.names.index(expert.name)] = float(weight)
         if not spread.any():
             spread[0] = 1.0
@@ -217,6 +225,16 @@ class Engine:
             device=self.base.model.device,
         )
 
+    def change_experts(self, adapters: Sequence[Adapter], pool: Pool) -> None:
+        """Make `adapters` what can be mixed and `pool` what runs choose from, at once for every run that begins later.
+
+        Raises NotReady when an expert would leave while a run is under way.
+        """
+        with self._experts:
+            self.decoder.restack(adapters)
+            self.pool = pool
+            self._gates.clear()  # another adapter may have come under a name that left
+
     def installed(self) -> Installed:
         """The mixable experts there are now, as gates that take in any expert need them."""
         experts = {expert.name: expert for expert in self.pool.experts}
@@ -244,14 +262,19 @@ class Engine:
         """
         if not 0 <= layer < self.base.layers or not self.base.heads:
             raise InvalidRequest(f"There is no layer {layer}.", f"Choose one below {self.base.layers}.")
-        run = Run.replayed(events, self.base, self.bank, pool=self.pool, resolve=self.resolve, gate_of=self._gate_of)
-        routing = (
-            self._gate_routing(run)
-            if run.gate is not None
-            else self._constant_routing(run.pool, run.replayed_weights(events))
-        )
+        with self._experts:
+            run = Run.replayed(
+                events, self.base, self.bank, pool=self.pool, resolve=self.resolve, gate_of=self._gate_of
+            )
+            routing = (
+                self._gate_routing(run)
+                if run.gate is not None
+                else self._constant_routing(run.pool, run.replayed_weights(events))
+            )
 
         def read() -> np.ndarray:
+            if not self.decoder.knows(run.bank_experts):
+                raise NotReady("An expert was removed just now.", "Try again.")
             call = Routing([routing], len(self.bank), whole_layer=layer)
             ids = torch.tensor([run.ids], device=self.base.model.device)
             with torch.inference_mode():

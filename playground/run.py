@@ -69,7 +69,8 @@ class Run:
         self._forced: list[int] = []
         self._decision: Decision | None = None
         self._prompt_weights: np.ndarray | None = None
-        place = {name: i for i, name in enumerate(bank.names)}
+        self.bank_experts = bank.names
+        place = {name: i for i, name in enumerate(self.bank_experts)}
         self.pool_columns = np.array([place.get(e.name, -1) if e.is_mixable else -1 for e in pool.experts])
 
     def _event(self, kind: type[E], **fields: Any) -> E:
@@ -188,7 +189,7 @@ class Run:
         room = self.base.max_tokens - len(self.ids)
         limit = len(self._forced) or min(sampling.max_new_tokens, room)
         stream = TextStream(self.base.tokenizer)
-        return Job(self.run_id, row, limit, self.base.end_ids, sampling.stop, stream, out, cancelled)
+        return Job(self.run_id, row, limit, self.base.end_ids, sampling.stop, stream, out, cancelled, self.bank_experts)
 
     # --- what came of it ------------------------------------------------------------------------------------
 

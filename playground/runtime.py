@@ -6,14 +6,16 @@ Importing this module reaches no model library, so that the page paints first; `
 import importlib
 import logging
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Literal
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
 from playground.core.events import Event, Failed, Finished
-from playground.core.values import Pool, RouterInfo, RunRequest
+from playground.core.route_measures import Likeness
+from playground.core.values import Expert, Pool, RouterInfo, RunRequest
 from playground.errors import NotReady, PlaygroundError
 from playground.experts.catalogue import load_catalogue
 from playground.settings import Settings
@@ -24,7 +26,10 @@ if TYPE_CHECKING:
     from playground.assembly import Parts
     from playground.encode.encoder import Encoder
     from playground.engine import Engine
+    from playground.experts.adding import Candidate
+    from playground.experts.catalogue import Card
     from playground.learn.versions import Versions
+    from playground.lens import AttentionOverview, Likelihoods
 
 log = logging.getLogger(__name__)
 Phase = Literal["starting", "downloading", "converting", "loading", "ready", "failed"]
@@ -48,7 +53,7 @@ class Runtime:
         self.settings = settings
         self.database = Database(settings.database_address, data_dir=settings.data_dir)
         self.database.upgrade()
-        self.pool: Pool = load_catalogue(settings.experts_dir)
+        self._pool = load_catalogue(settings.experts_dir, settings.added_dir)
         self._status = Status("starting", "Starting")
         self._parts: Parts | None = None
         self._done = threading.Event()
@@ -59,6 +64,11 @@ class Runtime:
     def status(self) -> Status:
         """Where loading stands now."""
         return self._status
+
+    @property
+    def pool(self) -> Pool:
+        """The experts there are now; before loading has ended, those whose cards could be read."""
+        return self._pool if self._parts is None else self._parts.engine.pool
 
     @property
     def is_ready(self) -> bool:
@@ -92,8 +102,7 @@ class Runtime:
             self._status = Status("loading", "Loading the models")
             # reached only here, in the background: the module imports torch and transformers
             assembly = importlib.import_module("playground.assembly")
-            parts: Parts = assembly.assemble(self.settings, self.database, self.pool, progress)
-            self.pool = parts.engine.pool
+            parts: Parts = assembly.assemble(self.settings, self.database, self._pool, progress)
             self._parts = parts
             self._status = Status("ready", "Ready")
         except PlaygroundError as error:
@@ -133,6 +142,18 @@ class Runtime:
         if self._parts is None:
             return []
         return self._parts.describe_routers()
+
+    def check_adapter(self, source: str | Sequence[Path]) -> "Candidate":
+        """Bring an adapter here and look at it; nothing is added yet. Raises NotReady, InvalidRequest, StorageError."""
+        return self.parts.check_adapter(source)
+
+    def add_expert(self, candidate: "Candidate", card: "Card") -> Expert:
+        """Add a candidate that passed; the next run can use it. Raises InvalidRequest, StorageError."""
+        return self.parts.add_expert(candidate, card)
+
+    def remove_expert(self, name: str, *, patience_s: float = 0.0) -> Expert:
+        """Take an added expert out. Raises InvalidRequest for a shipped one, NotReady while runs are under way."""
+        return self.parts.remove_expert(name, patience_s=patience_s)
 
     def run(self, request: RunRequest, *, session_id: str = "", record: bool = True) -> Iterator[Event]:
         """The events of one run; it is stored before its last event is given. Raises InvalidRequest, NotReady."""
@@ -190,6 +211,32 @@ class Runtime:
         with self.database.read() as session:
             events = load_events(session, run_id)
         return self.engine.attention(events, layer)
+
+    @property
+    def attention_size(self) -> tuple[int, int]:
+        """(layers, heads) of the base model. Raises NotReady before loading has ended."""
+        return self.engine.base.layers, self.engine.base.heads
+
+    def attention_overview(self, run_id: str, on_layer: Callable[[int, int], None]) -> "AttentionOverview":
+        """Every head of a stored run and their rollout; `on_layer` is told (done, layers) and may raise to end it."""
+        with self.database.read() as session:
+            events = load_events(session, run_id)
+        return self._lens().overview(self.engine, events, on_layer)
+
+    def likelihoods(self, first: str, second: str) -> "Likelihoods":
+        """How likely two stored runs' routings find each other's answers. Raises InvalidRequest."""
+        with self.database.read() as session:
+            runs = [load_events(session, run_id) for run_id in (first, second)]
+        return self._lens().likelihoods(self.engine, *runs)
+
+    def likeness(self) -> "Likeness":
+        """How alike the adapters are. Raises NotReady, InvalidRequest."""
+        return self._lens().adapters_likeness(self.engine, self.settings.experts_dir)
+
+    @staticmethod
+    def _lens() -> Any:
+        # reached only when models are loaded: the module imports torch
+        return importlib.import_module("playground.lens")
 
     def close(self) -> None:
         """End the model's thread and the tools' workers."""

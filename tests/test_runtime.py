@@ -95,6 +95,6 @@ def test_an_adapter_is_found_whatever_its_folder_is_called(tiny_settings: Settin
     (nameless / "card.json").unlink()
     nameless.rename(tiny_settings.experts_dir / "My-LoRA")
     base = load_model(tiny_settings)
-    bank, pool = load_bank(base, load_catalogue(tiny_settings.experts_dir), tiny_settings.experts_dir)
+    bank, pool = load_bank(base, load_catalogue(tiny_settings.experts_dir))
     assert set(bank.names) == {"base", "alpha", "my_lora"}
     assert all(expert.ready for expert in pool.experts)

@@ -39,7 +39,7 @@ def run(
     work.
     """
     plain, ours = load_model(settings), load_model(settings)
-    bank, _ = load_bank(ours, load_catalogue(settings.experts_dir), settings.experts_dir)
+    bank, _ = load_bank(ours, load_catalogue(settings.experts_dir))
     observe_attention(ours.model)
     gate = LinearGate(bank.names, ours.layers, ours.width, top_k=3, temperature=1.0)
     torch.nn.init.normal_(gate.matrix, generator=torch.Generator().manual_seed(0))

@@ -28,7 +28,8 @@ def list_experts(context: typer.Context, as_json: JsonFlag = False) -> None:
     if context.invoked_subcommand is not None:
         return
     with replying(as_json) as reply:
-        pool = load_catalogue(read_settings().experts_dir)
+        settings = read_settings()
+        pool = load_catalogue(settings.experts_dir, settings.added_dir)
         reply.value = {"experts": [asdict(expert) for expert in pool.experts]}
         reply.table(
             [
@@ -99,7 +100,7 @@ def evaluate(
         from playground.learn.evaluate import evaluate as measure  # noqa: PLC0415  (as above)
 
         base = base_with_progress(settings, reply)
-        bank, _ = load_bank(base, load_catalogue(settings.experts_dir), settings.experts_dir)
+        bank, _ = load_bank(base, load_catalogue(settings.experts_dir))
         reply.value = measure(
             base,
             bank,

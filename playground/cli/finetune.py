@@ -35,7 +35,7 @@ def finetune(
         versions.current(router)  # an unknown router is said before anything is loaded
         encoder = Encoder(settings)
         name = f"{encoder.name}@{encoder.revision}"
-        ready = prepare(versions, encoder, load_catalogue(settings.experts_dir), encoder_name=name)
+        ready = prepare(versions, encoder, load_catalogue(settings.experts_dir, settings.added_dir), encoder_name=name)
         options = {} if beta is None else {"beta": beta}
         result: FineTuned | None = None
         for step in fine_tune(

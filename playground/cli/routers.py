@@ -82,7 +82,7 @@ def _fit_gate(name: str, data: Path, out: Path, settings: Settings, reply: Reply
 
     base = base_with_progress(settings, reply)
     pool = load_catalogue(settings.experts_dir)
-    bank, pool = load_bank(base, pool, settings.experts_dir)
+    bank, pool = load_bank(base, pool)
     encoder = Encoder(settings)
     if name not in OBJECTIVES:
         return write_untrained(

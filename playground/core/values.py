@@ -25,7 +25,7 @@ MIXABLE_KINDS: tuple[ExpertKind, ...] = ("base", "lora")
 class Expert:
     """Anything that can answer or help. `slot` is its palette colour (0 to 9), -1 for the base, which has none.
 
-    `folder` is the name of an adapter's folder among the experts, which need not be its own.
+    `folder` is the path of an adapter's folder. `is_added` says that a person added it here, `source` from where.
     """
 
     name: str
@@ -41,6 +41,8 @@ class Expert:
     ready: bool = True
     reason: str = ""
     folder: str = ""
+    is_added: bool = False
+    source: str = ""
 
     @property
     def is_mixable(self) -> bool:
@@ -190,7 +192,10 @@ class Sampling:
 
 @dataclass(frozen=True)
 class RouterInfo:
-    """A router as a person sees it: `version` is the one in force, `reason` why it is not ready."""
+    """A router as a person sees it: `version` is the one in force, `reason` why it is not ready.
+
+    `note` is what to know of it all the same, such as experts it was not trained with.
+    """
 
     name: str
     title: str
@@ -201,6 +206,7 @@ class RouterInfo:
     reason: str
     figure: str
     version: str
+    note: str = ""
 
 
 @dataclass(frozen=True)

@@ -4,6 +4,9 @@ Reads cards and file headers only, never weights, so the page can name the exper
 """
 
 import json
+import re
+from collections.abc import Collection
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -73,17 +76,23 @@ class Card(BaseModel):
     trained_on: str = Field("", max_length=300)
     figure: str = Field("", max_length=300)
     examples: tuple[str, ...] = Field((), max_length=100)
+    source: str = Field("", max_length=200)
 
 
-def load_catalogue(experts_dir: Path) -> Pool:
-    """Every expert: base, adapters by slot and name, tools. A broken folder is there too, not ready, with a reason."""
-    folders = sorted(path for path in _children(experts_dir) if path.is_dir() and not path.name.startswith((".", "_")))
+def load_catalogue(shipped: Path, *added: Path) -> Pool:
+    """Every expert: base, adapters by slot and name, tools. A broken folder is there too, not ready, with a reason.
+
+    Adapters lie in the folder `shipped` and in the folders `added`, which hold what people brought; a name belongs to
+    the first that has it.
+    """
     adapters: list[Expert] = []
-    for folder in folders:
-        expert = load_expert(folder)
-        if expert.name in TAKEN or expert.name in {other.name for other in adapters}:
-            expert = _broken(_free_name(folder.name, adapters), f"The name {expert.name!r} is taken by another expert.")
-        adapters.append(expert)
+    for place, experts_dir in enumerate((shipped, *added)):
+        for folder in _folders(experts_dir):
+            expert = load_expert(folder)
+            if expert.name in TAKEN or expert.name in {other.name for other in adapters}:
+                reason = f"The name {expert.name!r} is taken by another expert."
+                expert = _broken(free_name(folder.name, {other.name for other in adapters}), reason, folder)
+            adapters.append(replace(expert, is_added=place > 0))
     adapters.sort(key=lambda expert: (expert.slot, expert.name))
     return Pool((BASE, *adapters, *TOOLS))
 
@@ -101,20 +110,20 @@ def load_expert(folder: Path) -> Expert:
     """
     problem = _adapter_problem(folder)
     if not (folder / CARD).exists():
-        name = _slug(folder.name)
+        name = slug(folder.name)
         if problem:
-            return _broken(name, problem)
+            return _broken(name, problem, folder)
         about = f"An adapter in the folder {folder.name}, which has no card."
-        return Expert(name, "lora", folder.name[:60], about, name[:2].title(), SLOTS - 1, folder=folder.name)
+        return Expert(name, "lora", folder.name[:60], about, name[:2].title(), SLOTS - 1, folder=str(folder))
     try:
         card = Card.model_validate_json((folder / CARD).read_bytes())
     except OSError as error:
-        return _broken(_slug(folder.name), f"{CARD} cannot be read: {error.strerror}.")
+        return _broken(slug(folder.name), f"{CARD} cannot be read: {error.strerror}.", folder)
     except ValidationError as error:
         first = error.errors()[0]
         field = ".".join(str(part) for part in first["loc"]) or "its text"
-        return _broken(_slug(folder.name), f"{CARD}: {field}: {first['msg']}.")
-    return Expert(kind="lora", ready=not problem, reason=problem, folder=folder.name, **card.model_dump())
+        return _broken(slug(folder.name), f"{CARD}: {field}: {first['msg']}.", folder)
+    return Expert(kind="lora", ready=not problem, reason=problem, folder=str(folder), **card.model_dump())
 
 
 def _adapter_problem(folder: Path) -> str:
@@ -151,27 +160,30 @@ def _weights_problem(path: Path) -> str:
     return "" if max(ends) == size - 8 - length else f"{path.name} is cut short."
 
 
-def _children(folder: Path) -> list[Path]:
+def _folders(experts_dir: Path) -> list[Path]:
     try:
-        return list(folder.iterdir())
+        children = sorted(experts_dir.iterdir())
     except OSError:
         return []  # no adapters are installed: the base and the tools still work
+    return [path for path in children if path.is_dir() and not path.name.startswith((".", "_"))]
 
 
-def _slug(text: str) -> str:
+def slug(text: str) -> str:
+    """An expert's name made of `text`: lower case, digits and underscores, at most 40 characters."""
     letters = "".join(char if char.isascii() and char.isalnum() else "_" for char in text.lower()).strip("_")
-    return letters[:40] if NAME.match(letters[:40]) else f"expert_{letters}"[:40].rstrip("_")
+    letters = re.sub("_+", "_", letters)[:40].rstrip("_")
+    return letters if NAME.match(letters) else f"expert_{letters}"[:40].rstrip("_")
 
 
-def _free_name(text: str, adapters: list[Expert]) -> str:
-    names = {*TAKEN, *(other.name for other in adapters)}
-    name, number = _slug(text), 2
-    while name in names:
-        name, number = f"{_slug(text)[:36]}_{number}", number + 1
+def free_name(text: str, names: Collection[str]) -> str:
+    """A name made of `text` that is neither among `names` nor kept for the base and the tools."""
+    name, number = slug(text), 2
+    while name in names or name in TAKEN:
+        name, number = f"{slug(text)[:36]}_{number}", number + 1
     return name
 
 
-def _broken(name: str, reason: str) -> Expert:
+def _broken(name: str, reason: str, folder: Path) -> Expert:
     return Expert(
         name=name,
         kind="lora",
@@ -181,4 +193,5 @@ def _broken(name: str, reason: str) -> Expert:
         slot=SLOTS - 1,
         ready=False,
         reason=reason,
+        folder=str(folder),
     )

@@ -14,6 +14,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.nn import functional
 
 from playground.routers.base import Gate, GateRun
 
@@ -48,6 +49,8 @@ class _Group:
 class Routing:
     """The routing of one forward call. `size` is N.
 
+    Rows made when the bank held fewer experts give the later ones no weight.
+
     Filled during the call: `by_layer` holds weights (B, T, N) of each layer, or of all at once under key -1 when they
     are constant; `attention` holds the observed rows, {row: (S,)} or {layer: (B, H, T, S)} when `whole_layer` is set.
     """
@@ -63,7 +66,8 @@ class Routing:
     def __post_init__(self) -> None:
         self.is_constant = all(row.gate is None for row in self.rows)
         if self.is_constant:
-            self.by_layer[-1] = torch.stack([self._constant(row) for row in self.rows]).unsqueeze(1)
+            constants = [_widened(self._constant(row), self.size) for row in self.rows]
+            self.by_layer[-1] = torch.stack(constants).unsqueeze(1)
         self.is_base_only = self.is_constant and not bool(self.by_layer[-1][..., 1:].any())
         self._groups = [] if self.is_constant else self._grouped()
 
@@ -84,7 +88,7 @@ class Routing:
             gate, runs = rows[0].gate, [row.run for row in rows if row.run is not None]
             if gate is None or len(runs) != len(rows):
                 raise ValueError("a row with a gate needs the gate's state of its run")
-            masks = [torch.ones(self.size) if row.mask is None else row.mask for row in rows]
+            masks = [torch.ones(self.size) if row.mask is None else _widened(row.mask, self.size) for row in rows]
             mask = None if all(row.mask is None for row in rows) else torch.stack(masks).unsqueeze(1)
             chosen = None if len(indices) == len(self.rows) else torch.tensor(indices)
             groups.append(_Group(gate, chosen, runs, rows[0].columns, mask))
@@ -102,7 +106,7 @@ class Routing:
             weights = hidden.new_zeros(hidden.shape[0], hidden.shape[1], self.size, dtype=torch.float32)
             for index, row in enumerate(self.rows):
                 if row.constant is not None:
-                    weights[index] = row.constant
+                    weights[index] = _widened(row.constant, self.size)
             for group in self._groups:
                 made = _group_weights(group, layer, hidden[group.rows], self.size)
                 weights = weights.index_copy(0, group.rows.to(hidden.device), made) if group.rows is not None else made
@@ -119,7 +123,9 @@ class Routing:
 def _group_weights(group: _Group, layer: int, hidden: Tensor, size: int) -> Tensor:
     """Weights (b, T, N) over the bank of a gate's rows, masked to their pools and renormalised."""
     weights = group.gate.weights(layer, hidden, group.runs)
-    if group.columns is not None:
+    if group.columns is None:
+        weights = _widened(weights, size)
+    else:
         spread = weights.new_zeros(*weights.shape[:-1], size)
         weights = spread.index_copy(-1, group.columns, weights)
     if group.mask is not None:
@@ -128,6 +134,12 @@ def _group_weights(group: _Group, layer: int, hidden: Tensor, size: int) -> Tens
         even = group.mask / group.mask.sum(-1, keepdim=True)
         weights = torch.where(total > 1e-9, weights / total.clamp_min(1e-9), even)
     return weights
+
+
+def _widened(weights: Tensor, size: int) -> Tensor:
+    """(..., n) -> (..., size): nothing for the experts that came later. The bank only ever grows at its end."""
+    missing = size - weights.shape[-1]
+    return functional.pad(weights, (0, missing)) if missing > 0 else weights
 
 
 def gate_routing(

@@ -13,12 +13,14 @@ from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
 from playground.errors import NotReady
+from playground.model.adapters import Adapter
 from playground.model.base import BaseModel
 from playground.model.decode import Batch, Row, Seen, Step
 from playground.model.lora import Bank
 
 log = logging.getLogger(__name__)
 T = TypeVar("T")
+RESTACK_SECONDS = 600.0
 
 
 @dataclass(frozen=True, eq=False)
@@ -75,7 +77,10 @@ class TextStream:
 
 @dataclass(eq=False)
 class Job:
-    """One run for the decoder: its row, when to stop, and where messages go. Set `cancelled` to end it."""
+    """One run for the decoder: its row, when to stop, and where messages go. Set `cancelled` to end it.
+
+    `experts` are the bank's as they were when the row's weights were made; empty for a row that any bank suits.
+    """
 
     key: str
     row: Row
@@ -85,6 +90,7 @@ class Job:
     stream: TextStream
     out: "queue.SimpleQueue[Message]"
     cancelled: threading.Event = field(default_factory=threading.Event)
+    experts: tuple[str, ...] = ()
     made: int = 0
 
     def take(self, step: Step) -> TokenMade:
@@ -109,6 +115,7 @@ class Decoder:
         self.bank = bank
         self.max_batch = max_batch
         self.max_queue = max_queue
+        self._jobs: list[Job] = []
         self._waiting: list[Job] = []
         self._calls: list[tuple[Callable[[], Any], Future[Any]]] = []
         self._wake = threading.Condition()
@@ -132,6 +139,25 @@ class Decoder:
             self._wake.notify()
         return future.result(timeout)
 
+    def knows(self, experts: Sequence[str]) -> bool:
+        """Whether weights over `experts` still mean the same: the bank begins with them."""
+        return self.bank.names[: len(experts)] == tuple(experts)
+
+    def restack(self, adapters: Sequence[Adapter]) -> None:
+        """Make `adapters` the bank's experts between two tokens.
+
+        Runs under way go on untouched when experts only join at the end. Raises NotReady when one would lose its place
+        while a run is under way or waits.
+        """
+        names = ("base", *(adapter.name for adapter in adapters))
+
+        def change() -> None:
+            if names[: len(self.bank)] != self.bank.names and (self._jobs or self._waiting):
+                raise NotReady("A run is under way that may use this expert.", "Try again when it has ended.")
+            self.bank.stack(adapters)
+
+        self.call(change, RESTACK_SECONDS)
+
     def close(self) -> None:
         """End the thread after the token under way; jobs in it get no more messages."""
         with self._wake:
@@ -141,7 +167,7 @@ class Decoder:
 
     def _loop(self) -> None:
         batch = Batch(self.base, self.bank)
-        jobs: list[Job] = []
+        jobs = self._jobs
         while True:
             with self._wake:
                 while not (self._waiting or self._calls or jobs or self._closed):
@@ -149,16 +175,20 @@ class Decoder:
                 if self._closed:
                     return
                 calls, self._calls = self._calls, []
-                room = self.max_batch - len(jobs)
-                joining, self._waiting = self._waiting[:room], self._waiting[room:]
             for function, future in calls:
                 _resolve(future, function)
+            with self._wake:
+                room = self.max_batch - len(jobs)
+                joining, self._waiting = self._waiting[:room], self._waiting[room:]
             for job in joining:
                 self._join(batch, jobs, job)
             self._advance(batch, jobs)
 
     def _join(self, batch: Batch, jobs: list[Job], job: Job) -> None:
         if job.cancelled.is_set():
+            return
+        if not self.knows(job.experts):
+            job.out.put(JobBroke(job.key, NotReady("An expert was removed just now.", "Send the prompt again.")))
             return
         try:
             seen, step = batch.join(job.row)
