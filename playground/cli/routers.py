@@ -2,14 +2,19 @@
 
 from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from playground.cli.reply import JsonFlag, Reply, replying
 from playground.cli.start import base_with_progress, data_folder, read_settings, ready_runtime
+from playground.errors import InvalidRequest
 from playground.experts.catalogue import load_catalogue
 from playground.settings import Settings
+
+if TYPE_CHECKING:
+    from playground.learn.gate_fitting import GateFitting
+    from playground.learn.gate_trainer import GateProgress
 
 routers = typer.Typer(help="The routers: list them, or fit one on the example prompts.")
 
@@ -45,6 +50,8 @@ def fit(
     name: Annotated[str, typer.Argument(help="A prompt-level router, or a gate.")],
     data: Annotated[Path | None, typer.Option(help="For a gate: folder of the experts' training data.")] = None,
     out: Annotated[Path | None, typer.Option(help="Folder for the parameters; data/routers/NAME else.")] = None,
+    joint: Annotated[bool, typer.Option(help="LoRA-Mixer: train the experts along, into --out.")] = False,
+    steps: Annotated[int | None, typer.Option(min=1, help="For a gate: steps through the model.")] = None,
     as_json: JsonFlag = False,
 ) -> None:
     """Make the parameters that ship with a router and measure them: from example prompts, or for a gate by training."""
@@ -56,9 +63,14 @@ def fit(
 
         discover()
         if issubclass(ROUTERS.get(name), GateRouter):
-            reply.value = _fit_gate(
-                name, data_folder(data, settings, small=True), out or SHIPPED / name, settings, reply
-            )
+            if joint and (out is None or name != "lora_mixer"):
+                raise InvalidRequest("Only lora_mixer trains its experts along, and never in place.", "Give --out.")
+            fitting = _gate_fitting(settings, reply, data_folder(data, settings, small=True))
+            if joint and out is not None:
+                reply.value = fitting.joint(out, steps=steps)
+                reply.say(f"{name} and the experts trained with it are in {out}.")
+                return
+            reply.value = fitting.fit(name, out or SHIPPED / name, steps=steps)
         else:
             from playground.encode.encoder import Encoder  # noqa: PLC0415
 
@@ -66,28 +78,43 @@ def fit(
         reply.say(f"{name}: {reply.value['figure']}")
 
 
-def _fit_gate(name: str, data: Path, out: Path, settings: Settings, reply: Reply) -> dict[str, Any]:
-    """The figures of a gate made over the experts that are installed, by training where it learns."""
+@routers.command()
+def ablate(
+    data: Annotated[Path | None, typer.Option(help="Folder of the experts' training data.")] = None,
+    steps: Annotated[int | None, typer.Option(min=1, help="Steps of each training; 40 else.")] = None,
+    as_json: JsonFlag = False,
+) -> None:
+    """LoRA-Mixer's loss ablation: the same gate trained with no balance loss, the usual one, and SBL."""
+    with replying(as_json) as reply:
+        settings = read_settings()
+        fitting = _gate_fitting(settings, reply, data_folder(data, settings, small=True))
+        reply.value = fitting.ablate(steps=steps)
+        reply.table(
+            [
+                {
+                    "loss": name,
+                    "held-out answer loss": f"{row['loss']:.4f} [{row['low']:.4f}, {row['high']:.4f}]",
+                    "balance": f"{row['balance']:.3f}",
+                    "token entropy": f"{row['entropy']:.3f}",
+                    "right expert's weight": f"{row['own_weight']:.3f}",
+                }
+                for name, row in reply.value["ablation"].items()
+            ]
+        )
+
+
+def _gate_fitting(settings: Settings, reply: Reply, data: Path) -> "GateFitting":
+    """Base, bank and encoder loaded for making gates."""
     from playground.assembly import load_bank  # noqa: PLC0415  (imports torch)
     from playground.encode.encoder import Encoder  # noqa: PLC0415
-    from playground.learn.gate_objectives import OBJECTIVES  # noqa: PLC0415
-    from playground.learn.gate_trainer import GateProgress, train_gate  # noqa: PLC0415
-    from playground.learn.gates_untrained import write_untrained  # noqa: PLC0415
+    from playground.learn.gate_fitting import GateFitting  # noqa: PLC0415
+    from playground.routers.library import discover  # noqa: PLC0415
 
-    def show(step: GateProgress) -> None:
-        text = (
-            f"step {step.step} of {step.steps}, loss {step.loss:.3f}, balance {step.balance:.2f}, {step.seconds:.1f} s"
-        )
+    def show(step: "GateProgress") -> None:
+        text = f"step {step.step} of {step.steps}, loss {step.loss:.3f}, balance {step.balance:.2f}"
         reply.progress(text, ends=step.step % 20 == 0)
 
+    discover()
     base = base_with_progress(settings, reply)
-    pool = load_catalogue(settings.experts_dir)
-    bank, pool = load_bank(base, pool)
-    encoder = Encoder(settings)
-    if name not in OBJECTIVES:
-        return write_untrained(
-            name, base, bank, pool, encoder, data=data, out=out, checkpoints=settings.cache_dir / "training"
-        )
-    return train_gate(
-        name, base, bank, encoder, data=data, out=out, checkpoints=settings.cache_dir / "training", progress=show
-    )
+    bank, pool = load_bank(base, load_catalogue(settings.experts_dir))
+    return GateFitting(base, bank, pool, Encoder(settings), data, settings.cache_dir / "training", show)

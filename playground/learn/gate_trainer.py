@@ -9,6 +9,7 @@ import json
 import logging
 import random
 import time
+from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -36,6 +37,7 @@ CHECKPOINT_EVERY = 20
 MEASURED_ROWS = 8
 KEPT_TOKENS = 32
 HARD_BATCH = 48
+LAST_STEPS = 10
 
 
 @dataclass(frozen=True)
@@ -134,7 +136,7 @@ def train_gate(
     )
     trainer = GateTrainer(router.gate, objective, plan, base, bank, folder=checkpoints / f"gate-{name}")
     if isinstance(router.gate, PromptedLinearGate):
-        _start_from_rows(router.gate.prompt_matrix, trainer, training)
+        start_from_rows(router.gate.prompt_matrix, trainer, training)
     two_part = spliced(base, encoder, training, count=plan.rows, limit=2 * plan.max_tokens, seed=plan.seed)
     use = trainer.fit(training, two_part if plan.spliced else [], progress)
     router.gate.eval().requires_grad_(False)
@@ -146,10 +148,10 @@ def train_gate(
         f"this gate {losses['gate']:.3f}, right expert {losses['oracle']:.3f} nats per token"
     )
     add_to_card(out, figure=figure, measured=measured, training=asdict(plan), use=use)
-    return {"figure": figure, "measured": measured, "use": use, "balance": trainer.balance, "entropy": trainer.entropy}
+    return {"figure": figure, "measured": measured, "use": use, "last_steps": trainer.last_steps()}
 
 
-def _start_from_rows(matrix: Tensor, trainer: "GateTrainer", training: dict[str, list[Owned]]) -> None:
+def start_from_rows(matrix: Tensor, trainer: "GateTrainer", training: dict[str, list[Owned]]) -> None:
     """Begin a prompt matrix (G, d_z) at twelve times each expert's mean prompt, as descriptors do; zero without
     rows."""
     with torch.no_grad():
@@ -172,8 +174,7 @@ class GateTrainer:
         self.base = base
         self.bank = bank
         self.folder = folder
-        self.balance = float("nan")
-        self.entropy = float("nan")
+        self.last: deque[dict[str, float]] = deque(maxlen=LAST_STEPS)
         self.columns = None
         if tuple(gate.experts) != bank.names:
             self.columns = torch.tensor([bank.names.index(expert) for expert in gate.experts])
@@ -197,9 +198,10 @@ class GateTrainer:
         progress: Callable[[GateProgress], None] | None,
     ) -> dict[str, float]:
         """Both phases; returns the mean use of each expert in the last step."""
-        parameters = list(self.gate.parameters())
-        optimiser = torch.optim.AdamW(parameters, lr=self.plan.rate, weight_decay=0.0)
-        began_at = self._restore(optimiser)
+        groups = self.groups()
+        parameters = [parameter for group in groups for parameter in group["params"]]
+        optimiser = torch.optim.AdamW(groups, lr=self.plan.rate, weight_decay=0.0)
+        began_at = self.restore(optimiser)
         if began_at == 0 and self.plan.hard_steps:
             self._hard_phase([owned for rows in training.values() for owned in rows] + list(two_part))
         order = random.Random(self.plan.seed)
@@ -209,25 +211,33 @@ class GateTrainer:
         for step in range(began_at, self.plan.steps):
             began = time.monotonic()
             for group in optimiser.param_groups:
-                group["lr"] = learning_rate(step, self.plan.steps, self.plan.rate)
-            loss, shares = self._step_loss([*(queue[step] for queue in queues.values()), *pairs[step]])
+                group["lr"] = learning_rate(step, self.plan.steps, self.plan.rate * group["share"])
+            rows = [*(queue[step] for queue in queues.values()), *pairs[step]]
+            loss, shares = self.step_loss(rows, (step + 1) / self.plan.steps)
             optimiser.zero_grad(set_to_none=True)
             loss["total"].backward()  # type: ignore[no-untyped-call]
             torch.nn.utils.clip_grad_norm_(parameters, 1.0)
             optimiser.step()
             use = dict(zip(self.gate.experts, [round(float(share), 4) for share in shares], strict=True))
-            self.balance, self.entropy = (round(float(loss[key].detach()), 4) for key in ("balance", "entropy"))
+            self.last.append({key: float(loss[key].detach()) for key in ("balance", "entropy", "own_weight")})
             if progress:
                 seconds = time.monotonic() - began
                 answer = float(loss["answer"].detach())
-                progress(GateProgress(step + 1, self.plan.steps, answer, self.balance, self.entropy, use, seconds))
+                now = self.last[-1]
+                progress(GateProgress(step + 1, self.plan.steps, answer, now["balance"], now["entropy"], use, seconds))
             if (step + 1) % CHECKPOINT_EVERY == 0:
-                self._checkpoint(optimiser, step + 1)
+                self.checkpoint(optimiser, step + 1)
         return use
+
+    def last_steps(self) -> dict[str, float]:
+        """Balance, entropy (nats) and the weight of the right expert, means over the last steps made."""
+        keys = self.last[-1] if self.last else {}
+        return {key: round(sum(step[key] for step in self.last) / len(self.last), 4) for key in keys}
 
     # --- through the model ----------------------------------------------------------------------------------
 
-    def _runs(self, rows: Sequence[Owned]) -> list[GateRun]:
+    def runs(self, rows: Sequence[Owned]) -> list[GateRun]:
+        """A run of the gate for each row, told what the objective tells it."""
         runs = []
         for owned in rows:
             run = self.gate.open(owned.example.start, owned.embedding if self.gate.needs_embedding else None)
@@ -235,36 +245,44 @@ class GateTrainer:
             runs.append(run)
         return runs
 
-    def _step_loss(self, rows: Sequence[Owned]) -> tuple[dict[str, Tensor], Tensor]:
-        """(losses with their weighted 'total', mean use (G,)) of one batch."""
-        recorder = Recorder(self.gate)
+    def groups(self) -> list[dict[str, Any]]:
+        """What learns: parameter groups with their `share` of the rate."""
+        return [{"params": list(self.gate.parameters()), "share": 1.0}]
+
+    def step_loss(self, rows: Sequence[Owned], done: float) -> tuple[dict[str, Tensor], Tensor]:
+        """(losses with their weighted 'total', mean use (G,)) of one batch; `done` is the share of the steps made."""
+        return self.routed_loss(Recorder(self.gate), rows)
+
+    def routed_loss(self, recorder: Recorder, rows: Sequence[Owned]) -> tuple[dict[str, Tensor], Tensor]:
+        """The losses of one batch read through the model under `recorder`."""
         recorder.reads_final = self.gate.reads_final  # type: ignore[misc]  # a class setting, here of what it wraps
         recorder.read_final = self.gate.read_final  # type: ignore[method-assign]
         routing = Routing(
-            [RowRouting(gate=recorder, run=run, columns=self.columns) for run in self._runs(rows)], len(self.bank)
+            [RowRouting(gate=recorder, run=run, columns=self.columns) for run in self.runs(rows)], len(self.bank)
         )
         examples = [owned.example for owned in rows]
         ids, _ = padded(examples, self.base.model.device)
         read_first(self.base.model, routing, ids)
         with routed(routing):
             answer = answer_loss(self.base.model, examples)
-        terms = self._terms(recorder.dense, rows)
+        terms = self.terms(recorder.dense, rows)
         plan = self.plan
         total = plan.answer * answer + plan.balance * terms["balance"] + plan.entropy * terms["entropy"]
         total = total + plan.own * terms["own"]
         return {"total": total, "answer": answer, **terms}, terms["use"]
 
-    def _terms(self, dense: Sequence[Tensor], rows: Sequence[Owned]) -> dict[str, Tensor]:
+    def terms(self, dense: Sequence[Tensor], rows: Sequence[Owned]) -> dict[str, Tensor]:
         """Balance, entropy, cross-entropy to the owner and use (G,), means over layers; padding is left out."""
         owners = torch.cat([torch.tensor(self.owners(owned)) for owned in rows]).to(dense[0].device)
         top_k = self.gate.top_k if isinstance(self.gate, SoftmaxGate) else len(self.gate.experts)
-        found: dict[str, list[Tensor]] = {"balance": [], "entropy": [], "own": [], "use": []}
+        found: dict[str, list[Tensor]] = {"balance": [], "entropy": [], "own": [], "use": [], "own_weight": []}
         for layer in dense:
             flat = torch.cat([layer[i, : len(owned.example.ids)] for i, owned in enumerate(rows)])
             balance, entropy, use = balance_terms(flat, top_k)
             for key, value in (("balance", balance), ("entropy", entropy), ("use", use.detach())):
                 found[key].append(value)
             found["own"].append(self.objective.own_loss(flat, owners))
+            found["own_weight"].append(flat.detach().gather(1, owners.unsqueeze(1)).mean())
         return {key: torch.stack(values).mean(0) for key, values in found.items()}
 
     # --- on kept hidden states ------------------------------------------------------------------------------
@@ -278,7 +296,7 @@ class GateTrainer:
             for group in optimiser.param_groups:
                 group["lr"] = learning_rate(step, self.plan.hard_steps, self.plan.hard_rate)
             drawn = torch.randint(len(states.rows), (HARD_BATCH,), generator=chooser)
-            runs = self._runs([states.rows[i] for i in drawn.tolist()])
+            runs = self.runs([states.rows[i] for i in drawn.tolist()])
             if step % 2 and self.gate.needs_embedding:
                 for run in runs:
                     run.prior = torch.zeros(len(self.gate.experts))
@@ -323,7 +341,8 @@ class GateTrainer:
 
     # --- checkpoints ----------------------------------------------------------------------------------------
 
-    def _checkpoint(self, optimiser: torch.optim.Optimizer, step: int) -> None:
+    def checkpoint(self, optimiser: torch.optim.Optimizer, step: int) -> None:
+        """Write gate and optimiser; the state file last, as the mark of completeness."""
         self.folder.mkdir(parents=True, exist_ok=True)
         (self.folder / "state.json").unlink(missing_ok=True)
         tensors = {f"gate.{key}": value.detach().contiguous() for key, value in self.gate.state_dict().items()}
@@ -333,7 +352,7 @@ class GateTrainer:
         state = {"step": step, "plan": asdict(self.plan), "experts": list(self.gate.experts)}
         (self.folder / "state.json").write_text(json.dumps(state))
 
-    def _restore(self, optimiser: torch.optim.Optimizer) -> int:
+    def restore(self, optimiser: torch.optim.Optimizer) -> int:
         """The step to go on from; 0 unless a checkpoint of the same plan and experts is there."""
         path = self.folder / "state.json"
         if not path.is_file():

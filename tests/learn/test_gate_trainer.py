@@ -12,9 +12,10 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from playground.learn.gate_data import domains, spliced
+from playground.learn.gate_data import Owned, domains, spliced
 from playground.learn.gate_objectives import GatePlan, balance_terms
-from playground.learn.gate_trainer import GateProgress, train_gate
+from playground.learn.gate_trainer import GateProgress, GateTrainer, train_gate
+from playground.learn.joint_trainer import JointTrainer, train_joint
 from playground.learn.tasks import TASKS
 from playground.model.adapters import read_adapter
 from playground.model.base import BaseModel, load_base
@@ -191,3 +192,66 @@ def test_spliced_rows_change_owner_where_the_second_part_begins(data: Path, part
         assert "".join(text[turn:]).lstrip().startswith(second)
         assert len(set(owned.owners)) == 2
         assert owned.owners[owned.example.start] == owned.owners[0]  # the first answer comes first
+
+
+def joint(parts, data: Path, tmp_path: Path) -> tuple[JointTrainer, list[Owned], Bank]:
+    base, bank, encoder = parts()
+    training, _ = domains(base, encoder, bank.names, data, rows=8, limit=320, seed=0, kept=tmp_path)
+    router = LoraMixer(bank.names, OPTIONS["lora_mixer"], layers=base.layers, width=base.width)
+    adapters = [read_adapter(tmp_path / "experts" / name, name, base.model) for name in bank.names[1:]]
+    trainer = JointTrainer(router.gate, PLAN, base, bank, adapters, folder=tmp_path / "joint")
+    return trainer, [rows[0] for rows in training.values()], bank
+
+
+def test_the_hard_phase_teaches_only_the_row_s_own_expert(parts, data: Path, tmp_path: Path) -> None:
+    trainer, rows, _ = joint(parts, data, tmp_path)
+    loss, _ = trainer.step_loss(rows[:1], done=0.1)
+    loss["total"].backward()
+    own, other = trainer.adapters
+    assert own.name == "sentiment"
+    assert any(half.grad.abs().sum() > 0 for pair in own.matrices.values() for half in pair)
+    assert all(half.grad is None or not half.grad.any() for pair in other.matrices.values() for half in pair)
+    assert trainer.gate.get_parameter("matrix").grad.abs().sum() > 0
+
+
+def test_the_soft_phase_is_held_to_where_the_adapters_began(parts, data: Path, tmp_path: Path) -> None:
+    trainer, rows, _ = joint(parts, data, tmp_path)
+    still, _ = trainer.step_loss(rows, done=1.0)
+    plain, _ = GateTrainer.step_loss(trainer, rows, done=1.0)
+    assert float(still["total"].detach()) == pytest.approx(float(plain["total"].detach()), rel=1e-5)
+    for parameter in trainer.adapter_parameters():
+        parameter.data += 0.1
+    moved, _ = trainer.step_loss(rows, done=1.0)
+    plain, _ = GateTrainer.step_loss(trainer, rows, done=1.0)
+    numbers = sum(parameter.numel() for parameter in trainer.adapter_parameters())
+    assert float((moved["total"] - plain["total"]).detach()) == pytest.approx(1e-3 * 0.01 * numbers, rel=1e-3)
+
+
+def test_joint_training_writes_adapters_that_are_read_back_as_trained(parts, data: Path, tmp_path: Path) -> None:
+    base, bank, encoder = parts()
+    base_before = [site.weight[: site.width].clone() for site in bank.sites]
+    folders = [tmp_path / "experts" / name for name in bank.names[1:]]
+    old = [read_adapter(folder, folder.name, base.model) for folder in folders]
+    train_joint(
+        base,
+        bank,
+        old,
+        folders,
+        encoder,
+        data=data,
+        out=tmp_path / "out",
+        checkpoints=tmp_path / "a",
+        plan=replace(PLAN, steps=12),
+        options=OPTIONS["lora_mixer"],
+    )
+    assert all(torch.equal(b, s.weight[: s.width]) for b, s in zip(base_before, bank.sites, strict=True))
+    trained = [site.weight.clone() for site in bank.sites]
+    fresh = load_base(str(base.name), torch.float32)
+    again = Bank(fresh.model)
+    again.stack([read_adapter(tmp_path / "out" / "experts" / f.name, f.name, fresh.model) for f in folders])
+    for site, expected in zip(again.sites, trained, strict=True):
+        torch.testing.assert_close(site.weight, expected, atol=1e-6, rtol=0)
+    unchanged = [read_adapter(folder, folder.name, fresh.model) for folder in folders]
+    for first, second in zip(old, unchanged, strict=True):
+        assert all(torch.equal(first.matrices[p][0], second.matrices[p][0]) for p in first.matrices)
+    assert not torch.equal(trained[0], Bank(load_base(str(base.name), torch.float32).model).sites[0].weight)

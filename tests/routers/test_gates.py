@@ -1,4 +1,4 @@
-"""Every gate: weights on the simplex, stored and read alike, blind to other runs; and what each paper says of its own."""
+"""Every gate: weights on the simplex, stored and read alike, blind to other rows; and what each paper says."""
 
 import math
 from collections.abc import Sequence

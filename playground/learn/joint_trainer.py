@@ -1,0 +1,169 @@
+"""LoRA-Mixer's other paradigm: experts and router learn together, first hard, then soft.
+
+Source: arXiv:2507.00029, hard-soft routing. Hard: every row is routed to its own expert alone, so only that adapter
+gets gradients, and the gate learns whose row it is. Soft: the gate routes, straight through its top-k cut; adapters
+learn at a tenth of the rate and are held to where they began. The base is never touched.
+"""
+
+import json
+import shutil
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
+
+from playground.encode.base import TextEncoder
+from playground.learn.gate_data import Owned, domains
+from playground.learn.gate_objectives import OBJECTIVES, GatePlan
+from playground.learn.gate_trainer import GateProgress, GateTrainer, Recorder, measure, start_from_rows
+from playground.model.adapters import KEY, WEIGHTS, Adapter
+from playground.model.base import BaseModel
+from playground.model.lora import Bank
+from playground.routers.artefact import add_to_card
+from playground.routers.base import GateRun, RouterOptions
+from playground.routers.gate.lora_mixer import LoraMixer, PromptedLinearGate
+
+HARD_SHARE = 0.5
+HARD_WEIGHT = 0.1
+ADAPTER_SHARE = 0.1
+PRESERVATION = 1e-3
+
+
+class HardRecorder(Recorder):
+    """Routes every token to its owner, and keeps what the gate would have said."""
+
+    def __init__(self, gate: PromptedLinearGate, owners: Tensor) -> None:
+        super().__init__(gate)
+        self.owners = owners
+
+    def weights(self, layer: int, hidden: Tensor, runs: Sequence[GateRun]) -> Tensor:
+        """(B, T, G) one-hot of the owners, whatever the gate says."""
+        super().weights(layer, hidden, runs)
+        return nn.functional.one_hot(self.owners, len(self.experts)).float()
+
+
+class JointTrainer(GateTrainer):
+    """A gate and the adapters of its bank in training together."""
+
+    def __init__(
+        self,
+        gate: PromptedLinearGate,
+        plan: GatePlan,
+        base: BaseModel,
+        bank: Bank,
+        adapters: Sequence[Adapter],
+        *,
+        folder: Path,
+    ) -> None:
+        super().__init__(gate, OBJECTIVES.get("lora_mixer"), plan, base, bank, folder=folder)
+        self.prompted = gate
+        self.adapters = [
+            Adapter(
+                adapter.name,
+                {
+                    path: (nn.Parameter(down.clone()), nn.Parameter(up.clone()))
+                    for path, (down, up) in adapter.matrices.items()
+                },
+            )
+            for adapter in adapters
+        ]
+        self.start = [parameter.detach().clone() for parameter in self.adapter_parameters()]
+
+    def adapter_parameters(self) -> list[Tensor]:
+        """A and B of all adapters, in order."""
+        return [matrix for adapter in self.adapters for pair in adapter.matrices.values() for matrix in pair]
+
+    def groups(self) -> list[dict[str, Any]]:
+        """The gate at the full rate, the adapters at a tenth of it."""
+        return [*super().groups(), {"params": self.adapter_parameters(), "share": ADAPTER_SHARE}]
+
+    def step_loss(self, rows: Sequence[Owned], done: float) -> tuple[dict[str, Tensor], Tensor]:
+        """Hard in the first half of the steps, soft with the preservation term in the second."""
+        self.bank.stack(self.adapters)
+        if done <= HARD_SHARE:
+            longest = max(len(owned.owners) for owned in rows)
+            owners = torch.tensor([[*owned.owners, *[0] * (longest - len(owned.owners))] for owned in rows])
+            loss, use = self.routed_loss(HardRecorder(self.prompted, owners.to(self.base.model.device)), rows)
+            return {**loss, "total": loss["answer"] + HARD_WEIGHT * loss["own"]}, use
+        loss, use = super().step_loss(rows, done)
+        moved = torch.stack(
+            [(now - then).pow(2).sum() for now, then in zip(self.adapter_parameters(), self.start, strict=True)]
+        )
+        return {**loss, "total": loss["total"] + PRESERVATION * moved.sum()}, use
+
+    def checkpoint(self, optimiser: torch.optim.Optimizer, step: int) -> None:
+        """Nothing is kept: the adapters would have to be, too."""
+
+    def restore(self, optimiser: torch.optim.Optimizer) -> int:
+        """Always from the first step."""
+        return 0
+
+    def settle(self) -> None:
+        """Leave the bank with the adapters as they are now, without gradients."""
+        for adapter in self.adapters:
+            for path, (down, up) in adapter.matrices.items():
+                adapter.matrices[path] = (down.detach(), up.detach())
+        self.bank.stack(self.adapters)
+
+
+def train_joint(
+    base: BaseModel,
+    bank: Bank,
+    adapters: Sequence[Adapter],
+    folders: Sequence[Path],
+    encoder: TextEncoder,
+    *,
+    data: Path,
+    out: Path,
+    checkpoints: Path,
+    plan: GatePlan | None = None,
+    options: RouterOptions | None = None,
+    progress: Callable[[GateProgress], None] | None = None,
+) -> dict[str, Any]:
+    """Train a LoRA-Mixer gate together with `adapters`, the experts of `bank`; returns its measured figures.
+
+    The gate goes to `out`, the new adapters to folders of their names in `out`/experts, which begin as copies of
+    `folders`. Those given are left as they are. Not resumable: it is for runs of minutes.
+    """
+    plan = replace(plan or OBJECTIVES.get("lora_mixer").plan, hard_steps=0, spliced=0)
+    torch.manual_seed(plan.seed)
+    router = LoraMixer(bank.names, options, layers=base.layers, width=base.width)
+    gate = router.gate
+    if not isinstance(gate, PromptedLinearGate):
+        raise TypeError("LoRA-Mixer's gate is a prompted linear gate")
+    training, validation = domains(
+        base, encoder, bank.names, data, rows=plan.rows, limit=plan.max_tokens, seed=plan.seed, kept=checkpoints
+    )
+    before = measure(gate, base, bank, validation)["oracle"]
+    trainer = JointTrainer(gate, plan, base, bank, adapters, folder=checkpoints / "gate-joint")
+    start_from_rows(gate.prompt_matrix, trainer, training)
+    use = trainer.fit(training, [], progress)
+    trainer.settle()
+    gate.eval().requires_grad_(False)
+    router.save(out)
+    for adapter, source in zip(trainer.adapters, folders, strict=True):
+        write_changed(adapter, source, out / "experts" / adapter.name)
+    measured = measure(gate, base, bank, validation)
+    add_to_card(out, measured=measured, oracle_before=before, use=use)
+    return {"measured": measured, "oracle_before": before, "use": use}
+
+
+def write_changed(adapter: Adapter, source: Path, target: Path) -> None:
+    """A copy of the PEFT folder `source` with the matrices of `adapter`, whose B holds alpha / r, put in."""
+    shutil.copytree(source, target, dirs_exist_ok=True)
+    config = json.loads((source / "adapter_config.json").read_text())
+    if config.get("use_rslora") or config.get("rank_pattern") or config.get("alpha_pattern"):
+        raise ValueError(f"{adapter.name} has a scale of its own per module: it cannot be written back")
+    scale = config["lora_alpha"] / config["r"]
+    tensors = load_file(source / WEIGHTS)
+    for key, old in tensors.items():
+        found = KEY.match(key)
+        if found is None:
+            raise ValueError(f"{adapter.name} has a tensor {key}, which is no half of an adapter")
+        down, up = adapter.matrices[found["module"]]
+        tensors[key] = (down if found["side"] == "A" else up / scale).detach().cpu().to(old.dtype).contiguous()
+    save_file(tensors, target / WEIGHTS, metadata={"format": "pt"})
