@@ -120,6 +120,7 @@ class Engine:
             raise InvalidRequest(
                 f"{len(request.override)} weights were given for {len(pool)} experts.", "Give one weight per expert."
             )
+        _check_layers(request, pool, self.base.layers)
         observe = request.observe
         if observe and not (0 <= observe.layer < self.base.layers and 0 <= observe.head < self.base.heads):
             raise InvalidRequest(
@@ -135,7 +136,7 @@ class Engine:
         """Decide and call tools, up to where decoding starts. A failure ends this run only."""
         try:
             run.read_prompt()
-            if run.request.override is not None:
+            if run.request.override is not None and not run.request.override_layers:
                 yield run.decided(_overridden(run))
             elif isinstance(run.router, Policy):
                 yield run.decided(self._decide(run, run.router))
@@ -262,6 +263,17 @@ class Engine:
         """
         if not 0 <= layer < self.base.layers or not self.base.heads:
             raise InvalidRequest(f"There is no layer {layer}.", f"Choose one below {self.base.layers}.")
+        run, routing = self.reopened(events)
+
+        def read() -> np.ndarray:
+            call = Routing([routing], len(self.bank), whole_layer=layer)
+            self.read_again(run, call, run.ids, logits_to_keep=1)
+            return np.asarray(call.attention[layer][0].to(torch.float16).cpu().numpy())
+
+        return self.decoder.call(read), self.texts(run.ids)
+
+    def reopened(self, events: Sequence[Event]) -> tuple[Run, RowRouting]:
+        """A stored run, and its routing as if it began anew. Raises InvalidRequest when its parts are gone."""
         with self._experts:
             run = Run.replayed(
                 events, self.base, self.bank, pool=self.pool, resolve=self.resolve, gate_of=self._gate_of
@@ -271,17 +283,20 @@ class Engine:
                 if run.gate is not None
                 else self._constant_routing(run.pool, run.replayed_weights(events))
             )
+        return run, run.held(routing)
 
-        def read() -> np.ndarray:
-            if not self.decoder.knows(run.bank_experts):
-                raise NotReady("An expert was removed just now.", "Try again.")
-            call = Routing([routing], len(self.bank), whole_layer=layer)
-            ids = torch.tensor([run.ids], device=self.base.model.device)
-            with torch.inference_mode():
-                forward(self.base.model, call, ids, use_cache=False, logits_to_keep=1)
-            return np.asarray(call.attention[layer][0].to(torch.float16).cpu().numpy())
+    def read_again(self, run: Run, call: Routing, ids: Sequence[int], *, logits_to_keep: int) -> torch.Tensor:
+        """Logits (K, V) of one pass over `ids` under `call`; only in the model's thread. Raises NotReady."""
+        if not self.decoder.knows(run.bank_experts):
+            raise NotReady("An expert was removed just now.", "Try again.")
+        read = torch.tensor([list(ids)], device=self.base.model.device)
+        with torch.inference_mode():
+            output = forward(self.base.model, call, read, use_cache=False, logits_to_keep=logits_to_keep)
+        return output.logits[0]
 
-        return self.decoder.call(read), [self.base.tokenizer.decode([token]) for token in run.ids]
+    def texts(self, ids: Sequence[int]) -> list[str]:
+        """The text of each token."""
+        return [self.base.tokenizer.decode([token]) for token in ids]
 
 
 def _served_from(decision: Decision, request: RunRequest) -> Decision:
@@ -302,6 +317,16 @@ def _next_best(run: Run, refused: Expert) -> np.ndarray:
     is_base = np.array([expert.kind == "base" for expert in run.pool.experts])
     preference = np.where(run.pool.mixable, run.decision_weights() + 1e-9 * is_base + 1e-12, 0.0)
     return np.asarray(np.arange(len(run.pool)) == preference.argmax(), np.float64)
+
+
+def _check_layers(request: RunRequest, pool: Pool, layers: int) -> None:
+    """Raises InvalidRequest for weights that cannot hold in the layers they are set for."""
+    if not request.override_layers:
+        return
+    if request.override is None or not all(0 <= layer < layers for layer in request.override_layers):
+        raise InvalidRequest("These layers cannot be overridden.", f"Give weights, and layers from 1 to {layers}.")
+    if np.any(np.asarray(request.override)[~pool.mixable] > 0):
+        raise InvalidRequest("A tool does not act inside layers.", "Give its weight to others, or choose all layers.")
 
 
 def _overridden(run: Run) -> Decision:

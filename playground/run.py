@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 from typing import Any, TypeVar
 
 import numpy as np
+import torch
 from ulid import ULID
 
 from playground.core.events import (
@@ -20,12 +21,13 @@ from playground.core.events import (
     TokenGenerated,
     ToolCalled,
 )
-from playground.core.values import Decision, Pool, RunRequest, Text
+from playground.core.values import Decision, Pool, RunRequest, Text, normalised
 from playground.errors import InvalidRequest, PlaygroundError
 from playground.experts.base import ToolResult
 from playground.model.base import BaseModel
 from playground.model.decode import Row, Seen
 from playground.model.lora import Bank
+from playground.model.override import hold_layers
 from playground.model.routing import RowRouting
 from playground.model.sampling import Sampler
 from playground.model.worker import Job, Message, TextStream, TokenMade
@@ -55,7 +57,7 @@ class Run:
         self.pool = pool
         self.router = router
         self.version = version
-        self.gate = gate if request.override is None else None
+        self.gate = gate if request.override is None or request.override_layers else None
         self.run_id = str(ULID())
         self.timings: dict[str, float] = {}
         self.ids: list[int] = []
@@ -95,7 +97,15 @@ class Run:
             heads=self.base.heads,
             observed_layer=observe.layer if observe else -1,
             observed_head=observe.head if observe else -1,
+            held=self._held_weights(),
+            held_layers=self.request.override_layers,
         )
+
+    def _held_weights(self) -> tuple[float, ...]:
+        """Weights over the pool that hold in some layers; empty when none do."""
+        if not self.request.override_layers or self.request.override is None:
+            return ()
+        return tuple(float(weight) for weight in normalised(self.request.override))
 
     def read_prompt(self) -> None:
         """Tokenise. Raises InvalidRequest for a prompt that is too long for the model."""
@@ -167,8 +177,19 @@ class Run:
 
     def route(self, routing: RowRouting, *, written_by: int | None = None) -> None:
         """Decode under `routing`; `written_by` is the pool position of a tool whose words are being written."""
-        self._routing = routing
+        self._routing = self.held(routing)
         self._written_by = written_by
+
+    def held(self, routing: RowRouting) -> RowRouting:
+        """`routing` with the weights that were set by hand in their layers, if some were."""
+        weights = self._held_weights()
+        if not weights:
+            return routing
+        spread = torch.zeros(len(self.bank_experts), device=self.base.model.device)
+        for column, weight in zip(self.pool_columns, weights, strict=True):
+            if column >= 0:
+                spread[int(column)] = weight
+        return hold_layers(routing, spread, self.request.override_layers, self.bank_experts)
 
     def write(self, text: str) -> None:
         """Write `text` token by token as the answer, and stop after it."""
@@ -280,16 +301,30 @@ class Run:
         router, version = resolve(started.router, started.version)
         overridden = any(isinstance(event, Decided) and event.scheme == "override" for event in events)
         gate = None if overridden else gate_of(router)
-        request = RunRequest(prompt=started.prompt, router=started.router, version=version, pool=started.pool)
+        request = RunRequest(
+            prompt=started.prompt,
+            router=started.router,
+            version=version,
+            pool=started.pool,
+            override=started.held or None,
+            override_layers=started.held_layers,
+        )
         chosen = pool.select(started.pool)
         run = cls(request, base, bank, pool=chosen, router=router, version=version, gate=gate)
         run.read_prompt()
         run.ids = run.ids + [event.token_id for event in events if isinstance(event, TokenGenerated)]
         return run
 
+    def _unheld(self, token: TokenGenerated) -> np.ndarray:
+        """(E,) weights of a token where nothing was set by hand."""
+        free = [layer for layer in range(self.base.layers) if layer not in self.request.override_layers]
+        if token.layer_weights is None or not free:
+            return token.weights
+        return token.layer_weights[free[0]].astype(np.float32)
+
     def replayed_weights(self, events: Sequence[Event]) -> np.ndarray:
         """(E,) constant weights that the stored run's tokens were made with; tools' shares left out."""
         for event in events:
             if isinstance(event, TokenGenerated):
-                return np.where(self.pool.mixable, event.weights, 0.0)
+                return np.where(self.pool.mixable, self._unheld(event), 0.0)
         return np.zeros(len(self.pool))

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 
 from playground.core.events import Event, Failed, Finished
-from playground.core.route_measures import Likeness
+from playground.core.route_measures import AttentionOverview, Likelihoods, Likeness
 from playground.core.values import Expert, Pool, RouterInfo, RunRequest
 from playground.errors import NotReady, PlaygroundError
 from playground.experts.catalogue import load_catalogue
@@ -29,7 +29,6 @@ if TYPE_CHECKING:
     from playground.experts.adding import Candidate
     from playground.experts.catalogue import Card
     from playground.learn.versions import Versions
-    from playground.lens import AttentionOverview, Likelihoods
 
 log = logging.getLogger(__name__)
 Phase = Literal["starting", "downloading", "converting", "loading", "ready", "failed"]
@@ -217,19 +216,19 @@ class Runtime:
         """(layers, heads) of the base model. Raises NotReady before loading has ended."""
         return self.engine.base.layers, self.engine.base.heads
 
-    def attention_overview(self, run_id: str, on_layer: Callable[[int, int], None]) -> "AttentionOverview":
+    def attention_overview(self, run_id: str, on_layer: Callable[[int, int], None]) -> AttentionOverview:
         """Every head of a stored run and their rollout; `on_layer` is told (done, layers) and may raise to end it."""
         with self.database.read() as session:
             events = load_events(session, run_id)
         return self._lens().overview(self.engine, events, on_layer)
 
-    def likelihoods(self, first: str, second: str) -> "Likelihoods":
+    def likelihoods(self, first: str, second: str) -> Likelihoods:
         """How likely two stored runs' routings find each other's answers. Raises InvalidRequest."""
         with self.database.read() as session:
             runs = [load_events(session, run_id) for run_id in (first, second)]
         return self._lens().likelihoods(self.engine, *runs)
 
-    def likeness(self) -> "Likeness":
+    def likeness(self) -> Likeness:
         """How alike the adapters are. Raises NotReady, InvalidRequest."""
         return self._lens().adapters_likeness(self.engine, self.settings.experts_dir)
 

@@ -17,7 +17,7 @@ MAX_LINES, MAX_FUNCTION = 400, 60
 BELOW = {"errors", "settings"}
 VALUES = BELOW | {"core"}
 ENGINE = VALUES | {"encode", "model", "experts", "routers", "routers.base"}
-EVERYTHING = ENGINE | {"store", "learn", "runtime", "engine", "run", "scheduler", "assembly", "doctor"}
+EVERYTHING = ENGINE | {"store", "learn", "runtime", "engine", "run", "lens", "scheduler", "assembly", "doctor"}
 ALLOWED: dict[str, set[str]] = {
     "errors": set(),
     "settings": set(),
@@ -31,9 +31,10 @@ ALLOWED: dict[str, set[str]] = {
     "run": ENGINE,
     "engine": ENGINE | {"run"},
     "scheduler": ENGINE | {"engine"},
+    "lens": ENGINE | {"run", "engine"},
     "learn": ENGINE | {"store"},
     "assembly": ENGINE | {"store", "learn", "engine", "run", "scheduler"},
-    "runtime": ENGINE | {"store", "learn", "engine", "scheduler", "assembly"},
+    "runtime": ENGINE | {"store", "learn", "engine", "lens", "scheduler", "assembly"},
     "bench": EVERYTHING,
     "doctor": EVERYTHING,
     "ui": EVERYTHING,

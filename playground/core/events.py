@@ -29,7 +29,10 @@ class Event:
 
 @dataclass(frozen=True, eq=False)
 class RunStarted(Event):
-    """The request as it will be served. `layers` and `heads` size the pictures; `pool` are expert names in order."""
+    """The request as it will be served. `layers` and `heads` size the pictures; `pool` are expert names in order.
+
+    `held` (E,) are weights that a person set for `held_layers` alone; both are empty otherwise.
+    """
 
     prompt: str
     router: str
@@ -41,6 +44,8 @@ class RunStarted(Event):
     heads: int
     observed_layer: int = -1
     observed_head: int = -1
+    held: tuple[float, ...] = ()
+    held_layers: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True, eq=False)

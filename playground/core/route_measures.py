@@ -87,6 +87,26 @@ def first_difference(one: Sequence[int], other: Sequence[int]) -> int | None:
     return None if len(one) == len(other) else min(len(one), len(other))
 
 
+@dataclass(frozen=True, eq=False)
+class AttentionOverview:
+    """Every head at a glance: `heads` (L, H, S, S) small pictures, `rollout` (T, T), and the T token texts."""
+
+    heads: np.ndarray
+    rollout: np.ndarray
+    tokens: list[str]
+
+
+@dataclass(frozen=True)
+class Likelihoods:
+    """Mean log-probability per token of two answers under two routings: `first_by_second` is the first run's answer
+    under the second run's routing. None for the routing of a run that a tool wrote: its words were not the model's."""
+
+    first_by_first: float | None
+    first_by_second: float | None
+    second_by_first: float | None
+    second_by_second: float | None
+
+
 # --- experts beside each other ----------------------------------------------------------------------------------
 
 

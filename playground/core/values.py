@@ -221,7 +221,8 @@ class Observe:
 class RunRequest:
     """One prompt for one router. `pool` None means every ready expert; `version` None means the promoted one.
 
-    `override` replaces the router's weights (pool order): the counterfactual. `serve` says what becomes of prompt-level
+    `override` replaces the router's weights (pool order): the counterfactual; in `override_layers` alone (counted from
+    0) when there are any, while the router decides in the others. `serve` says what becomes of prompt-level
     weights: the heaviest expert answers, one is drawn, or the mixable ones are blended.
     """
 
@@ -233,6 +234,7 @@ class RunRequest:
     observe: Observe | None = None
     override: tuple[float, ...] | None = None
     serve: Serve = "top"
+    override_layers: tuple[int, ...] = ()
 
 
 def normalised(weights: Sequence[float] | np.ndarray) -> np.ndarray:

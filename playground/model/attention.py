@@ -43,6 +43,8 @@ def observed_attention(
         routing.attention[row] = newest[0, head]
     if routing.whole_layer == layer:
         routing.attention[layer] = all_heads(query, key, scaling)
+    if routing.each_layer is not None:
+        routing.each_layer(layer, all_heads(query, key, scaling))
     return library_attention(module, query, key, value, attention_mask, **kwargs)
 
 

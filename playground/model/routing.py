@@ -6,7 +6,7 @@ in one `with` here. Two threads never see each other's.
 Shapes: B rows, T tokens of this call, S tokens so far, N experts of the bank (base first), L layers, H heads.
 """
 
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, field
@@ -53,12 +53,15 @@ class Routing:
 
     Filled during the call: `by_layer` holds weights (B, T, N) of each layer, or of all at once under key -1 when they
     are constant; `attention` holds the observed rows, {row: (S,)} or {layer: (B, H, T, S)} when `whole_layer` is set.
+    `each_layer` is given the attention (B, H, T, S) of every layer as it is computed, and nothing is kept; what it
+    raises ends the call.
     """
 
     rows: Sequence[RowRouting]
     size: int
     observed: dict[int, list[tuple[int, int]]] = field(default_factory=dict)
     whole_layer: int = -1
+    each_layer: Callable[[int, Tensor], None] | None = None
     by_layer: dict[int, Tensor] = field(default_factory=dict)
     attention: dict[int, Tensor] = field(default_factory=dict)
     stash: dict[int, tuple[Tensor, tuple[Tensor, ...]]] = field(default_factory=dict)
