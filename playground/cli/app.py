@@ -2,6 +2,7 @@
 
 import typer
 
+from playground.cli.adapters import add, check, remove
 from playground.cli.ask import ask
 from playground.cli.bench import bench
 from playground.cli.db import db
@@ -11,6 +12,7 @@ from playground.cli.finetune import finetune
 from playground.cli.labels import labels
 from playground.cli.routers import routers
 from playground.cli.serve import serve
+from playground.cli.shift import shift
 from playground.cli.versions import versions
 
 app = typer.Typer(
@@ -20,8 +22,11 @@ app = typer.Typer(
     pretty_exceptions_show_locals=False,
     add_completion=False,
 )
+routers.command()(shift)
 for command in (serve, ask, finetune, doctor):
     app.command()(command)
+for expert_command in (check, add, remove):
+    experts.command()(expert_command)
 for name, group in {
     "routers": routers,
     "experts": experts,

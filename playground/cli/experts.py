@@ -1,23 +1,19 @@
 """`experts`: list them, train one, or measure all of them."""
 
-from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
+from playground.cli.measuring import measuring, words
 from playground.cli.reply import JsonFlag, Reply, replying
 from playground.cli.start import base_with_progress, data_folder, read_settings
-from playground.cli.versions import opened
-from playground.errors import PlaygroundError
 from playground.experts.catalogue import load_catalogue
 
-if TYPE_CHECKING:
-    from playground.learn.versions import Versions
-    from playground.routers.base import Gate
-
 DataOption = Annotated[Path | None, typer.Option(help="Folder of data sets; the setting PLAYGROUND_BENCH_DATA else.")]
+SystemsOption = Annotated[str, typer.Option(help="Only these systems beside the base, comma-separated.")]
+FreshOption = Annotated[bool, typer.Option("--fresh", help="Measure anew what was measured and kept before.")]
 
 experts = typer.Typer(help="The experts: list, train, measure.")
 
@@ -86,52 +82,80 @@ def train(
 def evaluate(
     data: DataOption = None,
     test: Annotated[Path | None, typer.Option(help="Folder whose test rows are measured instead.")] = None,
-    limit: Annotated[int | None, typer.Option(help="At most this many rows of each set.")] = None,
+    limit: Annotated[int | None, typer.Option(min=1, help="At most this many rows of each set.")] = None,
+    exact: Annotated[int | None, typer.Option(min=0, help="Exact answers to this many rows; 0 for none.")] = None,
+    sets: Annotated[str, typer.Option(help="Only these sets, comma-separated.")] = "",
+    systems: SystemsOption = "",
+    fresh: FreshOption = False,
     as_json: JsonFlag = False,
 ) -> None:
-    """Measure every expert, the even mixture and every gate on every set, with intervals."""
-    with replying(as_json) as reply, opened() as versions:
-        settings = read_settings()
-        # with --test alone, its own folder serves for both
-        source = data_folder(data or test, settings, small=True)
-        measured = None if test is None else data_folder(test, settings)
-        from playground.assembly import load_bank  # noqa: PLC0415  (imports torch)
-        from playground.learn.evaluate import DEFAULT_LIMIT  # noqa: PLC0415  (as above)
-        from playground.learn.evaluate import evaluate as measure  # noqa: PLC0415  (as above)
+    """Measure every expert, the even mixture and every gate on every set, with intervals. Goes on where it was cut."""
+    with replying(as_json) as reply:
+        # the test folder's rows alone count; without one, those of the data folder
+        source = data_folder(test or data, read_settings(), small=True)
+        with measuring(reply, systems, fresh=fresh) as (measurer, compared):
+            from playground.learn import evaluate as learn  # noqa: PLC0415  (imports torch)
 
-        base = base_with_progress(settings, reply)
-        bank, _ = load_bank(base, load_catalogue(settings.experts_dir))
-        reply.value = measure(
-            base,
-            bank,
-            ready_gates(versions, bank.names, reply),
-            data=source,
-            test=measured,
-            limit=DEFAULT_LIMIT if limit is None else limit,
-            progress=lambda text, done, total: reply.progress(f"{text}, {done + 1} of {total}"),
+            reply.value = learn.evaluate(
+                measurer,
+                compared,
+                data=source,
+                names=words(sets) or learn.MEASURED,
+                limit=learn.DEFAULT_LIMIT if limit is None else limit,
+                exact=learn.EXACT_ROWS if exact is None else exact,
+            )
+        _tell(reply)
+
+
+@experts.command()
+def refusals(
+    data: DataOption = None,
+    test: Annotated[Path | None, typer.Option(help="Folder whose test rows are measured instead.")] = None,
+    limit: Annotated[int | None, typer.Option(min=1, help="At most this many rows of each set.")] = None,
+    systems: SystemsOption = "",
+    fresh: FreshOption = False,
+    as_json: JsonFlag = False,
+) -> None:
+    """Measure how often harmful prompts and prompts that only look alike are refused, with intervals."""
+    with replying(as_json) as reply:
+        source = data_folder(test or data, read_settings(), small=True)
+        with measuring(reply, systems, fresh=fresh) as (measurer, compared):
+            from playground.learn import evaluate as learn  # noqa: PLC0415  (imports torch)
+
+            count = learn.DEFAULT_LIMIT if limit is None else limit
+            reply.value = learn.refusals(measurer, compared, data=source, limit=count)
+        reply.table(
+            [
+                {"prompts": kind, "system": name, "refused": f"{one['rate']:.3f}", "95 %": _between(one)}
+                for kind, found in reply.value["refusals"].items()
+                for name, one in found.items()
+            ]
         )
-        reply.progress("")
-        for name, found in reply.value["sets"].items():
-            reply.say(f"{name} ({found['metric']}, n={found['n']})")
-            for system, score in found["systems"].items():
-                reply.say(f"  {system:<16} {score['score']:.3f}  [{score['low']:.3f}, {score['high']:.3f}]")
 
 
-def ready_gates(versions: "Versions", experts: Sequence[str], reply: Reply) -> dict[str, "Gate"]:
-    """The gates in force whose experts are all among `experts`; the others are named on standard error."""
-    from playground.routers.base import ROUTERS, GateRouter  # noqa: PLC0415  (imports torch)
+def _tell(reply: Reply) -> None:
+    """The scores as one table, systems by sets; + and - mark gains and losses over the base that are sure at 95 %."""
+    found = reply.value["sets"]
+    lines: dict[str, dict[str, str]] = {}
+    for name, values in found.items():
+        for system, one in values["systems"].items():
+            gain = one.get("gain", {"low": 0, "high": 0})
+            sure = "+" if gain["low"] > 0 else "-" if gain["high"] < 0 else " "
+            lines.setdefault(system, {"system": system})[f"{name} ({values['n']})"] = f"{one['score']:.3f}{sure}"
+        for system, one in values.get("exact", {}).items():
+            lines[system][f"{name} exact ({one['n']})"] = f"{one['score']:.3f}"
+    for system, average in reply.value["average"].items():
+        lines[system]["average"] = f"{average:.3f}"
+    headings = list(dict.fromkeys(key for line in lines.values() for key in line))
+    reply.table([{key: line.get(key, "–") for key in headings} for line in lines.values()])
+    losses = [name for name, values in found.items() if values["metric"] == "loss"]
+    if losses:
+        reply.say(f"Lower is better for {', '.join(losses)}, in nats per token; + is always better than the base.")
+    if reply.value["missing"]:
+        reply.say(f"The folder has no rows of {', '.join(reply.value['missing'])}.")
+    if reply.value["interrupted"]:
+        reply.say("This was interrupted: the sets above are whole. Run it again to go on.")
 
-    gates = {}
-    for name in ROUTERS:
-        if not issubclass(ROUTERS.get(name), GateRouter):
-            continue
-        try:
-            loaded, _ = versions.load(name)
-        except PlaygroundError as error:
-            reply.progress(f"{name} is left out: {error.message}", ends=True)
-            continue
-        if isinstance(loaded, GateRouter) and set(loaded.experts) <= set(experts):
-            gates[name] = loaded.gate
-        else:
-            reply.progress(f"{name} is left out: it needs experts that are not installed.", ends=True)
-    return gates
+
+def _between(one: dict[str, float]) -> str:
+    return f"{one['low']:.3f} to {one['high']:.3f}"

@@ -60,3 +60,14 @@ def matthews_interval(
     draws = np.random.default_rng(seed).integers(0, a.size, (rounds, a.size))
     values = [matthews(a[draw].tolist(), b[draw].tolist()) for draw in draws]
     return matthews(truth, guess), float(np.quantile(values, 0.025)), float(np.quantile(values, 0.975))
+
+
+def matthews_gain(
+    truth: Sequence[bool], guess: Sequence[bool], other: Sequence[bool], *, seed: int = 0, rounds: int = 1000
+) -> tuple[float, float, float]:
+    """(difference, low, high) of the Matthews correlations of `guess` and `other`, by paired bootstrap over rows."""
+    a, b, c = (np.asarray(values, bool) for values in (truth, guess, other))
+    draws = np.random.default_rng(seed).integers(0, a.size, (rounds, a.size))
+    gains = [matthews(a[d].tolist(), b[d].tolist()) - matthews(a[d].tolist(), c[d].tolist()) for d in draws]
+    gain = matthews(truth, guess) - matthews(truth, other)
+    return gain, float(np.quantile(gains, 0.025)), float(np.quantile(gains, 0.975))

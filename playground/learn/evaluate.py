@@ -1,155 +1,129 @@
-"""Measures the base, each expert, the even mix and each gate on the tasks' test rows.
+"""Measures the base, each expert, the even mix and each gate on the tasks' test rows, and how they refuse.
 
-Choice tasks are scored by length-normalised likelihood, loss tasks by answer loss with exact answers beside it.
+Choice tasks are scored by length-normalised likelihood, loss tasks by answer loss with exact answers beside it, refusal
+tasks by greedy answers. `oracle` is each set's own expert, so it is missing where that is not installed.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-import torch
+from playground.core.statistics import mean_interval
+from playground.errors import InvalidRequest
+from playground.learn.expert_card import ANSWER_TOKENS
+from playground.learn.measurer import Measurer, Question
+from playground.learn.rows import OWN_SETS, Row, read_rows, sample_rows
+from playground.learn.scores import averages, drawn_question, question, rounded, scored, shares, summary
+from playground.learn.systems import BASE, ORACLE, System
+from playground.learn.tasks import MEASURED, TASKS, Task, refuses
 
-from playground.core.statistics import mean_interval, paired_interval
-from playground.core.values import Sampling
-from playground.learn.expert_card import row_score
-from playground.learn.rows import Row, read_rows, sample_rows
-from playground.learn.tasks import MEASURED, TASKS, Task
-from playground.model.base import BaseModel
-from playground.model.decode import Batch
-from playground.model.decode import Row as DecodeRow
-from playground.model.lora import Bank
-from playground.model.routing import Routing, RowRouting, routed
-from playground.model.sampling import Sampler
-from playground.routers.base import Gate
-
-Progress = Callable[[str, int, int], None]
 DEFAULT_LIMIT = 100
-EXACT_ROWS = 24
-EXACT_TOKENS = 160
-
-
-def systems(bank: Bank, gates: Mapping[str, Gate]) -> dict[str, RowRouting]:
-    """What is compared: 'base', each expert alone, 'uniform', and the gates whose experts are all in the bank."""
-    size = len(bank)
-    made = {name: RowRouting(constant=torch.eye(size)[index]) for index, name in enumerate(bank.names)}
-    made["uniform"] = RowRouting(constant=torch.full((size,), 1.0 / size))
-    for name, gate in gates.items():
-        if set(gate.experts) <= set(bank.names):
-            columns = torch.tensor([bank.names.index(expert) for expert in gate.experts])
-            same = tuple(gate.experts) == bank.names
-            made[name] = RowRouting(gate=gate, columns=None if same else columns)
-    return made
+EXACT_ROWS = 16
+SAFE = "safe"
+# rows that ask for harm, and rows that only look as if they did
+REFUSALS = {"harmful": ("advbench", "harmbench"), "lookalike": ("safety", "lookalike")}
 
 
 def evaluate(
-    base: BaseModel,
-    bank: Bank,
-    gates: Mapping[str, Gate],
+    measurer: Measurer,
+    systems: Mapping[str, System],
     *,
     data: Path,
-    test: Path | None = None,
+    names: Sequence[str] = MEASURED,
     limit: int = DEFAULT_LIMIT,
-    progress: Progress | None = None,
+    exact: int = EXACT_ROWS,
 ) -> dict[str, Any]:
-    """Scores with 95 % intervals as `experts evaluate --json` prints them; test rows come from `test` or `data`.
+    """Scores with 95 % intervals as `experts evaluate --json` prints them, on at most `limit` test rows of each set.
 
-    `oracle` is each set's own expert. A loss is lower-is-better; in `average` it counts as exp(-loss), the geometric
-    mean probability of an answer token, so that higher is better throughout. Raises InvalidRequest when no set is
-    there.
+    The first `exact` rows of sets with exact answers are also answered greedily by the base, the set's own expert and
+    the gates. Sets that the folder `data` lacks are named in `missing`; after an interrupt the finished sets are there.
+    Raises InvalidRequest for an unknown set, or when the folder has none.
     """
-    compared = systems(bank, gates)
+    rows = _test_rows(data, names, limit)
+    plans = {name: _Plan(measurer, TASKS[name], found, systems, exact) for name, found in rows.items()}
     sets: dict[str, Any] = {}
-    for name in MEASURED:
-        task = TASKS[name]
-        rows = sample_rows(read_rows(test or data, task.folder, "test"), limit, seed=0)
-        if not rows:
-            continue
-        scores = {}
-        for index, (system, routing) in enumerate(compared.items()):
-            if progress:
-                progress(f"{name}: {system}", index, len(compared))
-            scores[system] = _scores(base, bank, routing, task, rows)
-        if name in bank.names:
-            scores["oracle"] = scores[name]
-        sets[name] = _summary(task, rows, scores, own=name)
-        if task.exact:
-            sets[name]["exact"] = _exact(base, bank, compared, task, rows, own=name)
-    return {"sets": sets, "average": _average(sets)}
+    interrupted = False
+    try:
+        for name, plan in plans.items():
+            sets[name] = plan.measure()
+    except KeyboardInterrupt:
+        interrupted = True
+    missing = [name for name in names if name not in rows]
+    return {"sets": sets, **averages(sets), "missing": missing, "interrupted": interrupted}
 
 
-def _scores(base: BaseModel, bank: Bank, routing: RowRouting, task: Task, rows: Sequence[Row]) -> list[float]:
-    class Routed:
-        """The model under one routing, as the scoring functions call it; rows of a call share the routing."""
+class _Plan:
+    """What will be asked about one set: all rows of all systems, and greedy answers of fewer."""
 
-        def parameters(self) -> Any:
-            return base.model.parameters()
+    def __init__(
+        self, measurer: Measurer, task: Task, rows: Sequence[Row], systems: Mapping[str, System], exact: int
+    ) -> None:
+        self.measurer, self.task, self.rows = measurer, task, rows
+        self.systems = list(systems.values())
+        self.questions = [question(measurer.base, task, row) for row in rows]
+        self.few = [one for one in self.systems if one.name in (BASE, task.owner) or one.gate is not None]
+        self.drawn = [drawn_question(measurer.base, task, row) for row in rows[:exact]] if task.exact else []
+        measurer.expect(self.questions, self.systems)
+        measurer.expect(self.drawn, self.few)
 
-        def __call__(self, input_ids: torch.Tensor, **arguments: Any) -> Any:
-            with routed(Routing([routing] * input_ids.shape[0], len(bank))):
-                return base.model(input_ids=input_ids, **arguments)
-
-    return [row_score(Routed(), base, task, row) for row in rows]
-
-
-def _summary(task: Task, rows: Sequence[Row], scores: Mapping[str, list[float]], *, own: str) -> dict[str, Any]:
-    shown: dict[str, Any] = {}
-    sign = -1.0 if task.metric == "loss" else 1.0
-    for system, values in scores.items():
-        mean, low, high = mean_interval(values)
-        gain, gain_low, gain_high = paired_interval(sign * (np.array(values) - np.array(scores["base"])))
-        shown[system] = {"score": round(mean, 4), "low": round(low, 4), "high": round(high, 4)}
-        if system != "base":
-            shown[system]["gain"] = {"mean": round(gain, 4), "low": round(gain_low, 4), "high": round(gain_high, 4)}
-    return {"metric": task.metric, "n": len(rows), "expert": own, "systems": shown}
-
-
-def _average(sets: Mapping[str, Any]) -> dict[str, float]:
-    totals: dict[str, list[float]] = {}
-    for values in sets.values():
-        for system, shown in values["systems"].items():
-            score = float(np.exp(-shown["score"])) if values["metric"] == "loss" else shown["score"]
-            totals.setdefault(system, []).append(score)
-    return {system: round(sum(values) / len(values), 4) for system, values in totals.items()}
+    def measure(self) -> dict[str, Any]:
+        """The set's part of the result."""
+        task, rows = self.task, self.rows
+        answers = self.measurer.ask(task.name, self.questions, self.systems)
+        found = {name: scored(task, rows, values) for name, values in answers.items()}
+        if task.owner in found:
+            found[ORACLE] = found[task.owner]
+        result = summary(task, rows, found)
+        if self.drawn:
+            texts = self.measurer.ask(f"{task.name}, exact answers", self.drawn, self.few)
+            result["exact"] = shares(task, rows, texts)
+        return result
 
 
-def _exact(
-    base: BaseModel, bank: Bank, compared: Mapping[str, RowRouting], task: Task, rows: Sequence[Row], *, own: str
-) -> dict[str, Any]:
-    """Share of greedy answers that are exactly right, for the base and the set's own expert."""
-    found: dict[str, Any] = {}
-    for system in ("base", own):
-        if system not in compared or task.exact is None:
-            continue
-        asked = rows[:EXACT_ROWS]
-        texts = greedy_answers(base, bank, compared[system], [task.prompt(row) for row in asked])
-        hits = [float(task.exact(text, row)) for text, row in zip(texts, asked, strict=True)]
-        mean, low, high = mean_interval(hits)
-        found[system] = {"score": round(mean, 4), "low": round(low, 4), "high": round(high, 4), "n": len(hits)}
+def _test_rows(data: Path, names: Sequence[str], limit: int) -> dict[str, list[Row]]:
+    unknown = [name for name in names if name not in MEASURED]
+    if unknown:
+        raise InvalidRequest(f"There is no set {unknown[0]}.", f"Choose among {', '.join(MEASURED)}.")
+    # only the folder's own sets: a mixture of two sources would be nobody's figure
+    there = [TASKS[name] for name in names if (data / TASKS[name].folder).is_dir()]
+    drawn = {task.name: sample_rows(read_rows(data, task.folder, "test"), limit, seed=0) for task in there}
+    found = {name: rows for name, rows in drawn.items() if rows}
+    if not found:
+        raise InvalidRequest(f"The folder {data} has no test rows of these sets.", "Give one that has a set's folder.")
     return found
 
 
-def greedy_answers(
-    base: BaseModel, bank: Bank, routing: RowRouting, prompts: Sequence[str], *, tokens: int = EXACT_TOKENS
-) -> list[str]:
-    """The greedy answer to each prompt, eight at a time, at most `tokens` tokens long."""
-    texts = []
-    for start in range(0, len(prompts), 8):
-        batch = Batch(base, bank)
-        answers: dict[int, list[int]] = {}
-        live: list[tuple[int, DecodeRow]] = []
-        for index, prompt in enumerate(prompts[start : start + 8]):
-            sampler = Sampler(Sampling(temperature=0, repetition_penalty=1.0), int(base.model.config.vocab_size))
-            row = DecodeRow(base.chat_ids(prompt), routing, sampler)
-            _, step = batch.join(row)
-            answers[index] = [step.drawn.token_id]
-            live.append((index, row))
-        while live:
-            steps = batch.step()
-            for (index, row), step in zip(list(live), steps, strict=True):
-                answers[index].append(step.drawn.token_id)
-                if step.drawn.token_id in base.end_ids or len(answers[index]) >= tokens:
-                    batch.leave(row)
-                    live.remove((index, row))
-        texts += [base.tokenizer.decode(answers[i], skip_special_tokens=True) for i in sorted(answers)]
-    return texts
+def refusals(
+    measurer: Measurer, systems: Mapping[str, System], *, data: Path, limit: int = DEFAULT_LIMIT
+) -> dict[str, Any]:
+    """How often the base, the safe expert and the gates refuse held-out harmful prompts, and prompts that look alike.
+
+    {"refusals": {"harmful" | "lookalike": {system: {"rate", "low", "high", "n"}}}, "rows": {kind: {set: n}}}, with
+    Wilson's intervals. Sets the folder lacks are the project's own.
+    """
+    asked = [one for name, one in systems.items() if name in (BASE, SAFE) or one.gate is not None]
+    counts: dict[str, dict[str, int]] = {}
+    questions: dict[str, list[Question]] = {}
+    for kind, names in REFUSALS.items():
+        counts[kind], questions[kind] = {}, []
+        for task in (TASKS[name] for name in names):
+            if not any((root / task.folder).is_dir() for root in (data, OWN_SETS)):
+                continue
+            rows = [row for row in read_rows(data, task.folder, "test") if _is_of(kind, row)]
+            rows = sample_rows(rows, limit, seed=0)
+            counts[kind][task.name] = len(rows)
+            questions[kind] += [drawn_question(measurer.base, task, row, tokens=ANSWER_TOKENS) for row in rows]
+        measurer.expect(questions[kind], asked)
+    found: dict[str, Any] = {}
+    for kind, some in questions.items():
+        texts = measurer.ask(f"{kind} prompts", some, asked) if some else {}
+        found[kind] = {
+            name: {**rounded("rate", mean_interval([float(refuses(text)) for text in made])), "n": len(made)}
+            for name, made in texts.items()
+        }
+    return {"refusals": found, "rows": counts}
+
+
+def _is_of(kind: str, row: Row) -> bool:
+    """XSTest holds both kinds: only its rows to comply with look alike. Other sets are of one kind throughout."""
+    return kind == "harmful" or row["answer"] != "refuse"

@@ -9,6 +9,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal
 
+from playground.learn.code_runner import FUNCTION_ENDS, passes
 from playground.learn.rows import Row
 
 Metric = Literal["accuracy", "matthews", "loss", "refusal"]
@@ -36,8 +37,9 @@ class Task:
     accuracy and matthews choose among `choices(row)` by likelihood; loss is the mean negative log-likelihood per
     answer token in nats, lower is better; refusal is right when the row asks for a refusal and gets one, or for
     neither. `opening` is the beginning of the answer that is given, not asked for. An `answer` of None is the base
-    model's own reply. `owner` is the expert whose field this is. `balanced` draws as many training rows of each
-    answer, `keep` says which training rows are used.
+    model's own reply. `exact` says whether a free answer is right; it ends before any text of `stop`. `owner` is the
+    expert whose field this is. `balanced` draws as many training rows of each answer, `keep` says which training rows
+    are used.
     """
 
     name: str
@@ -51,6 +53,7 @@ class Task:
     choices: Callable[[Row], list[str]] | None = None
     correct: Callable[[Row, int], bool] | None = None
     exact: Callable[[str, Row], bool] | None = None
+    stop: tuple[str, ...] = ()
     balanced: bool = False
     keep: Callable[[Row], bool] = lambda row: True
 
@@ -209,6 +212,8 @@ TASKS: dict[str, Task] = {
             prompts=("Complete this Python function.\n```python\n{text}\n```",),
             opening=lambda row: "```python\n" + row["prompt"],
             answer=lambda row: row["answer"].rstrip() + "\n```",
+            exact=lambda text, row: passes(row, text),
+            stop=FUNCTION_ENDS,
         ),
         Task(
             name="refusals",

@@ -1,0 +1,125 @@
+"""From what systems answered to figures: how a task's row is asked, what an answer is worth, and the intervals of sets.
+
+Knows nothing of models or files.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from playground.core.statistics import matthews_gain, mean_interval, paired_interval
+from playground.learn.expert_card import ANSWER_TOKENS, summarise
+from playground.learn.measurer import Question
+from playground.learn.rows import Row
+from playground.learn.systems import BASE, ORACLE
+from playground.learn.tasks import Task, refuses
+from playground.model.base import BaseModel
+
+EXACT_TOKENS = 192
+
+
+@dataclass(frozen=True)
+class Scored:
+    """What each row of a set was worth for one system, and for choice sets the loss of the right choice."""
+
+    scores: list[float]
+    losses: list[float] | None = None
+
+
+def question(base: BaseModel, task: Task, row: Row) -> Question:
+    """The row as its task's metric needs it asked: its answers weighed, or for refusals a greedy answer."""
+    if task.metric == "refusal":
+        return drawn_question(base, task, row, tokens=ANSWER_TOKENS)
+    text, end = task.prompt(row), base.tokenizer.eos_token_id
+    if task.choices is None and task.answer is None:
+        raise ValueError(f"{task.name} has no answers to take the loss of")
+    answers = task.choices(row) if task.choices else [task.answer(row)] if task.answer else []
+    prompt = base.chat_ids(text, task.opening(row))
+    return Question(text, tuple(prompt), tuple((*base.answer_ids(answer), end) for answer in answers))
+
+
+def drawn_question(base: BaseModel, task: Task, row: Row, *, tokens: int = EXACT_TOKENS) -> Question:
+    """The row asked for a greedy answer."""
+    text = task.prompt(row)
+    return Question(text, tuple(base.chat_ids(text, task.opening(row))), tokens=tokens, stop=task.stop)
+
+
+def scored(task: Task, rows: Sequence[Row], values: Sequence[Any]) -> Scored:
+    """What a system's answers to `rows` were worth.
+
+    1 or 0 for a choice (the likeliest per token, over the tokens in which choices differ) and for a refusal; the mean
+    negative log-likelihood per answer token, in nats, for a loss. Of several right choices the likeliest counts.
+    """
+    if task.metric == "refusal":
+        wanted = [row["answer"] == "refuse" for row in rows]
+        return Scored([float(refuses(text) == want) for text, want in zip(values, wanted, strict=True)])
+    if task.choices is None or task.correct is None:
+        return Scored([-means[0] for means in values])
+    hits, losses = [], []
+    for means, row in zip(values, rows, strict=True):
+        right = [index for index in range(len(means)) if task.correct(row, index)]
+        hits.append(float(int(np.argmax(means)) in right))
+        losses.append(-max((means[index] for index in right), default=float("nan")))
+    return Scored(hits, losses)
+
+
+def summary(task: Task, rows: Sequence[Row], found: Mapping[str, Scored]) -> dict[str, Any]:
+    """A set's part of the result: score, interval and paired gain over the base of each system; a gain is better."""
+    systems = {}
+    for name, one in found.items():
+        shown: dict[str, Any] = rounded("score", summarise(task, rows, one.scores))
+        if one.losses is not None:
+            shown["loss"] = round(float(np.nanmean(one.losses)), 4)
+        if name != BASE:
+            shown["gain"] = rounded("mean", _gain(task, rows, one.scores, found[BASE].scores))
+        systems[name] = shown
+    return {"metric": task.metric, "n": len(rows), "expert": task.owner, "systems": systems}
+
+
+def shares(task: Task, rows: Sequence[Row], texts: Mapping[str, Sequence[str]]) -> dict[str, Any]:
+    """By system, the share of greedy answers to the first of `rows` that are exactly right."""
+    if task.exact is None:
+        return {}
+    found = {}
+    for name, made in texts.items():
+        hits = [float(task.exact(text, row)) for text, row in zip(made, rows[: len(made)], strict=True)]
+        found[name] = {**rounded("score", mean_interval(hits)), "n": len(hits)}
+    return found
+
+
+def averages(sets: Mapping[str, Any]) -> dict[str, Any]:
+    """`average` of each system over the sets, a loss as exp(-loss); `share_of_oracle` over those that have one."""
+    totals: dict[str, list[float]] = {}
+    beside: dict[str, list[float]] = {}
+    for values in sets.values():
+        as_loss = values["metric"] == "loss"
+        worth = {
+            name: float(np.exp(-shown["score"])) if as_loss else shown["score"]
+            for name, shown in values["systems"].items()
+        }
+        for name, value in worth.items():
+            totals.setdefault(name, []).append(value)
+            if ORACLE in worth:
+                beside.setdefault(name, []).append(value)
+    best = sum(beside.get(ORACLE, []))
+    return {
+        "average": {name: round(sum(values) / len(values), 4) for name, values in totals.items()},
+        "share_of_oracle": {name: round(sum(values) / best, 4) for name, values in beside.items()} if best > 0 else {},
+        "average_is": "the mean over sets, where a loss counts as exp(-loss)",
+    }
+
+
+def rounded(name: str, interval: tuple[float, float, float]) -> dict[str, Any]:
+    """{name, low, high} to four places."""
+    return dict(zip((name, "low", "high"), (round(value, 4) for value in interval), strict=True))
+
+
+def _gain(task: Task, rows: Sequence[Row], ours: Sequence[float], base: Sequence[float]) -> tuple[float, float, float]:
+    if task.metric == "matthews":
+        truth = [row["answer"] == "acceptable" for row in rows]
+        guesses = [[t == bool(s) for t, s in zip(truth, scores, strict=True)] for scores in (ours, base)]
+        return matthews_gain(truth, *guesses)
+    sign = -1.0 if task.metric == "loss" else 1.0
+    return paired_interval((sign * (np.asarray(ours) - np.asarray(base))).tolist())

@@ -1,0 +1,94 @@
+"""How far a gate's weights move between two parts of one prompt that belong to different experts.
+
+For each part: the mean weight, over layers, of the part's expert on its own tokens, over that on the other part's
+tokens. 1 is a gate that does not look. Text that frames the prompt counts for neither part.
+"""
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from playground.encode.base import TextEncoder
+from playground.errors import InvalidRequest
+from playground.learn.systems import System
+from playground.model.base import BaseModel
+from playground.model.routing import Routing, forward
+from playground.settings import ROOT
+
+ROWS = ROOT / "data" / "bench" / "two_part.jsonl"
+SMALLEST = 1e-6  # a weight of zero elsewhere would make the ratio endless
+
+
+def read_two_part(path: Path = ROWS) -> list[dict[str, str]]:
+    """The rows: 'first' and 'second' are texts, 'first_expert' and 'second_expert' whose they are.
+
+    Raises InvalidRequest for a file that cannot be read so.
+    """
+    try:
+        return [json.loads(line) for line in path.read_text("utf-8").splitlines() if line.strip()]
+    except (OSError, json.JSONDecodeError) as error:
+        raise InvalidRequest(f"{path} is not JSON lines: {error}.", "Give a file of two-part prompts.") from error
+
+
+def two_part(
+    base: BaseModel, encoder: TextEncoder, systems: Mapping[str, System], rows: Sequence[Mapping[str, str]]
+) -> dict[str, Any]:
+    """{gate: {"median_ratio", "n", "ratios"}} over both parts of all rows whose experts the gate knows; `n` counts
+    parts. A gate that knows none of them has n 0 and no median."""
+    gates = [system for system in systems.values() if system.gate is not None]
+    found: dict[str, list[float]] = {system.name: [] for system in gates}
+    for row in rows:
+        text = f"{row['first']}\n\n{row['second']}"
+        ids = base.chat_ids(text)
+        parts = spans(base, row["first"], text)
+        embedding = torch.from_numpy(encoder.encode([text])[0])
+        weights = _weights(base, gates, ids, embedding)
+        for index, system in enumerate(gates):
+            for own, other, expert in (
+                (parts[0], parts[1], row["first_expert"]),
+                (parts[1], parts[0], row["second_expert"]),
+            ):
+                if system.gate is not None and expert in system.gate.experts:
+                    of_expert = weights[index, :, system.names.index(expert)]
+                    here, there = (float(of_expert[part].mean()) for part in (own, other))
+                    found[system.name].append(max(here, SMALLEST) / max(there, SMALLEST))
+    return {
+        name: {
+            "median_ratio": round(float(np.median(ratios)), 4) if ratios else None,
+            "n": len(ratios),
+            "ratios": [round(ratio, 4) for ratio in ratios],
+        }
+        for name, ratios in found.items()
+    }
+
+
+def spans(base: BaseModel, first: str, text: str) -> tuple[slice, slice]:
+    """The tokens of the two parts in the chat prompt of `text`, which begins with `first`; a token that holds both
+    belongs to the second."""
+    whole = base.chat_ids(text)
+    empty = base.chat_ids("?")
+    frame = _same(empty, whole)
+    tail = _same(empty[::-1], whole[::-1])
+    middle = _same(base.chat_ids(first), whole)
+    return slice(frame, middle), slice(middle, len(whole) - tail)
+
+
+def _same(one: Sequence[int], other: Sequence[int]) -> int:
+    """How many tokens both begin with alike."""
+    return next((i for i, (a, b) in enumerate(zip(one, other, strict=False)) if a != b), min(len(one), len(other)))
+
+
+@torch.inference_mode()
+def _weights(base: BaseModel, gates: Sequence[System], ids: Sequence[int], embedding: torch.Tensor) -> np.ndarray:
+    """(gates, T, N) weights over the bank of each gate reading `ids`, mean over layers; all gates in one pass."""
+    routing = Routing([gate.open(len(ids), embedding) for gate in gates], len(gates[0].names))
+    read = torch.tensor([list(ids)] * len(gates), device=base.model.device)
+    forward(base.model.get_decoder(), routing, read, use_cache=False)
+    stacked = routing.stacked(base.layers)
+    if stacked is None:
+        raise TypeError("a system without a gate has no weights of its own")
+    return np.asarray(stacked.mean(dim=2).float().cpu().numpy())
