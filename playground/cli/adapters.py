@@ -1,0 +1,79 @@
+"""`experts check`, `experts add` and `experts remove`: adapters from a folder, a zip file or a hub."""
+
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from playground.cli.reply import JsonFlag, Reply, replying
+from playground.cli.start import base_with_progress, read_settings
+from playground.core.values import Pool
+from playground.experts import adding
+from playground.experts.catalogue import load_catalogue
+from playground.settings import Settings
+
+if TYPE_CHECKING:
+    from playground.experts.adding import Candidate
+
+SourceArgument = Annotated[str, typer.Argument(help="The adapter's folder, a zip file of it, or a hub id: owner/name.")]
+STATES = {"pass": "ok", "warn": "doubt", "fail": "failed"}
+
+
+def check(source: SourceArgument, as_json: JsonFlag = False) -> None:
+    """Look at an adapter without adding it: base, modules, shapes, numbers, size. Exits with 1 when it does not fit."""
+    with replying(as_json) as reply:
+        settings = read_settings()
+        candidate = _looked(source, _installed(settings), settings, reply)
+        adding.discard(candidate)
+        reply.value = candidate.checklist.as_json() | {"source": candidate.label}
+        reply.failed = not candidate.checklist.ok
+
+
+def add(
+    source: SourceArgument,
+    name: Annotated[str | None, typer.Option(help="Lower case and underscores; made from the source else.")] = None,
+    title: Annotated[str | None, typer.Option(help="What people read.")] = None,
+    description: Annotated[str | None, typer.Option(help="One sentence: routers that never saw it go by this.")] = None,
+    mark: Annotated[str | None, typer.Option(help="Two letters.")] = None,
+    slot: Annotated[int | None, typer.Option(min=0, max=9, help="Colour, 0 to 9.")] = None,
+    example: Annotated[list[str] | None, typer.Option(help="An example prompt; may be given up to 16 times.")] = None,
+    licence: Annotated[str | None, typer.Option(help="Licence of adapter and data.")] = None,
+    as_json: JsonFlag = False,
+) -> None:
+    """Check an adapter and add it to the experts. A page that is running has it after its next start."""
+    with replying(as_json) as reply:
+        settings = read_settings()
+        pool = _installed(settings)
+        candidate = _looked(source, pool, settings, reply)
+        try:
+            fields = {"name": name, "title": title, "description": description, "mark": mark, "slot": slot}
+            card = adding.card_from(candidate.card, **fields, examples=example or None, licence=licence)
+            adding.keep(candidate, card, pool)
+        finally:
+            adding.discard(candidate)
+        reply.value = {"added": card.model_dump(), **candidate.checklist.as_json()}
+        reply.say(f"{card.name} is added. Licence: {card.licence}.")
+
+
+def remove(name: Annotated[str, typer.Argument(help="An expert that was added.")], as_json: JsonFlag = False) -> None:
+    """Take an added expert away and delete its files. Those that came with the playground stay."""
+    with replying(as_json) as reply:
+        expert = adding.removable(_installed(read_settings()), name)
+        adding.delete(expert)
+        reply.value = {"removed": name}
+        reply.say(f"{name} is removed.")
+
+
+def _installed(settings: Settings) -> Pool:
+    return load_catalogue(settings.experts_dir, settings.added_dir)
+
+
+def _looked(source: str, pool: Pool, settings: Settings, reply: Reply) -> "Candidate":
+    """The adapter, looked at and told line by line."""
+    base = base_with_progress(settings, reply)
+    from playground.assembly import check_adapter  # noqa: PLC0415  (imports torch)
+
+    candidate = check_adapter(source, base, pool, settings)
+    reply.progress("")
+    for line in candidate.checklist.lines:
+        reply.say(f"{STATES[line.state]:<7} {line.title}: {line.detail} {line.remedy}".rstrip())
+    return candidate
