@@ -17,8 +17,8 @@ from playground.learn.tasks import TASKS, Task, refuses
 from playground.model.base import BaseModel
 from playground.model.scoring import answer_logprobs, choose
 
-TEST_ROWS = 150
-LOSS_ROWS = 60
+TEST_ROWS = 60
+LOSS_ROWS = 40
 ANSWER_TOKENS = 32
 
 

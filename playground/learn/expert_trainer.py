@@ -146,7 +146,20 @@ def shared_prefix(examples: Sequence[Example]) -> int:
 
 
 def answer_loss(model: Any, examples: Sequence[Example], *, share_prefix: bool = False) -> Tensor:
-    """Mean negative log-likelihood per answer token of a right-padded batch; the head runs on those positions only.
+    """Mean negative log-likelihood per answer token over a right-padded batch, in nats; see `token_losses`."""
+    losses, _ = token_losses(model, examples, share_prefix=share_prefix)
+    return losses.mean()
+
+
+def row_losses(model: Any, examples: Sequence[Example]) -> list[float]:
+    """Each row's mean negative log-likelihood per answer token, in nats."""
+    losses, rows = token_losses(model, examples)
+    sums = torch.zeros(len(examples), device=losses.device).index_add(0, rows, losses)
+    return [float(value) for value in sums / rows.bincount(minlength=len(examples))]
+
+
+def token_losses(model: Any, examples: Sequence[Example], *, share_prefix: bool = False) -> tuple[Tensor, Tensor]:
+    """(losses (N,) in nats, rows (N,)) of all answer tokens of a right-padded batch; the head runs on those only.
 
     With `share_prefix` what all rows begin with is read once and its cache used by all, which is exact for a model
     that treats every row alike (one adapter, no gate) and saves a third to a half of short rows.
@@ -163,8 +176,10 @@ def answer_loss(model: Any, examples: Sequence[Example], *, share_prefix: bool =
         ids, counted = ids[:, common:], counted[:, common:]
     # padding stands on the right, where causal attention never looks: no mask, and a quicker kernel
     hidden = body(input_ids=ids, past_key_values=cache, use_cache=cache is not None).last_hidden_state[:, :-1]
-    logits = head(hidden[counted[:, 1:]]).float()
-    return torch.nn.functional.cross_entropy(logits, ids[:, 1:][counted[:, 1:]])
+    asked = counted[:, 1:]
+    logits = head(hidden[asked]).float()
+    losses = torch.nn.functional.cross_entropy(logits, ids[:, 1:][asked], reduction="none")
+    return losses, asked.nonzero()[:, 0]
 
 
 def language_parts(model: Any) -> tuple[Any, Any]:

@@ -21,7 +21,7 @@ from torch import Tensor
 
 from playground.core.statistics import mean_interval
 from playground.encode.base import TextEncoder
-from playground.learn.expert_trainer import answer_loss, learning_rate, padded
+from playground.learn.expert_trainer import answer_loss, learning_rate, padded, row_losses
 from playground.learn.gate_data import Owned, domains, spliced
 from playground.learn.gate_objectives import OBJECTIVES, GatePlan, Objective, balance_terms
 from playground.model.base import BaseModel
@@ -380,21 +380,24 @@ def measure(gate: Gate, base: BaseModel, bank: Bank, validation: dict[str, list[
         columns = torch.tensor([bank.names.index(expert) for expert in gate.experts])
     one_hot = torch.eye(size)
     results: dict[str, list[float]] = {"base": [], "uniform": [], "gate": [], "oracle": []}
-    for rows in validation.values():
-        for owned in rows[:MEASURED_ROWS]:
-            run = gate.open(owned.example.start, owned.embedding if gate.needs_embedding else None)
-            ways = {
-                "base": RowRouting(constant=one_hot[0]),
-                "uniform": RowRouting(constant=torch.full((size,), 1.0 / size)),
-                "gate": RowRouting(gate=gate, run=run, columns=columns),
-                "oracle": RowRouting(constant=one_hot[owned.expert]),
-            }
-            ids, _ = padded([owned.example], base.model.device)
-            for name, way in ways.items():
-                routing = Routing([way], size)
-                read_first(base.model, routing, ids)
-                with routed(routing):
-                    results[name].append(float(answer_loss(base.model, [owned.example])))
+    for everything in validation.values():
+        rows = everything[:MEASURED_ROWS]
+        if not rows:
+            continue
+        examples = [owned.example for owned in rows]
+        runs = [gate.open(owned.example.start, owned.embedding if gate.needs_embedding else None) for owned in rows]
+        ways = {
+            "base": [RowRouting(constant=one_hot[0])] * len(rows),
+            "uniform": [RowRouting(constant=torch.full((size,), 1.0 / size))] * len(rows),
+            "gate": [RowRouting(gate=gate, run=run, columns=columns) for run in runs],
+            "oracle": [RowRouting(constant=one_hot[owned.expert]) for owned in rows],
+        }
+        ids, _ = padded(examples, base.model.device)
+        for name, way in ways.items():
+            routing = Routing(way, size)
+            read_first(base.model, routing, ids)
+            with routed(routing):
+                results[name] += row_losses(base.model, examples)
     return {
         name: dict(zip(("mean", "low", "high"), (round(v, 4) for v in mean_interval(values)), strict=True))
         for name, values in results.items()
