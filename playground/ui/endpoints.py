@@ -14,9 +14,11 @@ from playground.core.fold import ViewState, answer_json, fold_all
 from playground.core.preferences import Verdict
 from playground.core.values import RunRequest
 from playground.errors import InvalidRequest
+from playground.experts import adding
 from playground.store.labels import LabelRow, as_records, current_labels, vote
 from playground.store.people import labeller as labeller_id
 from playground.ui import asking, comparing, finetuning, identity
+from playground.ui.experts_tab import PATIENCE_SECONDS
 from playground.ui.trouble import guarded, guarded_stream
 
 if TYPE_CHECKING:
@@ -148,12 +150,66 @@ class Endpoints:
         return {"routers": [vars(info) for info in self.runtime.routers()]}
 
     def experts(self) -> dict[str, Any]:
-        """Every expert with its kind, licence and whether it is ready."""
-        names = ("name", "kind", "title", "description", "ready", "reason", "licence", "trained_on", "figure")
+        """Every expert with its kind, licence, whether it is ready, and whether it was added here."""
+        names = (
+            "name",
+            "kind",
+            "title",
+            "description",
+            "ready",
+            "reason",
+            "licence",
+            "trained_on",
+            "figure",
+            "is_added",
+        )
         return {"experts": [{name: getattr(expert, name) for name in names} for expert in self.runtime.pool.experts]}
 
+    def check_adapter(self, source: str, password: str = "") -> dict[str, Any]:
+        """Whether a LoRA fits: a folder or zip file on the server, or a hub id (the host's right)."""
+        candidate = self._checked(source, password)
+        adding.discard(candidate)
+        return {"source": candidate.label, **candidate.checklist.as_json()}
 
-PLAIN = ("ask", "compare", "vote", "undo", "labels", "promote", "rollback", "versions", "routers", "experts")
+    def add_expert(
+        self, source: str, name: str = "", description: str = "", licence: str = "", password: str = ""
+    ) -> dict[str, Any]:
+        """Add a LoRA that fits; the next run can use it (the host's right). What is left empty is suggested."""
+        candidate = self._checked(source, password)
+        try:
+            fields = {"name": name or None, "description": description or None, "licence": licence or None}
+            expert = self.runtime.add_expert(candidate, adding.card_from(candidate.card, **fields))
+        finally:
+            adding.discard(candidate)
+        return {"added": expert.name, **candidate.checklist.as_json()}
+
+    def _checked(self, source: str, password: str) -> adding.Candidate:
+        identity.require_admin(self.runtime.settings, password)
+        self.runtime.wait(LOAD_SECONDS)
+        return self.runtime.check_adapter(str(source)[:500])
+
+    def remove_expert(self, name: str, password: str = "") -> dict[str, Any]:
+        """Take an added expert out and delete its files, once no run is under way (the host's right)."""
+        identity.require_admin(self.runtime.settings, password)
+        self.runtime.wait(LOAD_SECONDS)
+        return {"removed": self.runtime.remove_expert(name, patience_s=PATIENCE_SECONDS).name}
+
+
+PLAIN = (
+    "ask",
+    "compare",
+    "vote",
+    "undo",
+    "labels",
+    "promote",
+    "rollback",
+    "versions",
+    "routers",
+    "experts",
+    "check_adapter",
+    "add_expert",
+    "remove_expert",
+)
 STREAMS = ("run", "finetune")
 MODEL = ("ask", "run", "compare")
 

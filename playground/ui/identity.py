@@ -26,19 +26,19 @@ def handle_of(kept: object) -> str:
 
 
 def may_administer(settings: Settings, password: str) -> bool:
-    """Whether promoting and rolling back is allowed. Without a password set: locally yes, on a Space no."""
+    """Whether changing versions and experts is allowed. Without a password set: locally yes, on a Space no."""
     if settings.admin_password:
         return hmac.compare_digest(settings.admin_password.encode(), (password or "").encode())
     return not settings.is_space
 
 
 def require_admin(settings: Settings, password: str) -> None:
-    """Raises NotPermitted unless `password` allows promoting."""
+    """Raises NotPermitted unless `password` allows changing versions and experts."""
     if not may_administer(settings, password):
         remedy = (
             "Type the admin password." if settings.admin_password else "The host has to set PLAYGROUND_ADMIN_PASSWORD."
         )
-        raise NotPermitted("Only an admin may change which version is in use.", remedy)
+        raise NotPermitted("Only an admin may change what everybody uses.", remedy)
 
 
 def session_of(handle: str) -> str:

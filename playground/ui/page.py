@@ -5,16 +5,17 @@ from typing import TYPE_CHECKING, Any
 
 import gradio as gr
 
-from playground.ui import experts_tab, identity, parts, readiness
+from playground.ui import identity, parts, readiness
 from playground.ui.assets import STATIC, page_head
 from playground.ui.compare_tab import CompareTab
 from playground.ui.endpoints import add_endpoints
+from playground.ui.experts_tab import ExpertsTab
 from playground.ui.finetune_tab import FineTuneTab
 from playground.ui.labels_tab import LabelsTab
-from playground.ui.playground_tab import PlaygroundTab, opened, own_runs
+from playground.ui.playground_tab import PlaygroundTab, own_runs
 from playground.ui.theme import page_theme
 from playground.ui.trouble import guarded
-from playground.ui.views.routers import experts_html, router_choices
+from playground.ui.views.routers import router_choices
 
 if TYPE_CHECKING:
     from playground.runtime import Runtime
@@ -47,20 +48,20 @@ def build(runtime: "Runtime") -> gr.Blocks:
                 labels = LabelsTab(runtime, handle, tabs, compare)
             with gr.Tab("Fine-tune", id="tune") as tune_page:
                 tune = FineTuneTab(runtime, tabs, play)
-            with gr.Tab("Experts", id="experts"):
-                cards = experts_tab.build(runtime, play.prompt, tabs)
+            with gr.Tab("Experts", id="experts") as experts_page:
+                experts = ExpertsTab(runtime, experts_page, tabs, play)
         opened_pair = [compare.first, compare.second, compare.history]
         compare_page.select(guarded(compare.arrive), handle, opened_pair, **PRIVATE)
         labels_page.select(guarded(labels.refresh), [handle, *labels.filters], labels.table, **PRIVATE)
         arrived = [tune.versions, tune.facts, tune.router, tune.objective, tune.line]
         tune_page.select(guarded(tune.arrive), [tune.router, tune.objective], arrived, **PRIVATE)
-        _keep_fresh(runtime, timer, header, play, cards)
+        _keep_fresh(runtime, timer, header, play, experts)
         _on_load(runtime, demo, handle, play)
     demo.queue(max_size=runtime.settings.max_queue, default_concurrency_limit=4)
     return demo
 
 
-def _keep_fresh(runtime: "Runtime", timer: gr.Timer, header: gr.HTML, play: PlaygroundTab, cards: gr.HTML) -> None:
+def _keep_fresh(runtime: "Runtime", timer: gr.Timer, header: gr.HTML, play: PlaygroundTab, experts: ExpertsTab) -> None:
     """While models load, the header counts; once they are there, menus fill and the timer stops."""
 
     def tick() -> dict[Any, Any]:
@@ -68,10 +69,13 @@ def _keep_fresh(runtime: "Runtime", timer: gr.Timer, header: gr.HTML, play: Play
         if runtime.is_ready or runtime.status.phase == "failed":
             value[timer] = gr.Timer(active=False)
             value[play.router] = gr.HTML(choices=router_choices(runtime.routers()))
-            value[cards] = experts_html(runtime.pool.experts)
+            value[experts.cards] = experts.cards_html()
+        if runtime.is_ready:
+            value |= play.sized()
         return value
 
-    timer.tick(guarded(tick), None, [header, timer, play.router, cards], queue=False, **PRIVATE)
+    drawn = [header, timer, play.router, play.layer, play.head, experts.cards]
+    timer.tick(guarded(tick), None, drawn, queue=False, **PRIVATE)
 
 
 def _on_load(runtime: "Runtime", demo: gr.Blocks, handle: gr.BrowserState, play: PlaygroundTab) -> None:
@@ -83,10 +87,10 @@ def _on_load(runtime: "Runtime", demo: gr.Blocks, handle: gr.BrowserState, play:
         value: dict[Any, Any] = {handle: who, play.recent: own_runs(runtime, who)}
         wanted = request.query_params.get("run") if request else None
         if wanted:
-            value[play.view] = opened(runtime, wanted)
+            value |= play.open(wanted)
         return value
 
-    demo.load(guarded(arrive), handle, [handle, play.recent, play.view], **PRIVATE)
+    demo.load(guarded(arrive), handle, [handle, play.recent, play.view, play.last, play.override], **PRIVATE)
 
 
 def launch_options(runtime: "Runtime") -> dict[str, Any]:
@@ -97,7 +101,7 @@ def launch_options(runtime: "Runtime") -> dict[str, Any]:
         "favicon_path": str(STATIC / "icon.svg"),
         "footer_links": [],
         "run_history": False,
-        "max_file_size": "5mb",
+        "max_file_size": f"{runtime.settings.max_adapter_mb}mb",
         "state_session_capacity": 500,
         "ssr_mode": False,
         "show_error": True,

@@ -29,6 +29,9 @@ ENDPOINTS = {
     "versions",
     "routers",
     "experts",
+    "check_adapter",
+    "add_expert",
+    "remove_expert",
 }
 
 
