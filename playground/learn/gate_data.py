@@ -4,7 +4,7 @@ Knows which expert every token belongs to; nothing of any gate's loss.
 """
 
 import random
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -43,12 +43,12 @@ def domains(
     experts: Sequence[str],
     data: Path,
     *,
-    rows: int,
+    rows: Callable[[str], int],
     limit: int,
     seed: int,
     kept: Path,
 ) -> tuple[dict[str, list[Owned]], dict[str, list[Owned]]]:
-    """(training, validation) examples by expert, at most `rows` of each to train on; the base has no rows of its own.
+    """(training, validation) examples by expert, at most `rows(expert)` of each to train on; the base has none of its own.
 
     Raises InvalidRequest when no expert's data is known.
     """
@@ -57,7 +57,9 @@ def domains(
     for index, expert in enumerate(experts):
         if expert not in RECIPES:
             continue
-        found = mixed_examples(base, RECIPES.get(expert), data, count=rows, limit=limit, seed=seed, kept=kept / expert)
+        found = mixed_examples(
+            base, RECIPES.get(expert), data, count=rows(expert), limit=limit, seed=seed, kept=kept / expert
+        )
         for examples, place in zip(found, (training, validation), strict=True):
             embeddings = torch.from_numpy(encoder.encode([example.prompt for example in examples]))
             place[expert] = [

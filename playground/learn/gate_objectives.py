@@ -60,6 +60,10 @@ class Objective:
 
     plan: ClassVar[GatePlan] = GatePlan()
 
+    def rows(self, expert: str, plan: GatePlan) -> int:
+        """How many training rows of an expert's mix are read."""
+        return plan.rows
+
     def experts(self, installed: Sequence[str]) -> tuple[str, ...]:
         """The gate's experts, of those in the bank; the base comes first."""
         return tuple(installed)
@@ -113,6 +117,10 @@ class MoguObjective(Objective):
     """Answer loss and 2 · mean squared error of the dials to (usable, safe) = (1, 0) or (0, 1) (arXiv:2405.14488)."""
 
     plan = GatePlan(steps=20, hard_steps=200, hard_rate=3e-3, rate=1e-3, own=2.0)
+
+    def rows(self, expert: str, plan: GatePlan) -> int:
+        """Most of the safe expert's mix, which holds both kinds; a few of each other field, all harmless."""
+        return 3 * plan.rows if expert == "safe" else plan.rows // 5
 
     def experts(self, installed: Sequence[str]) -> tuple[str, ...]:
         """The base as the usable variant, and the safe one."""

@@ -129,7 +129,7 @@ def train_gate(
         encoder,
         bank.names,
         data,
-        rows=plan.rows,
+        rows=lambda expert: objective.rows(expert, plan),
         limit=plan.max_tokens,
         seed=plan.seed,
         kept=checkpoints,

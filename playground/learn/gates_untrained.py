@@ -53,7 +53,9 @@ def write_untrained(
     cards = {expert.name: expert for expert in pool.experts}
     descriptors = describe(encoder, Pool(tuple(cards[expert] for expert in bank.names)))
     installed = Installed(bank.names, descriptors, lambda: input_directions(bank, base.width))
-    _, validation = domains(base, encoder, bank.names, data, rows=ROWS, limit=320, seed=0, kept=checkpoints)
+    _, validation = domains(
+        base, encoder, bank.names, data, rows=lambda expert: ROWS, limit=320, seed=0, kept=checkpoints
+    )
     router = kind(bank.names, layers=base.layers, width=base.width)
     facts: dict[str, Any] = {}
     if isinstance(router.gate, GlobalLocalGate):

@@ -136,7 +136,14 @@ def train_joint(
     if not isinstance(gate, PromptedLinearGate):
         raise TypeError("LoRA-Mixer's gate is a prompted linear gate")
     training, validation = domains(
-        base, encoder, bank.names, data, rows=plan.rows, limit=plan.max_tokens, seed=plan.seed, kept=checkpoints
+        base,
+        encoder,
+        bank.names,
+        data,
+        rows=lambda expert: plan.rows,
+        limit=plan.max_tokens,
+        seed=plan.seed,
+        kept=checkpoints,
     )
     before = measure(gate, base, bank, validation)["oracle"]
     trainer = JointTrainer(gate, plan, base, bank, adapters, folder=checkpoints / "gate-joint")

@@ -183,7 +183,7 @@ def test_the_hard_phase_alone_tells_experts_apart(data: Path, parts, tmp_path: P
 
 def test_spliced_rows_change_owner_where_the_second_part_begins(data: Path, parts, tmp_path: Path) -> None:
     base, bank, encoder = parts()
-    training, _ = domains(base, encoder, bank.names, data, rows=8, limit=320, seed=0, kept=tmp_path)
+    training, _ = domains(base, encoder, bank.names, data, rows=lambda expert: 8, limit=320, seed=0, kept=tmp_path)
     for owned in spliced(base, encoder, training, count=5, limit=640, seed=0):
         first, second = owned.example.prompt.split("\n\n")
         text = [base.tokenizer.decode([token]) for token in owned.example.ids]
@@ -196,7 +196,7 @@ def test_spliced_rows_change_owner_where_the_second_part_begins(data: Path, part
 
 def joint(parts, data: Path, tmp_path: Path) -> tuple[JointTrainer, list[Owned], Bank]:
     base, bank, encoder = parts()
-    training, _ = domains(base, encoder, bank.names, data, rows=8, limit=320, seed=0, kept=tmp_path)
+    training, _ = domains(base, encoder, bank.names, data, rows=lambda expert: 8, limit=320, seed=0, kept=tmp_path)
     router = LoraMixer(bank.names, OPTIONS["lora_mixer"], layers=base.layers, width=base.width)
     adapters = [read_adapter(tmp_path / "experts" / name, name, base.model) for name in bank.names[1:]]
     trainer = JointTrainer(router.gate, PLAN, base, bank, adapters, folder=tmp_path / "joint")
