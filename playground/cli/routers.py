@@ -81,7 +81,7 @@ def fit(
 @routers.command()
 def ablate(
     data: Annotated[Path | None, typer.Option(help="Folder of the experts' training data.")] = None,
-    steps: Annotated[int | None, typer.Option(min=1, help="Steps of each training; 40 else.")] = None,
+    steps: Annotated[int | None, typer.Option(min=1, help="Steps of each training; 30 else.")] = None,
     as_json: JsonFlag = False,
 ) -> None:
     """LoRA-Mixer's loss ablation: the same gate trained with no balance loss, the usual one, and SBL."""

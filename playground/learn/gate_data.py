@@ -48,7 +48,8 @@ def domains(
     seed: int,
     kept: Path,
 ) -> tuple[dict[str, list[Owned]], dict[str, list[Owned]]]:
-    """(training, validation) examples by expert, at most `rows(expert)` of each to train on; the base has none of its own.
+    """(training, validation) examples by expert, at most `rows(expert)` of each to train on; the base has none of its
+    own.
 
     Raises InvalidRequest when no expert's data is known.
     """

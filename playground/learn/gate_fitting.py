@@ -17,7 +17,7 @@ from playground.model.base import BaseModel
 from playground.model.lora import Bank
 from playground.routers.gate.topk_moe import TopKMoe
 
-ABLATION_STEPS = 40
+ABLATION_STEPS = 30
 
 
 @dataclass(frozen=True, eq=False)

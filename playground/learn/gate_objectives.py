@@ -30,7 +30,7 @@ class GatePlan:
 
     steps: int = 60
     hard_steps: int = 0
-    rows: int = 150
+    rows: int = 80
     spliced: int = 0
     rate: float = 1e-2
     hard_rate: float = 3e-2
@@ -94,13 +94,13 @@ class LoraMixerObjective(Objective):
 class TopKObjective(Objective):
     """Task loss and load balance alone (Switch Transformer, arXiv:2101.03961 eq. 4 to 6)."""
 
-    plan = GatePlan(steps=60, balance=1e-2)
+    plan = GatePlan(steps=40, balance=1e-2)
 
 
 class XLoraObjective(Objective):
     """Task loss alone (arXiv:2402.07148)."""
 
-    plan = GatePlan(steps=60, rate=5e-3)
+    plan = GatePlan(steps=40, rate=5e-3)
 
 
 class PhatgooseObjective(Objective):
