@@ -19,10 +19,10 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from playground.core.statistics import mean_interval
 from playground.encode.base import TextEncoder
-from playground.learn.expert_trainer import answer_loss, learning_rate, padded, row_losses
+from playground.learn.expert_trainer import answer_loss, learning_rate, padded
 from playground.learn.gate_data import Owned, domains, spliced
+from playground.learn.gate_measures import measure, sentence
 from playground.learn.gate_objectives import OBJECTIVES, GatePlan, Objective, balance_terms
 from playground.model.base import BaseModel
 from playground.model.lora import Bank
@@ -34,7 +34,6 @@ from playground.routers.parts import SoftmaxGate, keep_top
 
 log = logging.getLogger(__name__)
 CHECKPOINT_EVERY = 20
-MEASURED_ROWS = 8
 KEPT_TOKENS = 32
 HARD_BATCH = 48
 LAST_STEPS = 10
@@ -142,11 +141,7 @@ def train_gate(
     router.gate.eval().requires_grad_(False)
     router.save(out)
     measured = measure(router.gate, base, bank, validation)
-    losses = {system: round(values["mean"], 4) for system, values in measured.items()}
-    figure = (
-        f"answer loss on held-out rows of all domains: base {losses['base']:.3f}, even mix {losses['uniform']:.3f}, "
-        f"this gate {losses['gate']:.3f}, right expert {losses['oracle']:.3f} nats per token"
-    )
+    figure = sentence(measured)
     add_to_card(out, figure=figure, measured=measured, training=asdict(plan), use=use)
     return {"figure": figure, "measured": measured, "use": use, "last_steps": trainer.last_steps()}
 
@@ -369,36 +364,3 @@ class GateTrainer:
                 entries.setdefault(int(index), {})[name] = value
         optimiser.load_state_dict({"state": entries, "param_groups": optimiser.state_dict()["param_groups"]})
         return int(state["step"])
-
-
-@torch.inference_mode()
-def measure(gate: Gate, base: BaseModel, bank: Bank, validation: dict[str, list[Owned]]) -> dict[str, dict[str, float]]:
-    """Answer loss (mean, low, high over rows, nats per token) of base, even mix, gate, and each row's own expert."""
-    size = len(bank)
-    columns = None
-    if tuple(gate.experts) != bank.names:
-        columns = torch.tensor([bank.names.index(expert) for expert in gate.experts])
-    one_hot = torch.eye(size)
-    results: dict[str, list[float]] = {"base": [], "uniform": [], "gate": [], "oracle": []}
-    for everything in validation.values():
-        rows = everything[:MEASURED_ROWS]
-        if not rows:
-            continue
-        examples = [owned.example for owned in rows]
-        runs = [gate.open(owned.example.start, owned.embedding if gate.needs_embedding else None) for owned in rows]
-        ways = {
-            "base": [RowRouting(constant=one_hot[0])] * len(rows),
-            "uniform": [RowRouting(constant=torch.full((size,), 1.0 / size))] * len(rows),
-            "gate": [RowRouting(gate=gate, run=run, columns=columns) for run in runs],
-            "oracle": [RowRouting(constant=one_hot[owned.expert]) for owned in rows],
-        }
-        ids, _ = padded(examples, base.model.device)
-        for name, way in ways.items():
-            routing = Routing(way, size)
-            read_first(base.model, routing, ids)
-            with routed(routing):
-                results[name] += row_losses(base.model, examples)
-    return {
-        name: dict(zip(("mean", "low", "high"), (round(v, 4) for v in mean_interval(values)), strict=True))
-        for name, values in results.items()
-    }

@@ -15,7 +15,7 @@ from playground.core.values import Pool
 from playground.encode.base import TextEncoder, describe
 from playground.errors import InvalidRequest
 from playground.learn.gate_data import Owned, domains
-from playground.learn.gate_trainer import measure
+from playground.learn.gate_measures import measure, sentence
 from playground.model.base import BaseModel
 from playground.model.lora import Bank
 from playground.model.subspaces import input_directions
@@ -68,11 +68,7 @@ def write_untrained(
     router.save(out)
     gate = router.gate_for(installed)
     measured = measure(gate, base, bank, validation)
-    figure = (
-        f"answer loss on held-out rows of all domains: base {measured['base']['mean']:.3f}, even mix "
-        f"{measured['uniform']['mean']:.3f}, this gate {measured['gate']['mean']:.3f}, right expert "
-        f"{measured['oracle']['mean']:.3f} nats per token"
-    )
+    figure = sentence(measured)
     add_to_card(out, figure=figure, measured=measured, seconds=round(time.monotonic() - began, 1), **facts)
     return {"figure": figure, "measured": measured, **facts}
 

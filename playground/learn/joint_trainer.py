@@ -18,8 +18,9 @@ from torch import Tensor, nn
 
 from playground.encode.base import TextEncoder
 from playground.learn.gate_data import Owned, domains
+from playground.learn.gate_measures import measure
 from playground.learn.gate_objectives import OBJECTIVES, GatePlan
-from playground.learn.gate_trainer import GateProgress, GateTrainer, Recorder, measure, start_from_rows
+from playground.learn.gate_trainer import GateProgress, GateTrainer, Recorder, start_from_rows
 from playground.model.adapters import KEY, WEIGHTS, Adapter
 from playground.model.base import BaseModel
 from playground.model.lora import Bank
