@@ -56,10 +56,11 @@ class Parts:
         """
         with self._changing:
             adding.keep(candidate, card, self.engine.pool)
-            pool = load_catalogue(self.settings.experts_dir, self.settings.added_dir)
-            added = pool.experts[pool.index(card.name)]
+            found = load_catalogue(self.settings.experts_dir, self.settings.added_dir)
+            added = found.experts[found.index(card.name)]
+            refused = [expert for expert in self.engine.pool.experts if expert.kind == "lora" and not expert.folder]
             try:
-                self._restack(pool)
+                self._restack(Pool((*found.experts, *refused)))
             except BaseException:
                 adding.delete(added)
                 raise
