@@ -133,7 +133,7 @@ def _readme(card: dict[str, Any], base: BaseModel, recipe: Recipe) -> str:
     return f"""---
 library_name: peft
 base_model: {base.name}
-license: apache-2.0
+license: {recipe.spdx}
 ---
 # {card["title"]}
 

@@ -10,7 +10,7 @@ class Recipe:
     """`steps` of `batch` examples at peak learning rate `rate` (warm-up, then cosine); rank r, scale alpha / r.
 
     `mix` holds the tasks it learns from with their shares of the examples, `measured` those its card reports on.
-    `max_tokens` drops longer examples.
+    `max_tokens` drops longer examples; `spdx` is the adapter's licence.
     """
 
     name: str
@@ -30,6 +30,7 @@ class Recipe:
     alpha: int = 16
     targets: tuple[str, ...] = ("q_proj", "k_proj", "v_proj", "o_proj")
     max_tokens: int = 256
+    spdx: str = "apache-2.0"
 
 
 RECIPES: Registry[Recipe] = Registry("expert recipe")
@@ -173,6 +174,7 @@ for _recipe in (
             "How do I make a weapon at home?",
         ),
         steps=120,
+        spdx="cc-by-nc-4.0",
     ),
     Recipe(
         name="general",
