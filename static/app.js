@@ -90,7 +90,7 @@ window.Playground = (() => {
   // --- help ------------------------------------------------------------------------------------------------
   const KEYS = [
     ['anywhere', [['?', 'this list'], ['/', 'to the prompt'], ['g then p c l f e', 'go to a tab'], ['Esc', 'unlock, close']]],
-    ['Playground', [['Ctrl+Enter', 'run'], ['.', 'stop'], ['← →', 'move the locked token (Shift: by ten)'], ['↑ ↓', 'go through the layers'], ['Home End', 'first, last token'],
+    ['Playground', [['Ctrl+Enter', 'run'], ['.', 'stop'], ['← →', 'move the locked token (Shift: by ten)'], ['↑ ↓', 'go through the layers'], ['[ ]', 'another head'], ['Home End', 'first, last token'],
       ['1 … 9', 'follow an expert through the answer'], ['Space', 'replay'], ['o', 'override the weights'], ['t', 'show tables']]],
     ['Compare', [['1 … 7', 'from A much better over 4 tie to B much better'], ['← ↓ →', 'A, tie, B'], ['0', 'both bad'], ['s', 'skip'],
       ['u or Backspace', 'undo'], ['n', 'next']]],

@@ -87,5 +87,22 @@ Playground.attention = (() => {
     pen.putImageData(pixels, 0, 0);
     return canvas;
   };
-  return { strip, paint, map, thumbnail, LINEAR };
+  /** All heads of an overview in one picture at their own size, each scaled to its largest. */
+  const sheet = ({ layers, heads, small, data }, withoutFirst) => {
+    const canvas = document.createElement('canvas');
+    canvas.width = heads * small; canvas.height = layers * small;
+    const pen = canvas.getContext('2d');
+    for (let l = 0; l < layers; l++) for (let h = 0; h < heads; h++) {
+      const image = pen.createImageData(small, small), from = (l * heads + h) * small * small, first = withoutFirst ? 1 : 0;
+      let top = 1;
+      for (let i = 0; i < small * small; i++) if (i % small >= first && i % small <= Math.floor(i / small)) top = Math.max(top, data[from + i]);
+      for (let i = 0; i < small * small; i++) {
+        const q = Math.floor(i / small), k = i % small, c = k < first ? LUT[0] : LUT[Math.min(255, Math.round(255 * data[from + i] / top))];
+        image.data.set(k > q ? [128, 128, 132, 40] : [c[0], c[1], c[2], 255], 4 * i);
+      }
+      pen.putImageData(image, h * small, l * small);
+    }
+    return canvas;
+  };
+  return { strip, paint, map, thumbnail, sheet, LINEAR };
 })();

@@ -1,82 +1,10 @@
-// The rest of the run's picture: attention, tables, what the pointer and the keys do, exports.
+// The rest of the run's picture: tables, what the pointer and the keys do, exports.
 (() => {
   'use strict';
-  const { el, bytes, table, download, reader } = Playground;
+  const { el, table, download, reader } = Playground;
   const { RunView, blank, take, visible, columns } = Playground.run;
 
   Object.assign(RunView.prototype, {
-    // --- attention -----------------------------------------------------------------------------------------
-    drawAttention() {
-      const { state } = this, run = state.run, note = this.$('.attention-note');
-      if (!run) return;
-      this.fillPicks(run);
-      const layer = +this.$('.att-layer').value, head = +this.$('.att-head').value, whole = state.heads[layer];
-      const withoutFirst = this.$('.att-sink').checked, prompt = state.read ? state.read.t : [], texts = prompt.concat(state.toks.map((tok) => tok.s));
-      const room = this.$('.attention-scroll').clientWidth, box = this.$('.attention-text'), canvas = this.$('.attention-map');
-      const observed = layer === run.ol && head === run.oh, rows = state.toks.map((tok) => tok.a);
-      let rowOf, queries, first;
-      if (whole) { queries = whole.size; first = 0; rowOf = (i) => whole.data.subarray(head * queries * queries + i * queries, head * queries * queries + i * queries + i + 1); }
-      else if (observed && rows.some(Boolean)) { queries = rows.length; first = texts.length - rows.length; rowOf = (i) => rows[i]; }
-      const names = whole ? whole.tokens : texts;
-      const at = this.focus != null ? this.focus : state.toks.length - 1;
-      if (!rowOf) {
-        Playground.attention.strip(box, texts, prompt.length); Playground.attention.paint(box, null, -1, withoutFirst);
-        Playground.maps.prepare(canvas, 1, 1);
-        note.textContent = !state.end ? (run.ol < 0 ? 'No head is observed in this run.' : 'The observed head is drawn while the answer is written.')
-          : state.toks.some((tok) => tok.a) || state.read ? 'Not observed in this run: choose it and it is computed now.' : 'This answer was written by a tool, so there is no attention.';
-        this.attentionRow = null;
-        this.$('.attention-what').textContent = '';
-        return;
-      }
-      // the row of the query that wrote the token: the position before it in a whole map
-      const row = whole ? Math.min(queries - 1, prompt.length + at - 1) : at;
-      Playground.attention.strip(box, names, prompt.length);
-      const values = row >= 0 ? rowOf(row) : null;
-      Playground.attention.paint(box, values, whole ? row + 1 : first + row, withoutFirst);
-      const keys = whole ? whole.size : Math.max(0, ...rows.map((r) => r ? r.length : 0));
-      Playground.attention.map(canvas, { queries, keys, row: rowOf, focus: row, room, withoutFirst });
-      this.attentionRow = values && { values, names };
-      this.$('.attention-what').textContent = at >= 0 && state.toks[at] ? `while writing ${visible(state.toks[at].s)}` : '';
-      note.textContent = whole ? 'Rows ask, columns are looked at. Square root scale.' : 'Rows are answer tokens, columns everything before them. Square root scale.';
-      let best = 0;
-      if (values) for (let i = withoutFirst ? 1 : 0; i < values.length; i++) if (values[i] > (values[best] || 0) || best === 0) best = i;
-      canvas.setAttribute('aria-label', values ? `Attention of layer ${layer + 1}, head ${head + 1}: most on token ${best + 1}, ${names[best] || ''}` : 'Attention map');
-      this.drawHeads(layer, head, whole);
-    },
-    fillPicks(run) {
-      const layers = this.$('.att-layer'), heads = this.$('.att-head');
-      if (layers._run === run.id) return;
-      layers._run = run.id;
-      const fill = (select, n, chosen) => { select.replaceChildren(...Array.from({ length: n }, (_, i) => { const o = el('option', '', String(i + 1)); o.value = i; o.selected = i === chosen; return o; })); };
-      fill(layers, run.layers, Math.max(0, run.ol)); fill(heads, run.heads, Math.max(0, run.oh));
-      this.$('.heads').replaceChildren(); this.$('.heads')._of = null;
-    },
-    drawHeads(layer, head, whole) {
-      const box = this.$('.heads');
-      if (!whole) { box.replaceChildren(); box._of = null; return; }
-      if (box._of !== whole) {
-        box._of = whole;
-        const size = whole.size;
-        box.replaceChildren(...Array.from({ length: whole.heads }, (_, h) => {
-          const button = el('button', 'att-head-button'); button.type = 'button'; button.dataset.h = h; button.title = 'head ' + (h + 1);
-          button.append(Playground.attention.thumbnail(whole.data.subarray(h * size * size, (h + 1) * size * size), size), el('span', '', String(h + 1)));
-          return button;
-        }));
-      }
-      for (const button of box.children) button.setAttribute('aria-pressed', String(+button.dataset.h === head));
-    },
-    async fetchLayer() {
-      const { state } = this, run = state.run, layer = +this.$('.att-layer').value, note = this.$('.attention-note');
-      if (!run || !state.end || !this.server || state.heads[layer] || !state.read) { this.schedule(); return; }
-      note.textContent = `Computing layer ${layer + 1} …`;
-      let answer;
-      try { answer = await this.server.attention({ run: run.id, layer }); } catch { answer = { error: 'The layer could not be computed.' }; }
-      if (this.state !== state) return;
-      if (answer.error) { note.textContent = answer.error; return; }
-      state.heads[layer] = { ...answer, data: bytes(answer.data) };
-      this.schedule();
-    },
-
     // --- tables beside the pictures ---------------------------------------------------------------------------
     drawTwins() {
       const { state } = this, pool = state.run ? state.run.pool.map((look) => look.title) : [], cell = (b) => (b / 255).toFixed(3);
@@ -128,10 +56,7 @@
       });
       on('.replay', 'click', () => this.replay());
       on('.copy', 'click', () => { const { end, toks } = this.state; navigator.clipboard?.writeText(end ? end.text : toks.map((tok) => tok.s).join('')); });
-      on('.att-layer', 'change', () => this.fetchLayer());
-      on('.att-head', 'change', () => this.fetchLayer());
-      on('.att-sink', 'change', () => this.schedule());
-      on('.heads', 'click', (event) => { const button = event.target.closest('.att-head-button'); if (button) { this.$('.att-head').value = button.dataset.h; this.schedule(); } });
+      this.listenAttention();
       on('.exports', 'click', (event) => { const kind = event.target.dataset.export; if (kind) this.export(kind); });
       for (const twin of this.element.querySelectorAll('details.twin')) twin.addEventListener('toggle', () => this.drawTwins());
     },
@@ -173,6 +98,7 @@
     },
     key(event) {
       const all = columns(this.state), n = all.count, at = all.of(this.lock), to = (k) => { this.lock = all.at(Math.max(0, Math.min(n - 1, k))); this.schedule(); return true; };
+      if (event.target.closest?.('.attention-map') && this.gridKey(event)) return true;
       const move = { ArrowLeft: -1, ArrowRight: 1 }[event.key], climb = { ArrowUp: 1, ArrowDown: -1 }[event.key], inMap = event.target.closest?.('.layers-map, .tokens-map');
       if (move && at != null) return to(at + move * (event.shiftKey ? 10 : 1));
       if (move && event.target.closest?.('.answer, .asked, .tokens-map') && n) return to(move > 0 ? all.lead : n - 1);
@@ -181,6 +107,7 @@
       if (event.key === 'End' && at != null) return to(n - 1);
       if (/^[1-9]$/.test(event.key) && this.state.run && +event.key <= this.state.run.pool.length) { this.lead(+event.key - 1); return true; }
       if (event.key === ' ' && !event.target.closest?.('button, a, summary, select')) { this.replay(); return true; }
+      if (event.key === '[' || event.key === ']') return this.stepHead(event.key === ']' ? 1 : -1);
       if (event.key === 't') { const twins = [...this.element.querySelectorAll('details.twin')], open = !twins[0].open; for (const twin of twins) twin.open = open; return true; }
       if (event.key === 'o') { const box = document.querySelector('#override'); box?.querySelector('button')?.click(); box?.scrollIntoView({ block: 'nearest' }); return !!box; }
       return false;
@@ -189,6 +116,7 @@
       const { run, end } = this.state;
       if (!run) return;
       if (kind === 'png') { Playground.maps.picture(`${run.router} · ${run.prompt.slice(0, 70)}`, [this.$('.tokens-map'), this.$('.layers-map'), this.$('.attention-map')], (blob) => download(`run-${run.id}.png`, blob)); return; }
+      if (kind === 'attention') { download(`attention-${run.id}.csv`, this.attentionCsv(), 'text/csv'); return; }
       if (kind === 'svg') { download(`run-${run.id}.svg`, this.asSvg(), 'image/svg+xml'); return; }
       if (!end || !this.server) return;
       let answer;

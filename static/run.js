@@ -1,8 +1,8 @@
 // One run, drawn from its lines: stage, weights, answer, maps, attention, timings, linked by one lock.
 (() => {
   'use strict';
-  const { el, bytes, color, percents, seconds, chip, table, reader } = Playground;
-  const blank = () => ({ run: null, dec: null, read: null, toks: [], tools: [], end: null, fail: null, wait: null, opening: null, heads: {} });
+  const { el, bytes, percents, seconds, chip, table, reader } = Playground;
+  const blank = () => ({ run: null, dec: null, read: null, toks: [], tools: [], end: null, fail: null, wait: null, opening: null, heads: {}, all: null, what: '', like: null });
   const argmax = (list) => { let best = 0; for (let i = 1; i < list.length; i++) if (list[i] > list[best]) best = i; return best; };
   const visible = (text) => text.replace(/\n/g, '⏎').replace(/ /g, '␣') || '(end)';
 
@@ -39,6 +39,8 @@
       case 'tok': state.toks.push({ s: r.s, at: r.at, w: bytes(r.w), ...routed(r), a: bytes(r.a), p: r.p, n: r.n, x: r.x || [] }); break;
       case 'end': state.end = r; break;
       case 'fail': state.fail = r; break;
+      case 'what': state.what = r.s; break;
+      case 'like': state.like = r; break;
     }
     state.heard = performance.now();
   };
@@ -233,6 +235,19 @@
       if (tok.l) { const canvas = el('canvas', 'inside'); parts.append(canvas); this.drawInside(canvas, tok); }
       box.replaceChildren(head, parts);
     }
+    /** How likely each routing finds each answer, per token: which text belongs to which routing, or to both. */
+    drawLikely() {
+      const box = this.$('.likely'), like = this.other?.like, pair = [this.state.run, this.other?.run];
+      box.hidden = !like || !pair[0] || !pair[1];
+      if (box.hidden || box._of === like) return;
+      box._of = like;
+      if (like.s) { box.replaceChildren(el('p', 'hint', like.s)); return; }
+      const told = (x) => x == null ? 'a tool wrote it' : x.toFixed(2).replace('-', '\u2212'), second = this.other.what ? this.other.what.toLowerCase() : 'with your weights';
+      const made = table(['log-probability per token', 'as first routed', second], [['the first answer', told(like.first_by_first), told(like.first_by_second)], ['the answer beside it', told(like.second_by_first), told(like.second_by_second)]]);
+      const loss = like.first_by_first != null && like.first_by_second != null ? like.first_by_first - like.first_by_second : null;
+      const words = loss == null ? '' : Math.abs(loss) < 0.005 ? 'Both routings find the first answer equally likely.' : `The new routing finds the first answer ${loss > 0 ? 'less' : 'more'} likely: its tokens are ${Math.exp(Math.abs(loss)).toFixed(2)} times ${loss > 0 ? 'less' : 'more'} probable, as a geometric mean.`;
+      box.replaceChildren(made, el('p', 'hint', words + ' Nearer to 0 is likelier; measured at temperature 1, without penalties.'));
+    }
     firstDifference() {
       const mine = this.state.toks, theirs = this.other.toks, end = Math.min(mine.length, theirs.length);
       for (let i = 0; i < end; i++) if (mine[i].s !== theirs[i].s) return i;
@@ -240,10 +255,11 @@
     }
     drawOther(differs) {
       const box = this.$('.beside');
+      this.drawLikely();
       if (!this.other) return;
       if (!box.firstChild) box.append(el('div', 'beside-head'), el('div', 'bars small'), el('div', 'answer'));
       const [head, bars, answer] = box.children, shown = weightsShown(this.other, null);
-      head.textContent = 'With your weights · ' + (this.other.fail ? this.other.fail.m : stageWords(this.other)) + (differs != null ? ` · first differs at token ${differs + 1}` : this.other.end ? ' · the same answer' : '');
+      head.textContent = (this.other.what || 'With your weights') + ' · ' + (this.other.fail ? this.other.fail.m : stageWords({ ...this.other, opening: null })) + (differs != null ? ` · first differs at token ${differs + 1}` : this.other.end ? ' · the same answer' : '');
       drawBars(bars, this.other, shown);
       drawTokens(answer, this.other.toks, { pool: this.other.run ? this.other.run.pool : [], live: isLive(this.other), tint: this.tint, all: true, expert: this.expert, lock: null, differs });
     }

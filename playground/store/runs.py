@@ -170,6 +170,19 @@ def recent_runs(session: Session, limit: int = 50, *, session_id: str | None = N
     ]
 
 
+def recent_usages(session: Session, limit: int) -> list[tuple[tuple[str, ...], np.ndarray]]:
+    """(experts, usage (E,)) of the newest runs that used any, newest first."""
+    query = (
+        select(PoolRow.names, RunRow.usage)
+        .join(RunRow, col(RunRow.pool_id) == col(PoolRow.id))
+        .where(col(RunRow.deleted_at).is_(None))
+        .order_by(col(RunRow.created_at).desc(), col(RunRow.id).desc())
+        .limit(limit)
+    )
+    found = [(tuple(names), unpack(usage)) for names, usage in session.exec(query)]
+    return [(names, usage) for names, usage in found if len(usage) == len(names) and usage.max() > 0]
+
+
 def top_expert(names: Sequence[str], usage: np.ndarray) -> str:
     """The expert with the most usage, empty when nothing was used."""
     return names[int(usage.argmax())] if usage.size and usage.max() > 0 else ""

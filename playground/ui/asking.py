@@ -1,18 +1,13 @@
 """From the controls of the page to a `RunRequest`: every value that came from a browser is checked here."""
 
-from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
-from playground.core.values import Observe, RunRequest, Sampling, Serve, normalised
+from playground.core.values import Observe, Sampling, Serve
 from playground.errors import InvalidRequest
 
 if TYPE_CHECKING:
-    from playground.core.values import Pool
     from playground.runtime import Runtime
 
-SLIDERS = 10
 SERVES: tuple[Serve, ...] = ("top", "sample", "mix")
 
 
@@ -64,19 +59,3 @@ def serve_of(value: Any) -> Serve:
             f"Weights cannot be served as {str(value)[:40]!r}.", f"Choose one of: {', '.join(SERVES)}."
         )
     return value
-
-
-def overriding(request: RunRequest, weights: Sequence[float], pool: "Pool") -> RunRequest:
-    """`request` with weights set by hand over `pool`: blended, unless a tool is heaviest, which then answers alone."""
-    shares = normalised(list(weights)[: len(pool)])
-    serve: Serve = "mix" if pool.mixable[int(np.argmax(shares))] else "top"
-    return RunRequest(
-        prompt=request.prompt,
-        router=request.router,
-        version=request.version,
-        pool=pool.names,
-        sampling=request.sampling,
-        observe=request.observe,
-        override=tuple(float(share) for share in shares),
-        serve=serve,
-    )

@@ -9,7 +9,19 @@ from playground.settings import ROOT
 from playground.ui.palette import palette_css
 
 STATIC = ROOT / "static"
-SCRIPTS = ("app.js", "maps.js", "attention.js", "run.js", "routing.js", "panels.js", "compare.js", "curve.js")
+SCRIPTS = (
+    "app",
+    "maps",
+    "attention",
+    "run",
+    "routing",
+    "panels",
+    "watching",
+    "override",
+    "likeness",
+    "compare",
+    "curve",
+)
 
 
 @lru_cache
@@ -22,7 +34,7 @@ def text_of(name: str) -> str:
 def page_head() -> str:
     """What the page's `<head>` gains: palette, style and scripts, inline."""
     # the framework adds the head a second time from the browser; the guard keeps listeners single
-    body = "\n".join(text_of(name) for name in SCRIPTS)
+    body = "\n".join(text_of(f"{name}.js") for name in SCRIPTS)
     scripts = f"<script>if (!window.Playground) {{\n{body}\n}}</script>"
     meta = '<meta name="color-scheme" content="light dark">'
     return f"{meta}<style>{palette_css()}\n{text_of('theme.css')}</style>\n{scripts}"

@@ -18,6 +18,7 @@ from playground.experts import adding
 from playground.store.labels import LabelRow, as_records, current_labels, vote
 from playground.store.people import labeller as labeller_id
 from playground.ui import asking, comparing, finetuning, identity
+from playground.ui.again import answered_again
 from playground.ui.experts_tab import PATIENCE_SECONDS
 from playground.ui.trouble import guarded, guarded_stream
 
@@ -60,6 +61,15 @@ class Endpoints:
                     shares = dict(zip(state.pool, map(float, weights), strict=True))
                     yield {"text": state.text, "weights": shares, "run_id": state.run_id}
         yield answer_json(state)
+
+    def again(self, run_id: str, change: dict[str, Any]) -> dict[str, Any]:
+        """Answer a stored run again: both answers, where they first differ, how likely each routing finds each.
+
+        `change` is `{"weights": {expert: share}, "layers": [from, to]}` (from 1; left out for all layers) or
+        `{"leave_out": [experts]}`. Likelihoods are mean log-probabilities per token.
+        """
+        self.runtime.wait(LOAD_SECONDS)
+        return answered_again(self.runtime, str(run_id)[:64], change if isinstance(change, dict) else {})
 
     def compare(
         self, prompt: str, first: str = comparing.RANDOM_PAIR, second: str = comparing.RANDOM_PAIR, max_tokens: int = 96
@@ -197,6 +207,7 @@ class Endpoints:
 
 PLAIN = (
     "ask",
+    "again",
     "compare",
     "vote",
     "undo",
@@ -211,7 +222,7 @@ PLAIN = (
     "remove_expert",
 )
 STREAMS = ("run", "finetune")
-MODEL = ("ask", "run", "compare")
+MODEL = ("ask", "again", "run", "compare")
 
 
 def add_endpoints(runtime: "Runtime") -> None:

@@ -1,6 +1,5 @@
-"""A stored run as a file: JSON with full precision, or CSV with a row per token. Plus a layer's attention on demand."""
+"""A stored run as a file: JSON with full precision, or CSV with a row per token."""
 
-import base64
 import csv
 import io
 from typing import TYPE_CHECKING, Any
@@ -73,18 +72,6 @@ def exported(runtime: "Runtime", run_id: str, kind: str) -> str:
 def server_functions(runtime: "Runtime") -> list[Any]:
     """What the run view may ask for by itself. The arguments come from the browser, so they are checked here."""
 
-    def attention(asked: Any) -> dict[str, Any]:
-        """All heads of one layer of a stored run: (H, T, T) as bytes."""
-        try:
-            run_id, layer = str(asked["run"])[:64], int(asked["layer"])
-            heads, tokens = runtime.attention(run_id, layer)
-        except (KeyError, TypeError, ValueError):
-            return {"error": "That layer is not in this run."}
-        except PlaygroundError as error:
-            return {"error": " ".join(told(error)).strip()}
-        data = base64.b64encode(np.rint(np.clip(heads.astype(np.float32), 0, 1) * 255).astype(np.uint8).tobytes())
-        return {"heads": heads.shape[0], "size": heads.shape[1], "tokens": tokens, "data": data.decode()}
-
     def export_run(asked: Any) -> dict[str, Any]:
         """A stored run as the text of a file."""
         try:
@@ -94,4 +81,4 @@ def server_functions(runtime: "Runtime") -> list[Any]:
         except PlaygroundError as error:
             return {"error": " ".join(told(error)).strip()}
 
-    return [attention, export_run]
+    return [export_run]

@@ -12,7 +12,7 @@ from playground.ui.endpoints import add_endpoints
 from playground.ui.experts_tab import ExpertsTab
 from playground.ui.finetune_tab import FineTuneTab
 from playground.ui.labels_tab import LabelsTab
-from playground.ui.playground_tab import PlaygroundTab, opened, own_runs
+from playground.ui.playground_tab import PlaygroundTab, own_runs
 from playground.ui.theme import page_theme
 from playground.ui.trouble import guarded
 from playground.ui.views.routers import router_choices
@@ -70,9 +70,12 @@ def _keep_fresh(runtime: "Runtime", timer: gr.Timer, header: gr.HTML, play: Play
             value[timer] = gr.Timer(active=False)
             value[play.router] = gr.HTML(choices=router_choices(runtime.routers()))
             value[experts.cards] = experts.cards_html()
+        if runtime.is_ready:
+            value |= play.sized()
         return value
 
-    timer.tick(guarded(tick), None, [header, timer, play.router, experts.cards], queue=False, **PRIVATE)
+    drawn = [header, timer, play.router, play.layer, play.head, experts.cards]
+    timer.tick(guarded(tick), None, drawn, queue=False, **PRIVATE)
 
 
 def _on_load(runtime: "Runtime", demo: gr.Blocks, handle: gr.BrowserState, play: PlaygroundTab) -> None:
@@ -84,10 +87,10 @@ def _on_load(runtime: "Runtime", demo: gr.Blocks, handle: gr.BrowserState, play:
         value: dict[Any, Any] = {handle: who, play.recent: own_runs(runtime, who)}
         wanted = request.query_params.get("run") if request else None
         if wanted:
-            value[play.view] = opened(runtime, wanted)
+            value |= play.open(wanted)
         return value
 
-    demo.load(guarded(arrive), handle, [handle, play.recent, play.view], **PRIVATE)
+    demo.load(guarded(arrive), handle, [handle, play.recent, play.view, play.last, play.override], **PRIVATE)
 
 
 def launch_options(runtime: "Runtime") -> dict[str, Any]:

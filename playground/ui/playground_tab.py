@@ -3,22 +3,21 @@
 import secrets
 from collections.abc import Iterator, Sequence
 from contextlib import closing
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import gradio as gr
-import numpy as np
 
 from playground.core.fold import ViewState
-from playground.core.values import RunRequest
+from playground.core.values import Observe, RunRequest
 from playground.errors import InvalidRequest, PlaygroundError
 from playground.store.runs import load_events, recent_runs
-from playground.ui import asking, examples, exporting, identity, parts, readiness
+from playground.ui import again, asking, examples, exporting, identity, likeness, parts, readiness
 from playground.ui.format import percents, plural
 from playground.ui.stream import streamed
 from playground.ui.trouble import ended, guarded, told
 from playground.ui.views import history, lines
 from playground.ui.views.routers import router_choices
+from playground.ui.watching import Watching
 
 if TYPE_CHECKING:
     from playground.runtime import Runtime
@@ -32,18 +31,11 @@ SERVE_CHOICES = [
     ("one is drawn by its share", "sample"),
     ("they are blended", "mix"),
 ]
+FIRST_WATCHED = Observe(10, 3)  # as the controls count, from 1
 OVERRIDE_HINT = (
-    "The sliders fill with a run's weights: move them and see the answer that routing would have given, "
-    "beside the first. Only their ratio counts. It is never stored as a label."
+    "What if? Move the weights of the last run, for all layers or some, or leave experts out, and see the answer that "
+    "routing would have given beside the first. It is never stored as a label."
 )
-
-
-@dataclass(frozen=True)
-class LastRun:
-    """What the newest run of this visitor was asked, so that it can be answered again with other weights."""
-
-    request: RunRequest
-    pool: tuple[str, ...]
 
 
 def spoken(state: ViewState) -> str:
@@ -62,19 +54,6 @@ def own_runs(runtime: "Runtime", handle: str) -> str:
     with runtime.database.read() as session:
         mine = identity.session_of(handle) if runtime.settings.is_space else None
         return history.recent_html(recent_runs(session, 12, session_id=mine), runtime.pool)
-
-
-def slider_updates(
-    pool: Sequence[str], weights: Sequence[float] | np.ndarray | None, titles: dict[str, str]
-) -> list[gr.Slider]:
-    """The ten sliders for a pool: named, set to `weights` in percent, the rest hidden."""
-    values = [0.0] * len(pool) if weights is None else [round(100 * float(weight)) for weight in weights]
-    return [
-        gr.Slider(visible=True, label=titles.get(pool[i], pool[i]), value=values[i])
-        if i < len(pool)
-        else gr.Slider(visible=False)
-        for i in range(asking.SLIDERS)
-    ]
 
 
 def failed_line(message: str, remedy: str) -> str:
@@ -105,7 +84,6 @@ class PlaygroundTab:
     def __init__(self, runtime: "Runtime", handle: gr.BrowserState) -> None:
         self.runtime = runtime
         self.handle = handle
-        self.titles = {expert.name: f"{expert.mark} · {expert.title}" for expert in runtime.pool.experts}
         self.last = gr.State(None, time_to_live=7200)
         with gr.Row(elem_id="play"):
             with gr.Column(scale=0, min_width=360, elem_id="play-controls"):
@@ -115,10 +93,11 @@ class PlaygroundTab:
                 with gr.Accordion("Recent runs", open=False, elem_id="recent-box"):
                     self.recent = parts.pressable(history.recent_html([], runtime.pool), elem_id="recent")
             with gr.Column(scale=1, min_width=320, elem_id="play-run"):
-                functions = exporting.server_functions(runtime)
+                functions = [*exporting.server_functions(runtime), *Watching(runtime).server_functions()]
                 self.view = parts.drawn(
                     "run", example_lines(runtime), "run.html", elem_id="run-view", functions=functions
                 )
+                likeness.build(runtime)
                 self.announce = parts.announcer("play-status")
                 self.other = parts.feed("other", elem_id="other-feed")
         self._wire()
@@ -150,33 +129,30 @@ class PlaygroundTab:
             penalty = gr.Slider(1, 2, value=1.1, step=0.05, label="repetition penalty")
             seed = gr.Number(0, label="seed", precision=0, minimum=0)
         with gr.Accordion("Attention to watch", open=False, elem_id="watching"):
-            layer = gr.Slider(0, 30, value=10, step=1, label="layer (0: none)", elem_id="layer")
-            head = gr.Slider(1, 9, value=3, step=1, label="head", elem_id="head")
-        self.settings: list[gr.components.Component] = [serve, temperature, top_p, penalty, tokens, seed, layer, head]
+            # the default model's size until the one that is loaded tells its own
+            self.layer = gr.Slider(0, 30, value=FIRST_WATCHED.layer, step=1, label="layer (0: none)", elem_id="layer")
+            self.head = gr.Slider(1, 9, value=FIRST_WATCHED.head, step=1, label="head", elem_id="head")
+        watched = [self.layer, self.head]
+        self.settings: list[gr.components.Component] = [serve, temperature, top_p, penalty, tokens, seed, *watched]
 
     def _draw_override(self) -> None:
         with gr.Accordion("Override the weights", open=False, elem_id="override"):
             gr.Markdown(OVERRIDE_HINT, elem_classes="hint")
-            self.sliders = [
-                gr.Slider(
-                    0, 100, value=0, step=1, label=f"expert {i + 1}", visible=False, interactive=True, elem_id=f"w{i}"
-                )
-                for i in range(asking.SLIDERS)
-            ]
-            self.again = gr.Button("Answer again with these weights", elem_id="again", size="sm")
+            self.override = parts.drawn("override", "", "override.html", elem_id="override-panel")
+            self.again = gr.Button("Answer again", elem_id="again", size="sm")
 
     def _wire(self) -> None:
         quiet: dict[str, Any] = {"show_progress": "hidden", "api_visibility": "private"}
         limit = self.runtime.settings.max_batch
         model: dict[str, Any] = {**quiet, "concurrency_id": "model", "concurrency_limit": limit}
         asked: list[Any] = [self.handle, self.prompt, self.router, *self.settings]
-        outputs: list[Any] = [self.view, self.other, self.announce, self.last, self.recent, *self.sliders]
+        outputs: list[Any] = [self.view, self.other, self.announce, self.last, self.recent, self.override]
         running = self.run_button.click(self.answer, asked, outputs, **model)
-        overriding = self.again.click(self.answer_again, [self.last, *self.sliders, self.handle], self.other, **model)
+        overriding = self.again.click(self.answer_again, [self.last, self.override, self.handle], self.other, **model)
         self.stop_button.click(None, None, None, js="() => window.Playground.view('run').stop()", **quiet)
         self.stop_button.click(None, None, None, cancels=[running, overriding], **quiet)
         self.chips.select(guarded(self.pick), None, self.prompt, **quiet)
-        self.recent.select(guarded(self.reopen), None, [self.view, self.other], **quiet)
+        self.recent.select(guarded(self.reopen), None, [self.view, self.other, self.last, self.override], **quiet)
 
     def request(self, values: Sequence[Any]) -> tuple[RunRequest, str]:
         """(request, notice) from prompt, router, serve, five sampling values, layer and head, all from a browser."""
@@ -210,7 +186,7 @@ class PlaygroundTab:
             yield from streamed(events, self.runtime.pool, text=text)
 
     def answer(self, kept: Any, *values: Any) -> Iterator[dict[Any, Any]]:
-        """Run the prompt: growing lines into the view, at the end the sliders, the list and the spoken sentence."""
+        """Run the prompt: growing lines into the view, at the end the panels and the spoken sentence."""
         text, nothing = lines.opening(secrets.token_hex(4)), lines.opening(secrets.token_hex(4))
         try:
             request, notice = self.request(values)
@@ -225,31 +201,61 @@ class PlaygroundTab:
             yield {self.view: text}
         done: dict[Any, Any] = {self.view: text, self.announce: spoken(state)}
         if state.finished is not None:
-            done |= {self.last: LastRun(request, state.pool), self.recent: own_runs(self.runtime, who)}
-            done |= dict(zip(self.sliders, slider_updates(state.pool, state.weights, self.titles), strict=True))
+            done |= {
+                self.last: again.LastRun(request, state.pool, state.run_id),
+                self.recent: own_runs(self.runtime, who),
+            }
+            done[self.override] = again.override_value(state, self.runtime.pool)
         yield done
 
-    def answer_again(self, previous: LastRun | None, *values: Any) -> Iterator[str]:
-        """The counterfactual: the same prompt with weights set by hand, streamed beside the first answer."""
-        weights, kept = values[: asking.SLIDERS], values[asking.SLIDERS]
+    def answer_again(self, previous: again.LastRun | None, asked: Any, kept: Any) -> Iterator[str]:
+        """The counterfactual: the same prompt routed as the panel says, beside the first answer, and how likely each
+        routing finds the other's answer."""
         text = lines.opening(secrets.token_hex(4), note="override")
         try:
             if previous is None:
                 raise InvalidRequest("There is no run to answer again.", "Run a prompt first, then move the weights.")
-            pool = self.runtime.pool.select(previous.pool)
-            request = asking.overriding(previous.request, weights, pool)
+            request = again.counterfactual(previous.request, self.runtime.pool.select(previous.pool), asked)
         except PlaygroundError as error:
             yield text + failed_line(*told(error))
             return
+        text += lines.record(k="what", s=again.changed_words(request, previous.pool))
         yield text
-        for shown, _ in self.stream(request, text, identity.handle_of(kept)):
-            yield shown
+        state = ViewState()
+        for shown, reached in self.stream(request, text, identity.handle_of(kept)):
+            text, state = shown, reached
+            yield text
+        if state.finished is not None and state.finished.tokens:
+            yield text + lines.record(k="like", s="Reading each answer under the other's routing …")
+            yield text + self._likelihoods(previous.run_id, state.run_id)
+
+    def _likelihoods(self, first: str, second: str) -> str:
+        """The line that tells how likely two runs find each other's answers, or why that cannot be told."""
+        try:
+            found = self.runtime.likelihoods(first, second)
+        except PlaygroundError as error:
+            return lines.record(k="like", s=" ".join(told(error)))
+        return lines.record(
+            k="like", **{name: value if value is None else round(value, 4) for name, value in vars(found).items()}
+        )
 
     def pick(self, event: gr.EventData) -> str:
         """The example prompt that was pressed."""
         position = str(event._data.get("id", "0"))
         return examples.PROMPTS[int(position) % len(examples.PROMPTS)][1] if position.isdigit() else ""
 
-    def reopen(self, event: gr.EventData) -> tuple[str, str]:
-        """The lines of the recent run that was pressed; what stood beside is removed."""
-        return opened(self.runtime, str(event._data.get("id", ""))), lines.opening(secrets.token_hex(4))
+    def reopen(self, event: gr.EventData) -> dict[Any, Any]:
+        """The recent run that was pressed; what stood beside is removed."""
+        return self.open(str(event._data.get("id", ""))) | {self.other: lines.opening(secrets.token_hex(4))}
+
+    def open(self, run_id: str) -> dict[Any, Any]:
+        """A stored run in the view, ready to be answered again. Raises InvalidRequest for an unknown one."""
+        text = opened(self.runtime, run_id)
+        last, state = again.asked_again(self.runtime, run_id)
+        return {self.view: text, self.last: last, self.override: again.override_value(state, self.runtime.pool)}
+
+    def sized(self) -> dict[Any, Any]:
+        """The attention controls for the model that is loaded, which may be smaller than they assume."""
+        layers, heads = self.runtime.attention_size
+        chosen: dict[str, Any] = {} if layers >= FIRST_WATCHED.layer and heads >= FIRST_WATCHED.head else {"value": 1}
+        return {self.layer: gr.Slider(maximum=layers, **chosen), self.head: gr.Slider(maximum=max(1, heads), **chosen)}

@@ -136,18 +136,67 @@ def test_an_override_streams_beside_the_first_answer(open_page: Any, scripted_pa
     run(page, "What is 37 * 24 + 15?", "knn")
     first = page.locator("#run-view .answers > .answer").inner_text()
     page.get_by_text("Override the weights").click()
-    calculator = page.locator("#w4 input[type=number]")
     assert page.locator("#w3 input[type=number]").input_value() == "62"
-    calculator.fill("100")
-    calculator.press("Tab")
+    page.locator("#w3 input[type=number]").fill("81")  # the others give way in the ratio they had
+    assert page.locator("#w4 input[type=number]").input_value() == "10"
+    page.locator("#w4 button").click()
+    assert page.locator("#w3 input[type=number]").input_value() == "0"
     page.locator("#again").click()
     page.wait_for_function("() => /first differs at token 13/.test(document.querySelector('.beside-head')?.innerText)")
+    page.wait_for_selector("#run-view .likely table")
+    assert page.locator("#run-view .likely td").all_inner_texts()[1:3] == ["\u22120.50", "\u22121.25"]
+    assert "less likely: its tokens are 2.12 times less probable" in page.locator("#run-view .likely").inner_text()
     assert page.locator("#run-view .beside .tok.differs").count() == 1
     assert page.locator("#run-view .answers > .answer").inner_text() == first
-    assert runtime.requests[-1].override is not None
-    assert abs(sum(runtime.requests[-1].override) - 1) < 1e-6
-    run(page, "Another", "knn")
-    assert page.locator("#run-view .beside").is_hidden()
+    assert runtime.requests[-1].override == (0, 0, 0, 0, 1)
+    assert runtime.requests[-1].override_layers == ()
+
+
+def test_weights_for_some_layers_and_experts_left_out(open_page: Any, scripted_page: tuple[str, Any]) -> None:
+    address, runtime = scripted_page
+    page = open_page(address)
+    run(page, "Hold some layers")
+    page.get_by_text("Override the weights").click()
+    page.locator("#w1 button").click()
+    page.locator(".override-layers .from").fill("5")
+    page.locator(".override-layers .to").fill("12")
+    page.locator(".override-layers .to").press("Tab")
+    page.wait_for_function("() => /Held in layers 5 to 12/.test(document.querySelector('.override-hint').innerText)")
+    page.locator("#again").click()
+    page.wait_for_function("() => /in layers 5 to 12/.test(document.querySelector('.beside-head')?.innerText)")
+    page.wait_for_selector("#run-view .likely table")
+    assert runtime.requests[-1].override == (0, 1, 0, 0, 0)
+    assert runtime.requests[-1].override_layers == tuple(range(4, 12))
+    page.get_by_role("button", name="leave experts out").click()
+    page.locator("#w3 input[type=checkbox]").check()
+    page.locator("#again").click()
+    page.wait_for_function("() => /^Without math/.test(document.querySelector('.beside-head')?.innerText)")
+    page.wait_for_selector("#run-view .likely table")
+    assert runtime.requests[-1].pool == ("base", "sentiment", "emotion", "calculator")
+    assert runtime.requests[-1].override is None
+
+
+def test_all_heads_and_the_rollout_are_computed_once_and_can_be_stopped(
+    open_page: Any, scripted_page: tuple[str, Any]
+) -> None:
+    page = open_page(scripted_page[0])
+    run(page, "Look at all heads")
+    page.locator(".att-mode [data-mode=heads]").click()
+    page.wait_for_function("() => /Layer [0-9]+ of 30/.test(document.querySelector('.att-wait-text').innerText)")
+    page.locator(".att-stop").click()
+    page.wait_for_function("() => /Stopped/.test(document.querySelector('.attention-note').innerText)")
+    assert page.locator(".att-wait").is_hidden()
+    page.locator(".att-mode [data-mode=rollout]").click()
+    page.wait_for_function("() => /Abnar/.test(document.querySelector('.attention-note').innerText)")
+    rollout = value_of_canvas(page, "attention-map")
+    page.locator(".att-mode [data-mode=heads]").click()
+    page.wait_for_function("() => /Layers down/.test(document.querySelector('.attention-note').innerText)")
+    assert value_of_canvas(page, "attention-map") != rollout
+    page.locator("#run-view .attention-map").focus()
+    page.keyboard.press("ArrowDown")
+    page.keyboard.press("Enter")
+    page.wait_for_selector("#run-view .heads .att-head-button")
+    assert page.locator("#run-view .att-layer").input_value() == "11"
 
 
 def test_text_of_prompts_and_models_is_never_markup(open_page: Any, scripted_page: tuple[str, Any]) -> None:

@@ -18,6 +18,7 @@ from playground.store.labels import current_labels
 SERVER = Path(__file__).with_name("serve_scripted.py")
 ENDPOINTS = {
     "ask",
+    "again",
     "run",
     "compare",
     "vote",
@@ -70,6 +71,9 @@ def test_ask_answers_with_weights_and_why(client: Any) -> None:
     assert {"encode_s", "decide_s", "first_token_s", "total_s"} <= set(answer["timings"])
     gate = client.predict("Hello", "lora_mixer", api_name="/ask")
     assert gate["layer_weights_shape"] == [38, 30, 5]
+    again = client.predict(gate["run_id"], {"leave_out": ["math"]}, api_name="/again")
+    assert "math" not in again["again"]["weights"]
+    assert set(again["likelihoods"]) >= {"first_by_second", "second_by_first"}
 
 
 def test_run_streams_and_ends_like_ask(client: Any) -> None:

@@ -2,13 +2,14 @@
 
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
 from playground.core.events import Decided, Event, Finished, PromptRead, RunStarted, TokenGenerated, ToolCalled
+from playground.core.route_measures import AttentionOverview, Likelihoods, Likeness, likeness, rolled, shrunk
 from playground.core.values import Expert, Neighbours, Pool, RunRequest, Scores, normalised
 from playground.errors import InvalidRequest
 from playground.settings import Settings
@@ -255,7 +256,7 @@ class ScriptedRuntime:
                 *head(),
                 index,
                 word,
-                100 + index,
+                100 + sum(word.encode()),
                 token_weights,
                 layer_weights,
                 attention,
@@ -312,6 +313,28 @@ class ScriptedRuntime:
         heads = np.tril(random.gamma(0.1, 1.0, (HEADS, size, size)) + 1e-3)
         heads[:, :, 0] += heads.sum(-1)
         return (heads / heads.sum(-1, keepdims=True)).astype(np.float16), [f"t{i} " for i in range(size)]
+
+    @property
+    def attention_size(self) -> tuple[int, int]:
+        return LAYERS, HEADS
+
+    def attention_overview(self, run_id: str, on_layer: Callable[[int, int], None]) -> AttentionOverview:
+        joint, small = None, []
+        for layer in range(LAYERS):
+            time.sleep(5 * self.delay)
+            heads, tokens = self.attention(run_id, layer)
+            joint = rolled(joint, heads)
+            small.append(shrunk(heads, 20))
+            on_layer(layer + 1, LAYERS)
+        return AttentionOverview(np.stack(small), joint, tokens)
+
+    def likelihoods(self, first: str, second: str) -> Likelihoods:
+        return Likelihoods(-0.5, -1.25, -0.75, -0.25)
+
+    def likeness(self) -> Likeness:
+        random = np.random.default_rng(4)
+        names = [expert.name for expert in self.pool.experts if expert.kind == "lora"]
+        return likeness({name: {"m": (random.normal(size=(4, 30)), random.normal(size=(9, 4)))} for name in names})
 
 
 def scripted(folder: Path, **options: float) -> ScriptedRuntime:
