@@ -31,6 +31,10 @@ def observed_attention(
         return library_attention(module, query, key, value, attention_mask, **kwargs)
     layer = getattr(module, "layer_idx", -1)
     scaling = kwargs.get("scaling") or query.shape[-1] ** -0.5
+    if routing.whole_layer == layer:
+        routing.attention[layer] = all_heads(query, key, scaling)
+    if routing.each_layer is not None:
+        routing.each_layer(layer, all_heads(query, key, scaling))
     observed = routing.observed.get(layer, ())
     if query.shape[2] == 1 and kwargs.keys() <= PLAIN and not kwargs.get("dropout"):
         weights = newest_rows(query, key, scaling, attention_mask)
@@ -41,10 +45,6 @@ def observed_attention(
         mask = None if attention_mask is None else attention_mask[row % attention_mask.shape[0], :, -1:]
         newest = newest_rows(query[row : row + 1, :, -1:], key[row : row + 1], scaling, mask)
         routing.attention[row] = newest[0, head]
-    if routing.whole_layer == layer:
-        routing.attention[layer] = all_heads(query, key, scaling)
-    if routing.each_layer is not None:
-        routing.each_layer(layer, all_heads(query, key, scaling))
     return library_attention(module, query, key, value, attention_mask, **kwargs)
 
 

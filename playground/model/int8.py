@@ -26,12 +26,17 @@ class Product:
         self.most_rows = MOST_ROWS
         self.values: Tensor | None = None
         self.scales: Tensor | None = None
-        if int8 and weight.dtype == torch.bfloat16 and weight.shape[1] % WIDTH_STEP == 0:
+        width = weight.shape[1]
+        if int8 and weight.dtype == torch.bfloat16 and width > 0 and width % WIDTH_STEP == 0:
             self.values, self.scales = quantised(weight)
 
+    def is_quick(self, rows: Tensor) -> bool:
+        """Whether `rows` would be multiplied in int8: they are few and need no gradient."""
+        return self.values is not None and rows.shape[0] <= self.most_rows and not rows.requires_grad
+
     def __call__(self, rows: Tensor) -> Tensor:
-        """The product: in int8 for few rows that need no gradient, else in the format of the weight."""
-        if self.values is None or self.scales is None or rows.shape[0] > self.most_rows or rows.requires_grad:
+        """The product, in int8 where that is quick, else in the format of the weight."""
+        if self.values is None or self.scales is None or not self.is_quick(rows):
             return functional.linear(rows, self.weight, self.bias)
         product = torch._weight_int8pack_mm(rows, self.values, self.scales)
         return product if self.bias is None else product + self.bias
@@ -51,8 +56,18 @@ def quantised(weight: Tensor) -> tuple[Tensor, Tensor]:
     """
     wide = weight.float()
     scales = (wide.abs().amax(dim=1).clamp_min(1e-12) / 127).to(torch.bfloat16)
-    values = (wide / scales.float().unsqueeze(1)).round().clamp(-127, 127).to(torch.int8)
+    values = (wide / scales.float().unsqueeze(1)).round().clamp(-127, 127).to(torch.int8).contiguous()
     return values, scales
+
+
+def balanced(down: Tensor, up: Tensor) -> tuple[Tensor, Tensor]:
+    """A (r, d_in) and B (d_out, r) with the same product, the largest entry of each of B's columns from 0.5 to 1.
+
+    In int8 the columns of B, which belong to different experts, share a step; the rows of A have their own. What is
+    moved between them is a power of two, so that nothing is rounded.
+    """
+    factor = torch.exp2(up.abs().amax(dim=0).frexp().exponent.float())
+    return down * factor.unsqueeze(1), up / factor
 
 
 class Head(nn.Module):

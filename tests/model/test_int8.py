@@ -12,7 +12,7 @@ from playground.model.adapters import read_adapter
 from playground.model.attention import observe_attention
 from playground.model.base import BaseModel, choose_dtype, load_base
 from playground.model.decode import Batch, Row
-from playground.model.int8 import MOST_ROWS, Head, Product, quantised
+from playground.model.int8 import MOST_ROWS, Head, Product, balanced, quantised
 from playground.model.lora import Bank
 from playground.model.routing import Routing, RowRouting, routed
 from playground.model.sampling import Sampler
@@ -44,6 +44,18 @@ def test_a_weight_is_off_by_at_most_half_a_step() -> None:
     # the largest of a row may lie above 127 steps by the rounding of the scale, 1 part in 256
     assert bool((error <= 0.51 * scales.float().unsqueeze(1)).all())
     assert bool((values[3] == 0).all())
+
+
+def test_balancing_changes_no_product_and_saves_the_small() -> None:
+    """One expert's B may be a thousand times another's."""
+    maker = torch.Generator().manual_seed(4)
+    down, up = torch.randn(4, 16, generator=maker), torch.randn(24, 4, generator=maker)
+    up *= torch.tensor([1000.0, 1.0, 0.001, 0.0])
+    after = balanced(down, up)
+    assert torch.equal(after[1] @ after[0], up @ down)
+    largest = after[1].abs().amax(dim=0)
+    assert bool(((largest[:3] >= 0.5) & (largest[:3] <= 1)).all())
+    assert largest[3] == 0
 
 
 def test_more_rows_use_the_weight_as_it_is() -> None:
@@ -78,9 +90,10 @@ def served(folder: Path, adapters: dict[str, Path], *, int8: bool) -> tuple[Base
     return base, bank
 
 
-def logits(base: BaseModel, bank: Bank, ids: list[int]) -> torch.Tensor:
-    mix = RowRouting(constant=torch.full((len(bank),), 1 / len(bank)))
-    with torch.inference_mode(), routed(Routing([mix], len(bank))):
+def logits(base: BaseModel, bank: Bank, ids: list[int], *, mixed: bool = True) -> torch.Tensor:
+    size = len(bank)
+    weights = torch.full((size,), 1 / size) if mixed else torch.eye(size)[0]
+    with torch.inference_mode(), routed(Routing([RowRouting(constant=weights)], size)):
         found: torch.Tensor = base.model(input_ids=torch.tensor([ids])).logits
     return found.float()
 
@@ -91,10 +104,18 @@ def test_a_model_with_int8_weights_stays_near(tiny_model_folder: Path, adapter_f
     assert isinstance(quick[0].model.get_output_embeddings(), Head)
     assert isinstance(plain[0].model.get_output_embeddings(), nn.Linear)
     few, many = [5, 40, 77], list(range(20, 30))
-    assert torch.equal(logits(*quick, many), logits(*plain, many))  # a prompt is read as without int8
+    # a prompt is read as without int8, experts but for the order of their sums
+    assert torch.equal(logits(*quick, many, mixed=False), logits(*plain, many, mixed=False))
+    prompt = logits(*plain, many)
+    assert (logits(*quick, many) - prompt).abs().max() < 0.1 * prompt.std()
     expected = logits(*plain, few)
     difference = (logits(*quick, few) - expected).abs().max()
     assert 0 < difference < 0.2 * expected.std()
+    site = quick[1].sites[0]  # three adapters of rank 2, 4 and 3, filled up to what the kernel reads
+    assert site.owner is not None
+    assert len(site.owner) % 16 == 0
+    assert len(site.quick_ups) == 3
+    assert all(up.values is not None for up in site.quick_ups)
 
 
 def test_decoding_with_int8_weights_gives_tokens(tiny_model_folder: Path, adapter_folders: dict[str, Path]) -> None:
