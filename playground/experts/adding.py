@@ -19,7 +19,8 @@ from pydantic import ValidationError
 from playground.core.checklist import Checklist, Line
 from playground.core.values import Expert, Pool
 from playground.errors import InvalidRequest, StorageError
-from playground.experts.catalogue import CARD, SLOTS, TAKEN, Card, free_name
+from playground.experts.catalogue import CARD, SLOTS, TAKEN, WEIGHTS, Card, free_name
+from playground.experts.facts import facts_of, file_fact
 from playground.experts.sources import README, stage
 
 STAGING = ".staging-"  # the catalogue looks past names that begin with a dot
@@ -59,7 +60,9 @@ def check(
         checklist = staged.checklist
         if checklist.ok:
             checklist += examine(folder, card.name)
-        return Candidate(folder, staged.label, checklist + Checklist((name_line(card.name, pool),)), card)
+        if checklist.ok:
+            checklist += Checklist.of([*_twins(folder, pool), name_line(card.name, pool)])
+        return Candidate(folder, staged.label, checklist, card)
     except BaseException:
         shutil.rmtree(folder, ignore_errors=True)
         raise
@@ -75,6 +78,14 @@ def _sweep(added_dir: Path) -> None:
     for folder in added_dir.glob(f"{STAGING}*"):
         if time.time() - folder.stat().st_mtime > STAGING_SECONDS:
             shutil.rmtree(folder, ignore_errors=True)
+
+
+def _twins(folder: Path, pool: Pool) -> list[Line]:
+    """A doubt when an expert of `pool` has the very same weights."""
+    mine = file_fact(folder / WEIGHTS).sha256
+    facts = [(expert.title, facts_of(expert)) for expert in pool.experts]
+    same = [title for title, fact in facts if fact and mine in {file.sha256 for file in fact.files}]
+    return [Line("Weights", "warn", f"The same weights are already here as {same[0]}.")] if same else []
 
 
 def name_line(name: str, pool: Pool) -> Line:

@@ -44,7 +44,7 @@ def facts_of(expert: Expert) -> AdapterFacts | None:
     folder = Path(expert.folder)
     try:
         config: Any = json.loads((folder / CONFIG).read_bytes())
-        files = tuple(_file(folder / name) for name in (WEIGHTS, CONFIG))
+        files = tuple(file_fact(folder / name) for name in (WEIGHTS, CONFIG))
     except (OSError, ValueError, RecursionError):
         return None
     if not isinstance(config, dict):
@@ -61,7 +61,8 @@ def facts_of(expert: Expert) -> AdapterFacts | None:
     )
 
 
-def _file(path: Path) -> FileFact:
+def file_fact(path: Path) -> FileFact:
+    """The file's name, size and hash. Raises OSError when it cannot be read."""
     told = path.stat()
     return _hashed(path, told.st_size, told.st_mtime_ns)
 

@@ -81,7 +81,7 @@ class ExpertsTab:
 
     def _draw_source(self) -> None:
         self.files = gr.File(
-            label="A zip file, or adapter_config.json and adapter_model.safetensors",
+            label="A zip file, or its two files",
             file_count="multiple",
             height=150,
             elem_id="adapter-files",

@@ -230,6 +230,9 @@ def test_in_and_out(tmp_path: Path) -> None:
     assert [file.name for file in facts.files] == [WEIGHTS, CONFIG]
     assert len(facts.files[0].sha256) == 64
     second = checked(str(write_adapter(tmp_path / "poems")), tmp_path, with_it)
+    assert [line.detail for line in second.checklist.lines if line.state == "warn"] == [
+        "The same weights are already here as poems."
+    ]
     with pytest.raises(InvalidRequest, match="taken"):
         adding.keep(second, adding.card_from(second.card, name="poems_2"), with_it)
     with pytest.raises(InvalidRequest, match="came with"):
