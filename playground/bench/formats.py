@@ -1,0 +1,156 @@
+"""What int8 weights do to answers: the loss on held text, and how often greedy decoding would choose another token.
+
+Measured with the even mix of the base and all installed experts, so that their matrices count as well as the base's.
+The loss is computed with int8 for every token; while decoding, prompts are read in bfloat16, as they are when served.
+"""
+
+import math
+from collections import deque
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from playground.assembly import load_bank, load_model
+from playground.core.statistics import paired_interval
+from playground.core.values import Sampling
+from playground.experts.catalogue import load_catalogue
+from playground.learn.rows import read_rows, sample_rows
+from playground.learn.tasks import TASKS
+from playground.model.attention import observe_attention
+from playground.model.base import BaseModel
+from playground.model.decode import Batch, Row
+from playground.model.int8 import MOST_ROWS
+from playground.model.lora import Bank
+from playground.model.routing import Routing, RowRouting, routed
+from playground.model.sampling import Sampler
+from playground.model.scoring import answer_logprobs
+from playground.settings import Settings
+
+SETS = ("selfinstruct", "lookalike", "gsm8k")
+ROWS = 12
+TOKENS = 64
+Served = tuple[BaseModel, Bank]
+
+
+def compare_formats(plain: Served, quick: Served, texts: Sequence[tuple[str, str]], tokens: int) -> dict[str, Any]:
+    """`quick`, with int8 weights, against `plain` on `texts`, pairs of a prompt and its held answer.
+
+    `change` is the loss's relative change with its 95 % interval over texts, `greedy_agreement` the share of tokens of
+    the plain model's greedy answers that `quick` would choose too after the same text, `alike_for` how many tokens it
+    chooses alike before the first that differs, on average, of at most `tokens`.
+    """
+    before = losses(plain, texts)
+    with always_int8(quick[1]):
+        after = losses(quick, texts)
+    weights = np.array([len(loss) for loss in before])
+    means = np.array([[loss.mean() for loss in found] for found in (before, after)])
+    old, new = (float((mean * weights).sum() / weights.sum()) for mean in means)
+    change, low, high = paired_interval((means[1] - means[0]) * weights / weights.mean() / old)
+    answers = greedy_answers(plain, [prompt for prompt, _ in texts], tokens)
+    alike = agreement(quick, answers)
+    return {
+        "loss_bf16": round(old, 4),
+        "loss_int8": round(new, 4),
+        "change": round(change, 5),
+        "low": round(low, 5),
+        "high": round(high, 5),
+        "greedy_agreement": round(float(np.concatenate(alike).mean()), 4),
+        "alike_for": round(float(np.mean([_first_miss(row) for row in alike])), 1),
+        "held_tokens": int(weights.sum()),
+        "texts": len(texts),
+        "tokens": tokens,
+        "experts": list(plain[1].names),
+    }
+
+
+def run(settings: Settings, data: Path, *, tokens: int = TOKENS) -> dict[str, Any]:
+    """`compare_formats` of the installed experts on the test rows in `data`, or those the project wrote itself."""
+    pool = load_catalogue(settings.experts_dir)
+    served = []
+    for dtype in ("bfloat16", "int8"):
+        base = load_model(settings.model_copy(update={"dtype": dtype}))
+        bank, _ = load_bank(base, pool)
+        observe_attention(base.model)
+        served.append((base, bank))
+    return compare_formats(served[0], served[1], held_texts(data), tokens)
+
+
+def held_texts(data: Path, count: int = ROWS) -> list[tuple[str, str]]:
+    """(prompt, answer) of `count` test rows of each set whose answers are text."""
+    found = []
+    for task in (TASKS[name] for name in SETS):
+        rows = sample_rows(read_rows(data, task.folder, "test"), count, seed=0)
+        found += [(task.prompt(row), task.answer(row)) for row in rows if task.answer]
+    return found
+
+
+@contextmanager
+def always_int8(bank: Bank) -> Iterator[None]:
+    """Inside the `with`, products of any number of rows are computed in int8: slower, but what decoding computes."""
+    for product in bank.products:
+        product.most_rows = 2**31
+    try:
+        yield
+    finally:
+        for product in bank.products:
+            product.most_rows = MOST_ROWS
+
+
+def even_mix(bank: Bank) -> RowRouting:
+    """The base and all experts with the same weight."""
+    return RowRouting(constant=torch.full((len(bank),), 1 / len(bank)))
+
+
+def losses(served: Served, texts: Sequence[tuple[str, str]]) -> list[np.ndarray]:
+    """Per text, the negative log-likelihoods in nats of its answer's tokens."""
+    base, bank = served
+    found = []
+    for prompt, answer in texts:
+        with routed(Routing([even_mix(bank)], len(bank))):
+            [row] = answer_logprobs(base.model, base.chat_ids(prompt), [base.answer_ids(answer)])
+        found.append(-row.double().numpy())
+    return found
+
+
+def greedy_answers(served: Served, prompts: Sequence[str], tokens: int) -> list[tuple[list[int], list[int]]]:
+    """Per prompt, its ids and those of the greedy answer, at most `tokens`, the end included."""
+    base, bank = served
+    found = []
+    for prompt in prompts:
+        row = _row(base, bank, base.chat_ids(prompt))
+        count = len(row.ids)
+        batch = Batch(base, bank)
+        batch.join(row)
+        while len(row.ids) < count + tokens and row.ids[-1] not in base.end_ids:
+            batch.step()
+        found.append((row.ids[:count], row.ids[count:]))
+    return found
+
+
+def agreement(served: Served, answers: Sequence[tuple[list[int], list[int]]]) -> list[np.ndarray]:
+    """Per answer, which of its tokens but the first are the likeliest after the text before them.
+
+    The first is left out: it follows from the prompt alone, which is not read in int8.
+    """
+    base, bank = served
+    found = []
+    for prompt, answer in answers:
+        row = _row(base, bank, prompt, answer)
+        batch = Batch(base, bank)
+        batch.join(row)
+        steps = [batch.step()[0] for _ in answer[1:]]
+        found.append(np.array([math.exp(s.drawn.logprob) >= s.drawn.top_probabilities[0] * 0.9999 for s in steps]))
+    return [row for row in found if len(row)]
+
+
+def _row(base: BaseModel, bank: Bank, ids: Sequence[int], forced: Sequence[int] = ()) -> Row:
+    sampler = Sampler(Sampling(temperature=0, repetition_penalty=1.0), int(base.model.config.vocab_size))
+    return Row(list(ids), even_mix(bank), sampler, forced=deque(forced))
+
+
+def _first_miss(alike: np.ndarray) -> int:
+    return int(alike.argmin()) if not alike.all() else len(alike)

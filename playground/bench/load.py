@@ -1,0 +1,232 @@
+"""Several visitors at once in one process, each with a router of their own: speed, mix-ups, and votes that get lost.
+
+Greedy and in float32, so that a run among others must tell the same as the run alone: its tokens and its weights.
+Works on a database of its own in a temporary folder.
+"""
+
+import contextlib
+import resource
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeVar
+
+import numpy as np
+from sqlmodel import select
+
+from playground.core.events import Event, Failed, RunStarted, TokenGenerated
+from playground.core.preferences import Verdict
+from playground.core.values import RunRequest, Sampling
+from playground.errors import InvalidRequest, PlaygroundError
+from playground.runtime import Runtime
+from playground.settings import Settings
+from playground.store.database import Database
+from playground.store.labels import create_comparison, vote
+from playground.store.people import labeller
+from playground.store.tables import LabelActRow
+
+PROMPTS = (
+    "Explain why the sky is blue.",
+    "Write a short story about a lighthouse keeper and a lost ship.",
+    "Tom has 3 boxes of 12 pencils and gives away 7. How many are left?",
+    "What should I look at before I buy a used bicycle?",
+    "Describe how bread is made, from flour to crust.",
+    "Give me five ideas for a rainy Sunday with two children.",
+    "Why do leaves change colour in autumn?",
+    "Compare living in a village with living in a city.",
+)
+VISITORS = 8
+TOKENS = 48
+ROUNDS = 3
+VOTES = 25
+SAME_WEIGHTS = 0.01  # float32 rounds differently in a batch
+Progress = Callable[[str, int, int], None]
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, eq=False)
+class Told:
+    """What a run told: its id, token ids and (tokens, E) weights; `error` is empty when it went well."""
+
+    run_id: str
+    tokens: tuple[int, ...]
+    weights: np.ndarray
+    error: str
+
+    def same(self, other: "Told") -> bool:
+        """Whether both runs told the same tokens with the same weights."""
+        alike = not (self.error or other.error) and self.tokens == other.tokens
+        return alike and bool(np.abs(self.weights - other.weights).max() <= SAME_WEIGHTS)
+
+
+def run(
+    settings: Settings,
+    progress: Progress | None = None,
+    *,
+    visitors: int = VISITORS,
+    tokens: int = TOKENS,
+    rounds: int = ROUNDS,
+    votes: int = VOTES,
+) -> dict[str, Any]:
+    """The object `bench load --json` prints. In each round every visitor runs alone, then all together; in the last
+    one they vote meanwhile, `votes` times each. Raises NotReady, and InvalidRequest when no router is ready."""
+    with _own_runtime(settings) as runtime:
+        requests = visits(runtime, visitors, tokens)
+        ratios, alone, together = [], [], []
+        for turn in range(rounds):
+            if progress:
+                progress(f"round {turn + 1} of {rounds}", turn, rounds)
+            began = time.perf_counter()
+            single = [_visit(runtime, request, i) for i, request in enumerate(requests)]
+            between = time.perf_counter()
+            joint = _at_once([lambda i=i, r=r: _visit(runtime, r, i) for i, r in enumerate(requests)])  # type: ignore[misc]
+            ended = time.perf_counter()
+            ratios.append(_rate(joint, ended - between) / _rate(single, between - began))
+            alone += single
+            together += joint
+        ballots = vote_while_running(runtime, requests, list(zip(alone, together, strict=True))[-visitors:], votes)
+        everything = [*alone, *together, *ballots.pop("runs")]
+        crossed = sum(not a.same(b) for a, b in zip(alone, together, strict=True) if not (a.error or b.error))
+        return {
+            "visitors": visitors,
+            "routers": [request.router for request in requests],
+            "requests": len(everything),
+            "errors": sum(bool(told.error) for told in everything),
+            "crossed": crossed,
+            "throughput_ratio": round(float(np.median(ratios)), 3),
+            "tokens": tokens,
+            "rounds": rounds,
+            **ballots,
+            "peak_mb": round(_peak_mb(), 1),
+        }
+
+
+@contextlib.contextmanager
+def _own_runtime(settings: Settings) -> Iterator[Runtime]:
+    """A runtime in float32 on a database of its own, closed and removed on leaving."""
+    with tempfile.TemporaryDirectory() as folder:
+        own = {"dtype": "float32", "data_dir": Path(folder), "database_url": ""}
+        runtime = Runtime(settings.model_copy(update=own))
+        try:
+            runtime.start()
+            runtime.wait()
+            yield runtime
+        finally:
+            runtime.close()
+            runtime.database.close()
+
+
+def visits(runtime: Runtime, count: int, tokens: int) -> list[RunRequest]:
+    """One request for each visitor: the ready routers in turn, greedy, over the experts that can be mixed."""
+    routers = [info.name for info in runtime.routers() if info.ready]
+    if not routers:
+        raise InvalidRequest("No router is ready.", "Fit one first.")
+    pool = tuple(expert.name for expert in runtime.pool.experts if expert.ready and expert.is_mixable)
+    sampling = Sampling(temperature=0, repetition_penalty=1.0, max_new_tokens=tokens)
+    return [
+        RunRequest(PROMPTS[i % len(PROMPTS)], routers[i % len(routers)], pool=pool, sampling=sampling)
+        for i in range(count)
+    ]
+
+
+def vote_while_running(
+    runtime: Runtime, requests: Sequence[RunRequest], runs: Sequence[tuple[Told, Told]], votes: int
+) -> dict[str, Any]:
+    """All visitors run and vote at once; each judges its own two runs as `votes` labellers, one after the other."""
+    comparisons = []
+    for first, second in runs:
+        if not (first.error or second.error):
+            with runtime.database.write() as session:
+                comparisons.append(
+                    create_comparison(
+                        session,
+                        first.run_id,
+                        second.run_id,
+                        selection="manual",
+                        pair_propensity=None,
+                        left_run=first.run_id,
+                    )
+                )
+
+    def poll(comparison: str) -> list[tuple[str, float]]:
+        return [_vote(runtime.database, comparison, f"{comparison}-{number}") for number in range(votes)]
+
+    visiting: list[Callable[[], Any]] = [lambda i=i, r=r: _visit(runtime, r, i) for i, r in enumerate(requests)]  # type: ignore[misc]
+    polling: list[Callable[[], Any]] = [lambda c=c: poll(c) for c in comparisons]  # type: ignore[misc]
+    done = _at_once([*visiting, *polling])
+    ballots = [ballot for polled in done[len(visiting) :] for ballot in polled]
+    acknowledged = {label for label, _ in ballots if label}
+    reopened = Database(runtime.settings.database_address, data_dir=runtime.settings.data_dir)
+    with reopened.read() as session:
+        stored = set(session.exec(select(LabelActRow.id)).all())
+    reopened.close()
+    times = [seconds for _, seconds in ballots]
+    return {
+        "votes_sent": len(ballots),
+        "votes_acknowledged": len(acknowledged),
+        "votes_lost": len(acknowledged - stored),
+        "vote_p95_ms": round(1000 * float(np.quantile(times, 0.95)), 1) if times else None,
+        "runs": done[: len(visiting)],
+    }
+
+
+def _vote(database: Database, comparison: str, who: str) -> tuple[str, float]:
+    """(label id, seconds) of one vote; an empty id when it was refused."""
+    began = time.perf_counter()
+    try:
+        with database.write() as session:
+            person = labeller(session, who)
+            label = vote(session, comparison, Verdict.of("a", None), labeller_id=person, client_token=who)
+    except PlaygroundError:
+        label = ""
+    return label, time.perf_counter() - began
+
+
+def _visit(runtime: Runtime, request: RunRequest, number: int) -> Told:
+    """One run to its end, stored as the page stores it."""
+    try:
+        return told(runtime.run(request, session_id=f"visitor {number}"))
+    except PlaygroundError as error:
+        return Told("", (), np.zeros((0, 0)), error.message)
+
+
+def told(events: Iterator[Event]) -> Told:
+    """The run that `events` tell of."""
+    run_id, error = "", ""
+    tokens: list[TokenGenerated] = []
+    for event in events:
+        if isinstance(event, RunStarted):
+            run_id = event.run_id
+        elif isinstance(event, TokenGenerated):
+            tokens.append(event)
+        elif isinstance(event, Failed):
+            error = event.message
+    weights = np.stack([token.weights for token in tokens]) if tokens else np.zeros((1, 1))
+    return Told(run_id, tuple(token.token_id for token in tokens), weights, error)
+
+
+def _at_once(functions: Sequence[Callable[[], T]]) -> list[T]:
+    """The results of `functions`, each in a thread of its own, all let go at the same moment."""
+    gate = threading.Barrier(len(functions))
+
+    def start(function: Callable[[], T]) -> T:
+        gate.wait()
+        return function()
+
+    with ThreadPoolExecutor(len(functions)) as threads:
+        return list(threads.map(start, functions))
+
+
+def _rate(runs: Sequence[Told], seconds: float) -> float:
+    return sum(len(told.tokens) for told in runs) / seconds
+
+
+def _peak_mb() -> float:
+    """The most memory this process has held, in megabytes."""
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak / (1024 * 1024 if sys.platform == "darwin" else 1024)

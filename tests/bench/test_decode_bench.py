@@ -1,0 +1,77 @@
+"""The measurements themselves, on the tiny model: every way runs, and the sums are right."""
+
+import numpy as np
+import pytest
+import torch
+
+from playground.assembly import load_bank, load_model
+from playground.bench import decode, formats
+from playground.experts.catalogue import load_catalogue
+from playground.model.attention import observe_attention
+from playground.settings import Settings
+
+
+@pytest.fixture
+def bfloat_settings(tiny_settings: Settings) -> Settings:
+    return tiny_settings.model_copy(update={"dtype": "bfloat16"})
+
+
+def test_every_way_is_timed(bfloat_settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(decode, "COUNTS", (1, 3))
+    monkeypatch.setattr(decode, "EXPERTS", 3)
+    told: list[str] = []
+    found = decode.run(bfloat_settings, lambda text, done, total: told.append(text), rounds=1, tokens=6)
+    assert found["dtype"] == "bfloat16"
+    assert found["fast_mode"] in ("int8", "bfloat16")
+    assert set(found["by_experts"]) == {"1", "3"}
+    assert all(value > 0 for key, value in found.items() if isinstance(value, float) and key != "observation_cost")
+    assert any("xlora" in text for text in told)
+
+
+def test_ratios_are_medians_of_rounds() -> None:
+    names = ["plain", "loop", "routed", "observed", "pair", "fast_loop", "fast_routed", "fast", "xlora"]
+    names += [f"experts {count}" for count in decode.COUNTS]
+    rates = {name: [10.0, 20.0, 40.0] for name in names}
+    rates["fast"] = [15.0, 60.0, 80.0]  # 1.5, 3 and 2 times plain
+    rates["pair"] = [8.0, 16.0, 32.0]
+    rates["xlora"] = [1.0, 2.0, 4.0]
+    found = decode.summary(rates, "bfloat16")
+    assert (found["fast_ratio"], found["fast_mode"]) == (2.0, "int8")
+    assert found["pair_cost"] == 1.25
+    assert found["xlora_ratio"] == 20.0
+    assert found["xlora_ratio_bfloat16"] == 10.0
+    assert found["observation_cost"] == 0.0
+
+
+def test_int8_is_compared_with_itself_and_with_less(bfloat_settings: Settings) -> None:
+    def served(dtype: str) -> formats.Served:
+        base = load_model(bfloat_settings.model_copy(update={"dtype": dtype}))
+        bank, _ = load_bank(base, load_catalogue(bfloat_settings.experts_dir))
+        observe_attention(base.model)
+        return base, bank
+
+    texts = [("what is it", " a long and winding answer"), ("why", " because"), ("one more", " text to score")]
+    plain = served("bfloat16")
+    same = formats.compare_formats(plain, served("bfloat16"), texts, tokens=8)
+    assert (same["change"], same["greedy_agreement"]) == (0, 1)
+    assert same["loss_bf16"] == same["loss_int8"]
+    answers = formats.greedy_answers(plain, [prompt for prompt, _ in texts], 8)
+    assert same["alike_for"] == pytest.approx(np.mean([len(answer) - 1 for _, answer in answers]), abs=0.05)
+
+    quick = served("int8")
+    near = formats.compare_formats(plain, quick, texts, tokens=8)
+    assert near["loss_int8"] != near["loss_bf16"]
+    assert abs(near["change"]) < 0.05
+    for product in quick[1].products:  # weights that are quite wrong show in both figures
+        product.scales = torch.ones_like(product.scales)
+    wrong = formats.compare_formats(plain, quick, texts, tokens=8)
+    assert wrong["change"] > 0.2
+    assert wrong["greedy_agreement"] < 0.9
+
+
+def test_there_are_held_texts() -> None:
+    from playground.cli.start import SMALL_DATA  # noqa: PLC0415  (the path only)
+
+    texts = formats.held_texts(SMALL_DATA)
+    assert len(texts) > 20
+    assert all(prompt and answer for prompt, answer in texts)

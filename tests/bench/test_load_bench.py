@@ -1,0 +1,43 @@
+"""Visitors at once on the tiny model: nothing crosses, no vote is lost, and the measurement would see it if it were."""
+
+import numpy as np
+import pytest
+
+from playground.bench import load
+from playground.core.events import Failed, RunStarted
+from playground.settings import Settings
+
+
+def test_visitors_do_not_meet_and_votes_are_kept(tiny_settings: Settings) -> None:
+    found = load.run(tiny_settings, visitors=4, tokens=8, rounds=1, votes=3)
+    assert found["errors"] == found["crossed"] == found["votes_lost"] == 0
+    assert found["votes_sent"] == found["votes_acknowledged"] == 12
+    assert found["requests"] == 12
+    assert len(set(found["routers"])) > 2
+    assert found["throughput_ratio"] > 0
+    assert found["vote_p95_ms"] > 0
+    assert found["peak_mb"] > 50
+
+
+def told(*tokens: int, weight: float = 1.0, error: str = "") -> load.Told:
+    return load.Told("run", tokens, np.full((len(tokens), 2), weight), error)
+
+
+def test_another_token_or_weight_is_not_the_same_run() -> None:
+    assert told(1, 2, 3).same(told(1, 2, 3, weight=1.001))
+    assert not told(1, 2, 3).same(told(1, 2, 4))
+    assert not told(1, 2, 3).same(told(1, 2))
+    assert not told(1, 2, 3).same(told(1, 2, 3, weight=0.5))
+    assert not told(1, 2, 3).same(told(1, 2, 3, error="broke"))
+
+
+def test_a_broken_run_is_told_as_an_error() -> None:
+    started = RunStarted("r", 0, 0.0, "p", "manual", "v", "prompt", ("base",), 0, 2, 4)
+    found = load.told(iter([started, Failed("r", 1, 0.1, "decode", "it broke", "try again")]))
+    assert (found.run_id, found.tokens, found.error) == ("r", (), "it broke")
+
+
+def test_all_begin_together_and_errors_are_not_hidden() -> None:
+    assert load._at_once([lambda: 1, lambda: 2]) == [1, 2]
+    with pytest.raises(ZeroDivisionError):
+        load._at_once([lambda: 1 // 0])
