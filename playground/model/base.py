@@ -94,9 +94,7 @@ def choose_dtype(setting: str) -> torch.dtype:
     return torch.bfloat16 if quick else torch.float32
 
 
-def load_base(
-    folder: str, dtype: torch.dtype, *, int8: bool = False, name: str = "", local: bool = True
-) -> BaseModel:
+def load_base(folder: str, dtype: torch.dtype, *, int8: bool = False, name: str = "", local: bool = True) -> BaseModel:
     """The model in `folder` (or of that hub id when not `local`), in eval mode with frozen parameters.
 
     Raises ArtefactError when it cannot be read.
