@@ -43,12 +43,7 @@ def summarise(task: Task, rows: Sequence[Row], scores: Sequence[float]) -> tuple
     return mean_interval(scores)
 
 
-METRICS = {
-    "accuracy": "accuracy",
-    "matthews": "Matthews correlation",
-    "loss": "answer loss (nats per token, lower is better)",
-    "refusal": "refuses what it should and nothing else (share)",
-}
+METRICS = {"accuracy": "accuracy", "matthews": "Matthews r", "loss": "answer loss in nats", "refusal": "right refusals"}
 
 
 def _refusal_scores(model: Any, base: BaseModel, rows: Sequence[Row]) -> list[float]:
@@ -87,8 +82,8 @@ def _figure(model: Any, base: BaseModel, task: Task, data: Path, seed: int) -> s
             else:
                 scores = [row_score(model, base, task, row) for row in rows]
             mean, low, high = summarise(task, rows, scores)
-            found.append(f"{mean:.3f} [{low:.3f}, {high:.3f}]")
-    return f"{task.name}, {METRICS[task.metric]}: base {found[0]} → expert {found[1]} on {len(rows)} test rows"
+            found.append(f"{mean:.2f} [{low:.2f}, {high:.2f}]")
+    return f"{task.name} {METRICS[task.metric]}: base {found[0]} → {found[1]} (n={len(rows)})"
 
 
 def write_card(

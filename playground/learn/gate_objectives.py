@@ -38,7 +38,7 @@ class GatePlan:
     balance: float = 0.0
     entropy: float = 0.0
     own: float = 0.0
-    max_tokens: int = 192
+    max_tokens: int = 160
     seed: int = 0
 
 
@@ -88,25 +88,25 @@ class LoraMixerObjective(Objective):
     """Specialization Balance Loss (arXiv:2507.00029): balance plus λ H(p), the sign chosen so that it sharpens each
     token, as the paper's text says and its formula does not; the hard phase is the cross-entropy."""
 
-    plan = GatePlan(steps=40, hard_steps=300, spliced=2, balance=1e-2, entropy=1e-3, own=0.3)
+    plan = GatePlan(steps=20, hard_steps=300, spliced=1, balance=1e-2, entropy=1e-3, own=0.3)
 
 
 class TopKObjective(Objective):
     """Task loss and load balance alone (Switch Transformer, arXiv:2101.03961 eq. 4 to 6)."""
 
-    plan = GatePlan(steps=40, balance=1e-2)
+    plan = GatePlan(steps=30, balance=1e-2)
 
 
 class XLoraObjective(Objective):
     """Task loss alone (arXiv:2402.07148)."""
 
-    plan = GatePlan(steps=40, rate=5e-3)
+    plan = GatePlan(steps=30, rate=5e-3)
 
 
 class PhatgooseObjective(Objective):
     """Each expert's vector on its own rows (arXiv:2402.05859): row i uses only its expert."""
 
-    plan = GatePlan(steps=40, rate=5e-3)
+    plan = GatePlan(steps=30, rate=5e-3)
 
     def memory(self, owned: Owned) -> Mapping[str, Tensor]:
         """The row's own expert."""
@@ -116,7 +116,7 @@ class PhatgooseObjective(Objective):
 class MoguObjective(Objective):
     """Answer loss and 2 · mean squared error of the dials to (usable, safe) = (1, 0) or (0, 1) (arXiv:2405.14488)."""
 
-    plan = GatePlan(steps=20, hard_steps=200, hard_rate=3e-3, rate=1e-3, own=2.0)
+    plan = GatePlan(steps=12, hard_steps=200, hard_rate=3e-3, rate=1e-3, own=2.0)
 
     def rows(self, expert: str, plan: GatePlan) -> int:
         """Most of the safe expert's mix, which holds both kinds; a few of each other field, all harmless."""
@@ -138,7 +138,7 @@ class MoguObjective(Objective):
 class EmotionQwenObjective(Objective):
     """Answer loss and the cross-entropy to the route (arXiv:2505.06685, third stage)."""
 
-    plan = GatePlan(steps=30, own=0.3, rate=2e-2)
+    plan = GatePlan(steps=24, own=0.3, rate=2e-2)
 
     def experts(self, installed: Sequence[str]) -> tuple[str, ...]:
         """The general route and the emotional ones."""
