@@ -16,9 +16,9 @@ Playground.define('likeness', ({ element, server }) => {
     const room = element.clientWidth - 32, now = shown();
     for (const button of element.querySelectorAll('.seg button')) button.setAttribute('aria-pressed', String(button.dataset.what === what));
     if (!details.open || room < 60) return;
-    if (!now || now.looks.length < 2) {
+    if (!now || now.looks.length < 2 || !now.values.some((row, i) => row.some((x, j) => i !== j && x != null))) {
       Playground.maps.prepare(canvas, 1, 1);
-      note.textContent = trouble || (!data ? 'Reading the adapters …' : what === 'used' ? 'Nothing to compare yet: run a few prompts.' : 'There are not two adapters to compare.');
+      note.textContent = trouble || (!data ? 'Reading the adapters …' : what === 'used' ? 'Nothing to compare yet: it takes three runs in which two experts got different shares.' : 'There are not two adapters to compare.');
       return;
     }
     const { looks, values } = now, n = looks.length, left = 30, cell = Math.max(24, Math.min(46, Math.floor((room - left) / n))), pen = Playground.maps.prepare(canvas, left + n * cell, left + n * cell), inks = Playground.maps.ramp();

@@ -3,6 +3,8 @@
   'use strict';
   const { el, bytes } = Playground;
   const { RunView, visible } = Playground.run;
+  // shares of a rollout are far below a byte's steps, so they come as floats; drawn on the scale of bytes like the rest
+  const floats = (text) => new Float32Array(bytes(text).buffer).map((x) => x * 255);
   const GAP = 3, LEFT = 26, TOP = 16;
 
   Object.assign(RunView.prototype, {
@@ -37,7 +39,7 @@
       if (this.mode === 'heads' && state.all) return;
       this.$('.attention-what').textContent = tok === undefined ? '' : asking + visible(tok);
       Playground.attention.map(canvas, { ...shown, focus: row, room: this.$('.attention-scroll').clientWidth, withoutFirst });
-      this.$('.attention-note').textContent = this.attentionError ? this.attentionError : this.mode === 'rollout' ? 'Rollout: how much of each token flows into another through all layers, half of it past each layer unchanged (Abnar & Zuidema 2020). It follows attention, not what experts add.'
+      this.$('.attention-note').textContent = this.attentionError ? this.attentionError : this.mode === 'rollout' ? 'Rollout: how much of each token flows into another through all layers, half of it past each layer unchanged (Abnar & Zuidema 2020). Most ends in the first token; without it, each row is scaled to its own largest. It follows attention, not what experts add.'
         : (shown.whole ? 'Rows ask, columns are looked at.' : 'Rows are answer tokens, columns everything before them.') + ' Square root scale. [ ] change the head.';
       let best = withoutFirst ? 1 : 0;
       if (values) for (let i = best; i < values.length; i++) if (values[i] > (values[best] || 0)) best = i;
@@ -144,7 +146,7 @@
       clearInterval(watching);
       this.computing = null;
       if (this.state === state) {
-        if (answer.data && !asked.stop) state.all = { ...answer, data: bytes(answer.data), rollout: bytes(answer.rollout) };
+        if (answer.data && !asked.stop) state.all = { ...answer, data: bytes(answer.data), rollout: floats(answer.rollout) };
         else { this.mode = 'head'; this.attentionError = answer.error || 'Stopped: nothing was computed.'; }
       }
       this.schedule();
@@ -152,7 +154,7 @@
     /** The attention that is shown as CSV: a row per query, or per head when all are shown. */
     attentionCsv() {
       const layer = +this.$('.att-layer').value, head = +this.$('.att-head').value, shown = this.attentionShown(layer, head), cell = (text) => '"' + String(text).replace(/"/g, '""') + '"';
-      const value = (b) => b === undefined ? '' : (b / 255).toFixed(4), quoted = (text) => cell(/^\s*[=+\-@]/.test(text) ? "'" + text : text);
+      const value = (b) => b === undefined ? '' : +(b / 255).toPrecision(4), quoted = (text) => cell(/^\s*[=+\-@]/.test(text) ? "'" + text : text);
       if (!shown) return 'nothing is shown\n';
       const heading = this.mode === 'rollout' ? 'rollout' : `layer ${layer + 1} head ${head + 1}`;
       const lines = [[cell(heading), ...shown.names.slice(0, shown.keys).map(quoted)].join(',')];

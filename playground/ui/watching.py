@@ -24,6 +24,11 @@ def as_bytes(shares: np.ndarray) -> str:
     return base64.b64encode(np.rint(np.clip(shares.astype(np.float32), 0, 1) * 255).astype(np.uint8).tobytes()).decode()
 
 
+def as_floats(shares: np.ndarray) -> str:
+    """Shares as base64 of float32, little-endian, row-major: for those far below a byte's steps."""
+    return base64.b64encode(np.ascontiguousarray(shares, "<f4").tobytes()).decode()
+
+
 class Watching:
     """What the run view may ask of attention. Arguments come from the browser and are checked here.
 
@@ -63,7 +68,7 @@ class Watching:
         return {"heads": heads.shape[0], "size": heads.shape[1], "tokens": tokens, "data": as_bytes(heads)}
 
     def overview(self, asked: Any) -> dict[str, Any]:
-        """Every head of a stored run and the rollout as bytes; {stopped} when it was, {error} when it cannot be."""
+        """Every head of a stored run as bytes, the rollout as floats; {stopped} when it was, {error} when it broke."""
         try:
             run_id, name = str(asked["run"])[:64], str(asked["job"])[:40]
         except (KeyError, TypeError):
@@ -89,7 +94,7 @@ class Watching:
                 self._jobs.pop(name, None)
         layers, heads, small, _ = found.heads.shape
         sizes = {"layers": layers, "heads": heads, "small": small, "size": len(found.rollout)}
-        return {**sizes, "tokens": found.tokens, "data": as_bytes(found.heads), "rollout": as_bytes(found.rollout)}
+        return {**sizes, "tokens": found.tokens, "data": as_bytes(found.heads), "rollout": as_floats(found.rollout)}
 
     def progress(self, asked: Any) -> dict[str, Any]:
         """{done, layers} of a computation under way; {} when there is none of that name."""

@@ -1,8 +1,10 @@
 """What the override panel asks becomes a request, and what is no such thing is refused."""
 
+import base64
 import json
 from typing import Any
 
+import numpy as np
 import pytest
 
 from playground.core.values import RunRequest
@@ -67,6 +69,9 @@ def test_an_overview_can_be_watched_and_stopped(runtime: Any) -> None:
     watching = Watching(runtime)
     whole = watching.overview({"run": "r", "job": "a"})
     assert (whole["layers"], whole["heads"], whole["size"]) == (30, 9, 40)
+    rollout = np.frombuffer(base64.b64decode(whole["rollout"]), "<f4").reshape(40, 40)
+    assert rollout.sum(axis=1) == pytest.approx(np.ones(40), abs=1e-4)
+    assert 0 < rollout[20, 1:21].max() < 1 / 255  # what bytes would lose
     assert watching.progress({"job": "a"}) == {}  # it is over
     seen: list[dict[str, int]] = []
     compute = runtime.attention_overview
