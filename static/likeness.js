@@ -4,11 +4,11 @@ Playground.define('likeness', ({ element, server }) => {
   const $ = (selector) => element.querySelector(selector);
   const details = $('details.likeness'), canvas = $('canvas'), note = $('.likeness-note'), twin = $('details.twin');
   const TOLD = {
-    reading: (d) => `Overlap of the subspaces the adapters read, mean over shared modules: 0 none, 1 the same. By chance it would be ${d.chance == null ? '–' : d.chance.toFixed(3)}. Adapters that began from the same random start overlap more.`,
+    reading: (d) => `Overlap of the subspaces the adapters read, mean over shared modules: 0 none, 1 the same. By chance it would be ${d.chance == null ? '–' : d.chance.toFixed(3)}. Adapters trained from the same random start overlap almost wholly, whatever they learnt.`,
     change: () => 'Cosine of the changes the adapters make to the weights, mean over shared modules: −1 opposite, 0 unrelated, 1 the same.',
     used: (d) => `Correlation of the experts' usage over the last ${d.runs} runs here: above 0 they answer together, below 0 instead of each other. Empty where fewer than three runs could use both or a share never varied.`,
   };
-  let data = null, what = 'reading', trouble = '';
+  let data = null, what = 'change', trouble = '';
   const shown = () => data && { looks: data[what === 'used' ? 'used_looks' : 'looks'], values: data[what] };
   const number = (x) => x == null ? '–' : x.toFixed(2).replace('-', '\u2212');
 
