@@ -50,6 +50,7 @@ def packed(folder: Path) -> Path:
     return path
 
 
+@pytest.mark.timeout(600)
 def test_an_adapter_is_uploaded_added_and_removed(browser: Any, served: tuple[str, Any], tmp_path: Path) -> None:
     from playwright.sync_api import expect  # noqa: PLC0415  (skipped without it)
 
@@ -57,7 +58,8 @@ def test_an_adapter_is_uploaded_added_and_removed(browser: Any, served: tuple[st
     good = packed(write_tiny_expert(tmp_path, "sea_poems", 6, seed=5))
     broken = write_tiny_expert(tmp_path, "broken", 6, seed=5)
     (broken / "adapter_model.safetensors").rename(broken / "adapter_model.bin")
-    page = browser.new_page(viewport={"width": 390, "height": 844})
+    page = browser.new_page(viewport={"width": 1360, "height": 1000})
+    page.set_default_timeout(WAIT_MS)
     page.goto(address)
     page.get_by_role("tab", name="Experts").click()
     page.get_by_text("Add an adapter").click()
@@ -83,6 +85,7 @@ def test_an_adapter_is_uploaded_added_and_removed(browser: Any, served: tuple[st
     card = page.locator('[data-expert="sea_poems"]')
     expect(card).to_contain_text("<b>Sea</b>", timeout=WAIT_MS)
     assert "sea_poems" in runtime.engine.bank.names
+    page.set_viewport_size({"width": 390, "height": 844})
     width = page.evaluate("document.documentElement.scrollWidth")
     assert width <= 390
 
