@@ -75,6 +75,8 @@ def fit(
             from playground.encode.encoder import Encoder  # noqa: PLC0415
 
             reply.value = fit_shipped(name, Encoder(settings), load_catalogue(settings.experts_dir), out)
+            if reply.value["without_card"]:
+                reply.say(f"Not installed, so measured without their cards: {', '.join(reply.value['without_card'])}.")
         reply.say(f"{name}: {reply.value['figure']}")
 
 

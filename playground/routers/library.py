@@ -78,7 +78,8 @@ def fit_shipped(
     """Refit the parameters shipped for router `name`, write them to `folder`, and return the figures.
 
     Fitted on the examples that are no probes; measured by cross-validation there and on the probes, where `pool` gives
-    the experts' cards. Raises InvalidRequest for a router that is not fitted on examples.
+    the experts' cards. Experts it lacks are fitted all the same, measured with nothing but their name for a card, and
+    listed under `without_card`. Raises InvalidRequest for a router that is not fitted on examples.
     """
     discover(("prompt",))
     kind = ROUTERS.get(name)
@@ -105,6 +106,7 @@ def fit_shipped(
         "probes": len(probes),
         "probe_accuracy": round(float(right.mean()), 4),
         "probe_log_loss": round(float(loss.mean()), 4),
+        "without_card": sorted(set(fitting.experts) - {expert.name for expert in pool.experts if expert.ready}),
     }
     figure = "" if name == "manual" else f"right expert on {right.sum():.0f} of {len(probes)} held-out example prompts"
     target = folder or SHIPPED / name
@@ -121,7 +123,7 @@ def shipped_figure(name: str, folder: Path | None = None) -> str:
 
 def _measure(policy: Policy, examples: ExampleSet, encoder: TextEncoder, pool: Pool) -> tuple[np.ndarray, np.ndarray]:
     """(N,) hits and (N,) log losses of the policy's decisions, over the pool of the experts that the examples name."""
-    known = {expert.name: expert for expert in pool.experts}
+    known = {expert.name: expert for expert in pool.experts if expert.ready}
     named = Pool(tuple(known.get(name) or bare(name) for name in examples.experts))
     cards = describe(encoder, named)
     hits, losses = [], []

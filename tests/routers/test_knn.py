@@ -123,3 +123,11 @@ def test_the_evidence_counts_what_it_says(policy, pool, context):
     assert evidence.sentence == "6 of 24 similar prompts were answered best by base." or "sums" in evidence.sentence
     assert evidence.experts[0] == "sums"
     assert list(evidence.similarities) == sorted(evidence.similarities, reverse=True)
+
+
+def test_an_expert_that_cannot_be_chosen_is_said_to_be_so(policy, pool, context):
+    without = pool.select(["base", "poetry"])
+    evidence = policy.decide(context("add divide total minus number1", without)).evidence
+    assert isinstance(evidence, Neighbours)
+    assert evidence.experts[0] == "sums"
+    assert evidence.sentence == "6 of 24 similar prompts were answered best by sums, which cannot be chosen here."

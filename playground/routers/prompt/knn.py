@@ -112,7 +112,7 @@ class NearestPrompts(Policy):
         spread = np.ones(len(ctx.pool))
         spread[known] = 1.96 * np.sqrt(0.25 / (votes[where[known]] + 1.0))
         uncertainty = np.minimum(spread * 2 * np.sqrt(weights * (1 - weights)), 1.0).astype(np.float32)
-        evidence = self._evidence(near, similarity)
+        evidence = self._evidence(near, similarity, ctx.pool.names)
         return Decision(weights, propensity=weights, scheme="sample", evidence=evidence, uncertainty=uncertainty)
 
     def nearest(self, embedding: np.ndarray, among: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -140,14 +140,15 @@ class NearestPrompts(Policy):
         votes = np.divide(total**2, (share**2).sum(axis=0), out=np.zeros_like(total), where=total > 0)
         return scores, votes
 
-    def _evidence(self, near: np.ndarray, similarity: np.ndarray) -> Evidence:
+    def _evidence(self, near: np.ndarray, similarity: np.ndarray, pool: Sequence[str]) -> Evidence:
         if not len(near):
             return Text("No stored prompt tells these experts apart: the weights compare the prompt with their cards.")
         outcomes = np.where(self.memory.seen[near] > 0, self.memory.outcomes[near], -1.0)
         best = [self.experts[i] for i in outcomes.argmax(axis=1)]
         leader = max(dict.fromkeys(best), key=best.count)
         noun = "prompt was" if len(near) == 1 else "prompts were"
-        sentence = f"{best.count(leader)} of {len(near)} similar {noun} answered best by {leader}."
+        sentence = f"{best.count(leader)} of {len(near)} similar {noun} answered best by {leader}"
+        sentence += "." if leader in pool else ", which cannot be chosen here."
         return Neighbours(
             sentence=sentence,
             prompts=tuple(self.memory.prompts[i] for i in near[:SHOWN]),
