@@ -26,15 +26,15 @@ BASE = Expert(
     name="base",
     kind="base",
     title="Base model",
-    description="The shared language model as it is: general questions, writing, chat, code and facts.",
+    description="The shared language model as it is: small talk, open questions, facts, stories and poems.",
     mark="–",
     slot=-1,
     licence="Apache-2.0",
     examples=(
         "What is the capital of Australia?",
         "Write a short poem about the sea in winter.",
-        "Explain photosynthesis to a ten-year-old.",
-        "Draft a polite email to my landlord.",
+        "How are you today?",
+        "Tell me a story about a dragon who is afraid of the dark.",
     ),
 )
 TOOLS = (
@@ -74,7 +74,7 @@ class Card(BaseModel):
     slot: int = Field(ge=0, lt=SLOTS)
     licence: str = Field("", max_length=100)
     trained_on: str = Field("", max_length=300)
-    figure: str = Field("", max_length=300)
+    figure: str = Field("", max_length=400)
     examples: tuple[str, ...] = Field((), max_length=100)
     source: str = Field("", max_length=200)
 

@@ -6,10 +6,12 @@ import numpy as np
 import pytest
 
 from playground.core.preferences import LabelledPair
-from playground.core.values import EVIDENCE, Expert, Pool
+from playground.core.values import EVIDENCE, Context, Expert, Pool
 from playground.errors import ArtefactError
 from playground.routers.base import ROUTERS, LabelSet, Policy
+from playground.routers.examples import load_examples
 from playground.routers.library import SHIPPED, broken, discover
+from playground.routers.prompt.knn import NearestPrompts
 
 discover(("prompt",))
 POLICIES = [name for name in ROUTERS if issubclass(ROUTERS.get(name), Policy)]
@@ -134,5 +136,26 @@ def test_labels_move_the_policy_one_way_and_flipped_the_other(policy, context, p
 @pytest.mark.parametrize("name", POLICIES)
 def test_the_shipped_parameters_load(name):
     shipped = ROUTERS.get(name).load(SHIPPED / name)
-    assert {"base", "sentiment", "emotion", "math", "calculator", "units"} == set(shipped.experts)
+    assert shipped.experts == tuple(dict.fromkeys(example.expert for example in load_examples()))
     assert sum(path.stat().st_size for path in (SHIPPED / name).iterdir()) < 500_000
+
+
+@pytest.mark.parametrize("name", POLICIES)
+def test_the_shipped_parameters_serve_a_pool_without_most_of_their_experts(name):
+    """Adapters may be missing: the rest share everything, and a stranger is weighed by its card."""
+    shipped, rng = ROUTERS.get(name).load(SHIPPED / name), np.random.default_rng(0)
+    names = ("base", "sentiment", "units", "stranger")
+    pool = Pool(tuple(Expert(n, "lora", n, n, n[:2], i) for i, n in enumerate(names)))
+    cards = rng.standard_normal((len(pool), 384)).astype(np.float32)
+    order = [3, 1, 0, 2]
+    shuffled = Pool(tuple(pool.experts[i] for i in order))
+    prompts = NearestPrompts.load(SHIPPED / "knn").memory.embeddings.astype(np.float32)
+    for embedding in prompts[::20]:
+        decision = shipped.decide(Context("any", pool, embedding, cards))
+        check(decision.weights, len(pool))
+        check(decision.propensity, len(pool))
+        assert decision.evidence.sentence
+        again = shipped.decide(Context("any", shuffled, embedding, cards[order]))
+        np.testing.assert_allclose(again.weights, decision.weights[order], atol=1e-6)
+        alone = shipped.decide(Context("any", pool.select(["units"]), embedding, cards[2:3]))
+        assert alone.weights.tolist() == [1.0]

@@ -21,7 +21,7 @@ from playground.routers.examples import load_examples
 from playground.settings import Settings
 from playground.store.database import Database
 
-NAMES = ("base", "sentiment", "emotion", "math", "calculator", "units")
+NAMES = tuple(dict.fromkeys(example.expert for example in load_examples()))
 
 
 @dataclass(frozen=True, eq=False)

@@ -1,6 +1,8 @@
 import pytest
 
 from playground.errors import ArtefactError, InvalidRequest
+from playground.experts.catalogue import TOOLS
+from playground.learn.recipes import RECIPES
 from playground.routers.examples import folds, load_examples
 from playground.routers.library import fit_shipped, shipped_figure
 
@@ -9,7 +11,8 @@ def test_the_example_prompts_are_whole():
     examples = load_examples()
     prompts = [example.prompt for example in examples]
     assert len(prompts) == len(set(prompts))
-    for expert in ("base", "sentiment", "emotion", "math", "calculator", "units"):
+    assert {example.expert for example in examples} == {"base", *(tool.name for tool in TOOLS), *RECIPES}
+    for expert in ("base", *(tool.name for tool in TOOLS), *RECIPES):
         own = [example for example in examples if example.expert == expert]
         assert 30 <= len(own) <= 45
         assert 0.15 <= sum(example.probe for example in own) / len(own) <= 0.25
@@ -44,6 +47,21 @@ def test_fitting_what_is_shipped_gives_the_same_file_each_time(encoder, pool, tm
         assert a.read_bytes() == b.read_bytes()
         assert shipped_figure(name, tmp_path / "a" / name) == figures["figure"]
     assert figures["probes"] == 8
+    assert figures["without_card"] == []
+
+
+def test_experts_that_are_not_installed_are_fitted_and_named(encoder, pool, tmp_path):
+    path = tmp_path / "prompts.jsonl"
+    path.write_text(
+        "".join(
+            f'{{"prompt": "{w} {i}", "expert": "{e}", "probe": {"true" if i % 5 == 2 else "false"}}}\n'
+            for e, w in (("poetry", "rhyme"), ("chess", "pawn"))
+            for i in range(20)
+        )
+    )
+    figures = fit_shipped("knn", encoder, pool, tmp_path / "knn", path=path)
+    assert figures["without_card"] == ["chess"]
+    assert figures["probe_accuracy"] == 1.0
 
 
 def test_an_unknown_router_cannot_be_fitted(encoder, pool, tmp_path):
