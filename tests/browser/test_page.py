@@ -196,7 +196,7 @@ def test_all_heads_and_the_rollout_are_computed_once_and_can_be_stopped(
     page.keyboard.press("ArrowDown")
     page.keyboard.press("Enter")
     page.wait_for_selector("#run-view .heads .att-head-button")
-    assert page.locator("#run-view .att-layer").input_value() == "11"
+    assert page.locator("#run-view .att-layer").input_value() == "10"  # layer 11, counted from 0
 
 
 def test_text_of_prompts_and_models_is_never_markup(open_page: Any, scripted_page: tuple[str, Any]) -> None:
