@@ -100,7 +100,7 @@ class TopKObjective(Objective):
 class XLoraObjective(Objective):
     """Task loss alone (arXiv:2402.07148)."""
 
-    plan = GatePlan(steps=30, rate=5e-3)
+    plan = GatePlan(steps=16, rate=5e-3)
 
 
 class PhatgooseObjective(Objective):
@@ -138,7 +138,7 @@ class MoguObjective(Objective):
 class EmotionQwenObjective(Objective):
     """Answer loss and the cross-entropy to the route (arXiv:2505.06685, third stage)."""
 
-    plan = GatePlan(steps=24, own=0.3, rate=2e-2)
+    plan = GatePlan(steps=16, own=0.3, rate=2e-2)
 
     def experts(self, installed: Sequence[str]) -> tuple[str, ...]:
         """The general route and the emotional ones."""
