@@ -14,6 +14,7 @@ from playground.experts.catalogue import load_catalogue
 DataOption = Annotated[Path | None, typer.Option(help="Folder of data sets; the setting PLAYGROUND_BENCH_DATA else.")]
 SystemsOption = Annotated[str, typer.Option(help="Only these systems beside the base, comma-separated.")]
 FreshOption = Annotated[bool, typer.Option("--fresh", help="Measure anew what was measured and kept before.")]
+ENOUGH_ROWS = 8  # a bootstrap of fewer is too sure of itself
 
 experts = typer.Typer(help="The experts: list, train, measure.")
 
@@ -140,12 +141,14 @@ def _tell(reply: Reply) -> None:
     for name, values in found.items():
         for system, one in values["systems"].items():
             gain = one.get("gain", {"low": 0, "high": 0})
-            sure = "+" if gain["low"] > 0 else "-" if gain["high"] < 0 else " "
+            known = values["n"] >= ENOUGH_ROWS
+            sure = "+" if known and gain["low"] > 0 else "-" if known and gain["high"] < 0 else " "
             lines.setdefault(system, {"system": system})[f"{name} ({values['n']})"] = f"{one['score']:.3f}{sure}"
         for system, one in values.get("exact", {}).items():
             lines[system][f"{name} exact ({one['n']})"] = f"{one['score']:.3f}"
-    for system, average in reply.value["average"].items():
-        lines[system]["average"] = f"{average:.3f}"
+    for column, key in (("average", "average"), ("of oracle", "share_of_oracle")):
+        for system, value in reply.value[key].items():
+            lines[system][column] = f"{value:.3f}"
     headings = list(dict.fromkeys(key for line in lines.values() for key in line))
     reply.table([{key: line.get(key, "–") for key in headings} for line in lines.values()])
     losses = [name for name, values in found.items() if values["metric"] == "loss"]

@@ -90,7 +90,7 @@ def shares(task: Task, rows: Sequence[Row], texts: Mapping[str, Sequence[str]]) 
 
 
 def averages(sets: Mapping[str, Any]) -> dict[str, Any]:
-    """`average` of each system over the sets, a loss as exp(-loss); `share_of_oracle` over those that have one."""
+    """`average` of each system that is in all sets, a loss as exp(-loss); `share_of_oracle` over sets that have one."""
     totals: dict[str, list[float]] = {}
     beside: dict[str, list[float]] = {}
     for values in sets.values():
@@ -105,7 +105,7 @@ def averages(sets: Mapping[str, Any]) -> dict[str, Any]:
                 beside.setdefault(name, []).append(value)
     best = sum(beside.get(ORACLE, []))
     return {
-        "average": {name: round(sum(values) / len(values), 4) for name, values in totals.items()},
+        "average": {name: round(sum(own) / len(own), 4) for name, own in totals.items() if len(own) == len(sets)},
         "share_of_oracle": {name: round(sum(values) / best, 4) for name, values in beside.items()} if best > 0 else {},
         "average_is": "the mean over sets, where a loss counts as exp(-loss)",
     }

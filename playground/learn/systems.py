@@ -13,6 +13,7 @@ import torch
 from pydantic import BaseModel as Model
 from torch import Tensor
 
+from playground.model import lora, routing, scoring
 from playground.model.base import BaseModel
 from playground.model.lora import Bank
 from playground.model.routing import RowRouting, gate_routing
@@ -45,8 +46,10 @@ def systems_of(base: BaseModel, bank: Bank, gates: Mapping[str, Gate]) -> dict[s
     size, device = len(bank), base.model.device
     one_hot = torch.eye(size, device=device)
     even = torch.full((size,), 1.0 / size, device=device)
-    unrouted = _mark(base.name, str(base.dtype), *(site.weight[: site.width] for site in bank.sites))
-    adapters = [_adapter_mark(bank, index) for index in range(size)]
+    code = [inspect.getsource(module) for module in (lora, routing, scoring)]
+    format_of = f"{base.name} {base.dtype} {base.int8}"
+    unrouted = _mark(format_of, *code, *(site.weight[: site.width] for site in bank.sites))
+    adapters = _adapter_marks(bank)
     every = _mark(unrouted, *bank.names, *adapters)
     made = {BASE: System(BASE, unrouted, bank.names, device, one_hot[0])}
     for index, name in enumerate(bank.names[1:], start=1):
@@ -59,13 +62,15 @@ def systems_of(base: BaseModel, bank: Bank, gates: Mapping[str, Gate]) -> dict[s
     return made
 
 
-def _adapter_mark(bank: Bank, index: int) -> str:
-    parts: list[Tensor] = []
+def _adapter_marks(bank: Bank) -> list[str]:
+    """Of each expert's matrices, in bank order; the base, first, has none."""
+    parts: list[list[Tensor]] = [[] for _ in bank.names]
     for site in bank.sites:
-        if site.owner is not None and site.up is not None:
-            rows = site.owner == index
-            parts += [site.weight[site.width :][rows], site.up[rows]]
-    return _mark(*parts)
+        owner, up = site.owner, site.up
+        if owner is not None and up is not None:
+            for index in range(1, len(bank)):
+                parts[index] += [site.weight[site.width :][owner == index], up[owner == index]]
+    return [_mark(*own) for own in parts]
 
 
 def _gate_mark(gate: Gate) -> str:

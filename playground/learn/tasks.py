@@ -210,8 +210,9 @@ TASKS: dict[str, Task] = {
             metric="loss",
             owner="code",
             prompts=("Complete this Python function.\n```python\n{text}\n```",),
-            opening=lambda row: "```python\n" + row["prompt"],
-            answer=lambda row: row["answer"].rstrip() + "\n```",
+            # the line's end is the answer's: tokens that hold it and the indentation must not be cut in two
+            opening=lambda row: "```python\n" + row["prompt"].rstrip(),
+            answer=lambda row: "\n" + row["answer"].rstrip() + "\n```",
             exact=lambda text, row: passes(row, text),
             stop=FUNCTION_ENDS,
         ),

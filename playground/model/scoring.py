@@ -48,7 +48,7 @@ def _logprobs(
 ) -> list[list[Tensor]]:
     """(routes, answers, tokens). The prompt is read once a route; several answers then share its cache."""
     head = model.get_output_embeddings()
-    device = head.weight.device
+    device = next(model.parameters()).device
     count = 1 if routes is None else len(routes)
     prompt = torch.tensor([list(prompt_ids)], device=device).expand(count, -1)
     if len(answers) == 1:

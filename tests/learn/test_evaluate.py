@@ -227,7 +227,7 @@ def test_averages_compare_with_the_oracle_where_there_is_one() -> None:
         "b": {"metric": "loss", "systems": {"base": {"score": 0.0}, "gate": {"score": math.log(2)}}},
     }
     found = averages(sets)
-    assert found["average"] == {"base": 0.75, "gate": 0.55, "oracle": 0.8}
+    assert found["average"] == {"base": 0.75, "gate": 0.55}  # the oracle's would be of fewer sets
     assert found["share_of_oracle"] == {"base": 0.625, "gate": 0.75, "oracle": 1.0}
 
 
