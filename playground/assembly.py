@@ -4,6 +4,7 @@ import logging
 import threading
 import time
 from collections.abc import Callable, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -59,11 +60,10 @@ class Parts:
             found = load_catalogue(self.settings.experts_dir, self.settings.added_dir)
             added = found.experts[found.index(card.name)]
             refused = [expert for expert in self.engine.pool.experts if expert.kind == "lora" and not expert.folder]
-            try:
+            with ExitStack() as undo:
+                undo.callback(adding.delete, added)
                 self._restack(Pool((*found.experts, *refused)))
-            except BaseException:
-                adding.delete(added)
-                raise
+                undo.pop_all()
         log.info("expert added name=%s source=%s", added.name, added.source)
         return added
 

@@ -30,6 +30,7 @@ def check(source: SourceArgument, as_json: JsonFlag = False) -> None:
 
 def add(
     source: SourceArgument,
+    *,
     name: Annotated[str | None, typer.Option(help="Lower case and underscores; made from the source else.")] = None,
     title: Annotated[str | None, typer.Option(help="What people read.")] = None,
     description: Annotated[str | None, typer.Option(help="One sentence: routers that never saw it go by this.")] = None,

@@ -49,6 +49,7 @@ def list_experts(context: typer.Context, as_json: JsonFlag = False) -> None:
 @experts.command()
 def train(
     name: Annotated[str, typer.Argument(help="Which expert to train: the name of a recipe.")],
+    *,
     data: DataOption = None,
     out: Annotated[Path | None, typer.Option(help="Where its folder goes; the experts folder else.")] = None,
     seed: Annotated[int, typer.Option(help="Same seed, same training.")] = 0,
@@ -81,6 +82,7 @@ def train(
 
 @experts.command()
 def evaluate(
+    *,
     data: DataOption = None,
     test: Annotated[Path | None, typer.Option(help="Folder whose test rows are measured instead.")] = None,
     limit: Annotated[int | None, typer.Option(min=1, help="At most this many rows of each set.")] = None,
@@ -110,6 +112,7 @@ def evaluate(
 
 @experts.command()
 def refusals(
+    *,
     data: DataOption = None,
     test: Annotated[Path | None, typer.Option(help="Folder whose test rows are measured instead.")] = None,
     limit: Annotated[int | None, typer.Option(min=1, help="At most this many rows of each set.")] = None,

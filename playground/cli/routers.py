@@ -48,6 +48,7 @@ def list_routers(context: typer.Context, as_json: JsonFlag = False) -> None:
 @routers.command()
 def fit(
     name: Annotated[str, typer.Argument(help="A prompt-level router, or a gate.")],
+    *,
     data: Annotated[Path | None, typer.Option(help="For a gate: folder of the experts' training data.")] = None,
     out: Annotated[Path | None, typer.Option(help="Folder for the parameters; data/routers/NAME else.")] = None,
     joint: Annotated[bool, typer.Option(help="LoRA-Mixer: train the experts along, into --out.")] = False,

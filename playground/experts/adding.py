@@ -10,6 +10,7 @@ import tempfile
 import time
 from collections import Counter
 from collections.abc import Callable, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -54,7 +55,8 @@ def check(
         folder = Path(tempfile.mkdtemp(prefix=STAGING, dir=added_dir))
     except OSError as error:
         raise StorageError(f"Nothing can be written here ({error.strerror}).", "Set PLAYGROUND_DATA_DIR.") from error
-    try:
+    with ExitStack() as undo:
+        undo.callback(shutil.rmtree, folder, ignore_errors=True)
         staged = stage(source, folder, limit_bytes)
         card = _suggested(staged.label, folder, pool)
         checklist = staged.checklist
@@ -62,10 +64,8 @@ def check(
             checklist += examine(folder, card.name)
         if checklist.ok:
             checklist += Checklist.of([*_twins(folder, pool), name_line(card.name, pool)])
+        undo.pop_all()
         return Candidate(folder, staged.label, checklist, card)
-    except BaseException:
-        shutil.rmtree(folder, ignore_errors=True)
-        raise
 
 
 def discard(candidate: Candidate) -> None:
