@@ -1,9 +1,10 @@
 """GLIDER: the prompt as a whole says which experts fit, each token says which of them now; both scores are added.
 
 Source: arXiv:2410.07172. Global: cosine of the prompt with each expert's card, times α, which is large when some card
-fits well and small when none does. Local: PHATGOOSE vectors, or a linear gate's map. An expert that came later takes
-part by its card; its local score is the mean of the others', as the base's is. Our sentence encoder stands in for the
-paper's GPT-4 and Nomic embeddings, so the threshold is calibrated, not the paper's.
+fits well and small when none does. Local: a vector per expert and layer; ours are LoRA-Mixer's, as PHATGOOSE's, which
+the paper uses, hardly followed a prompt of two parts here. An expert that came later takes part by its card; its local
+score is the mean of the others', as the base's is. Our sentence encoder stands in for the paper's GPT-4 and Nomic
+embeddings, so the threshold is calibrated, not the paper's.
 """
 
 from collections.abc import Sequence
@@ -55,7 +56,7 @@ class GlobalLocalGate(SoftmaxGate):
     title="GLIDER: global and local",
     level="gate",
     paper="arXiv:2410.07172",
-    trained_from="local vectors from each expert's own data; the global part from the experts' cards, untrained",
+    trained_from="local vectors as LoRA-Mixer learned them; the global part from the experts' cards, untrained",
 )
 class Glider(GateRouter):
     """Parameters are (L, G, d) local vectors and (G, d_z) descriptors."""
