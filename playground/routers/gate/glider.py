@@ -66,7 +66,7 @@ class Glider(GateRouter):
 
         top_k: int = Field(2, ge=1, le=64, description="how many experts may act on one token")
         threshold: float = Field(0.4, ge=-1, le=1, description="best cosine from which the prompt decides")
-        alpha_high: float = Field(100.0, ge=0, le=1000, description="weight of the global score above the threshold")
+        alpha_high: float = Field(10.0, ge=0, le=1000, description="weight of the global score above the threshold")
         alpha_low: float = Field(3.0, ge=0, le=1000, description="weight of the global score below the threshold")
         local: float = Field(1.0, ge=0, le=100, description="weight of the local score")
         embedding_width: int = Field(384, ge=1, description="width of the prompt's embedding")
