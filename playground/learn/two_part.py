@@ -20,6 +20,7 @@ from playground.model.routing import Routing, forward
 from playground.settings import ROOT
 
 ROWS = ROOT / "data" / "bench" / "two_part.jsonl"
+UNLIKE = "§"  # begins and ends like no prompt: what it shares with one is the frame
 SMALLEST = 1e-6  # a weight of zero elsewhere would make the ratio endless
 
 
@@ -70,9 +71,9 @@ def spans(base: BaseModel, first: str, text: str) -> tuple[slice, slice]:
     """The tokens of the two parts in the chat prompt of `text`, which begins with `first`; a token that holds both
     belongs to the second."""
     whole = base.chat_ids(text)
-    empty = base.chat_ids("?")
-    frame = _same(empty, whole)
-    tail = _same(empty[::-1], whole[::-1])
+    other = base.chat_ids(UNLIKE)
+    frame = _same(other, whole)
+    tail = _same(other[::-1], whole[::-1])
     middle = _same(base.chat_ids(first), whole)
     return slice(frame, middle), slice(middle, len(whole) - tail)
 

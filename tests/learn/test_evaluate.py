@@ -261,7 +261,7 @@ def test_unknown_sets_and_empty_folders_are_refused(make: Callable, data: Path, 
 
 def test_a_gate_that_follows_the_parts_has_a_ratio_above_one(tiny: tuple) -> None:
     base, bank, _ = tiny
-    row = {"first": "aaaa bbbb", "second": "cccc dddd", "first_expert": "math", "second_expert": "safe"}
+    row = {"first": "aaaa bbbb", "second": "cccc dddd?", "first_expert": "math", "second_expert": "safe"}
     text = f"{row['first']}\n\n{row['second']}"
     first, second = spans(base, row["first"], text)
     ids = base.chat_ids(text)
