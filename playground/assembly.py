@@ -108,6 +108,8 @@ class Parts:
         version, reason, note = "", "", ""
         try:
             loaded, version = self.versions.load(name)
+            if isinstance(loaded, GateRouter):
+                loaded.check_model(self.engine.base.layers, self.engine.base.width)
             takes_any = isinstance(loaded, GateRouter) and type(loaded).gate_for is not GateRouter.gate_for
             if isinstance(loaded, GateRouter) and not takes_any:
                 missing = set(loaded.experts) - set(self.engine.bank.names)

@@ -252,6 +252,7 @@ class Engine:
             return None
         kept = self._gates.get(router)
         if kept is None or kept[0] != self.bank.names:
+            router.check_model(self.base.layers, self.base.width)
             kept = (self.bank.names, router.gate_for(self.installed()))
             self._gates[router] = kept
         return kept[1]

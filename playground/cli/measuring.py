@@ -54,6 +54,8 @@ def ready_gates(runtime: "Runtime", reply: Reply) -> dict[str, "Gate"]:
             continue
         try:
             loaded, _ = runtime.versions.load(name)
+            if isinstance(loaded, GateRouter):
+                loaded.check_model(runtime.engine.base.layers, runtime.engine.base.width)
         except PlaygroundError as error:
             reply.progress(f"{name} is left out: {error.message}", ends=True)
             continue

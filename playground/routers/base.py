@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from playground.core.preferences import LabelledPair
 from playground.core.registry import Registry
 from playground.core.values import Context, Decision, Level
-from playground.errors import ArtefactError
+from playground.errors import ArtefactError, InvalidRequest
 from playground.routers.artefact import read_router, write_router
 
 
@@ -172,6 +172,7 @@ class GateRouter(Router):
     """
 
     gate: Gate
+    any_model: ClassVar[bool] = False  # whether the gate has no parameters of a model's size
 
     def __init__(
         self, experts: Sequence[str], options: RouterOptions | None = None, *, layers: int, width: int
@@ -180,6 +181,14 @@ class GateRouter(Router):
         self.layers = layers
         self.width = width
         self.gate = self.build().eval().requires_grad_(False)
+
+    def check_model(self, layers: int, width: int) -> None:
+        """Raise InvalidRequest when the gate was made for a model of another size."""
+        if not self.any_model and (layers, width) != (self.layers, self.width):
+            raise InvalidRequest(
+                f"This gate was made for a model of {self.layers} layers and {self.width} channels.",
+                f"Fit it again for this one: python -m playground routers fit {self.spec.name}",
+            )
 
     @abstractmethod
     def build(self) -> Gate:

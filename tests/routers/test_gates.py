@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from playground.errors import ArtefactError
+from playground.errors import ArtefactError, InvalidRequest
 from playground.routers.base import ROUTERS, Gate, GateRouter, GateRun, Installed
 from playground.routers.gate.arrow import Arrow
 from playground.routers.gate.emotion_qwen import EmotionQwen, HybridGate
@@ -329,3 +329,14 @@ def test_the_prompt_mean_is_kept_for_the_answer(hidden: torch.Tensor) -> None:
 def test_the_even_gate_takes_in_every_expert() -> None:
     gate = Uniform(NAMES, layers=LAYERS, width=WIDTH).gate_for(installed((*NAMES, "new")))
     assert np.allclose(gate.weights(0, torch.zeros(1, 2, WIDTH), [GateRun(1)]).numpy(), 0.2)
+
+
+@pytest.mark.parametrize("name", GATES)
+def test_a_gate_of_another_model_s_size_is_refused(name: str) -> None:
+    router = make(name)
+    router.check_model(LAYERS, WIDTH)
+    if router.any_model:
+        router.check_model(LAYERS + 1, 2 * WIDTH)
+    else:
+        with pytest.raises(InvalidRequest, match="3 layers and 16 channels"):
+            router.check_model(LAYERS, 2 * WIDTH)

@@ -13,7 +13,7 @@ from playground.core.values import RunRequest, Sampling
 from playground.errors import InvalidRequest, NotPermitted
 from playground.settings import Settings
 from playground.store.labels import current_labels
-from playground.ui import asking, comparing, identity
+from playground.ui import again, asking, comparing, identity
 from playground.ui.comparing import Duel, new_duel
 
 HANDLE = "a-visitor-of-tests"
@@ -132,11 +132,11 @@ def test_what_a_browser_sends_is_checked(runtime: Any) -> None:
     assert asking.observed(0, 3) is None
     request = RunRequest("p", "knn")
     names = runtime.pool.select([expert.name for expert in runtime.pool.experts if expert.ready])
-    assert asking.overriding(request, [0, 0, 0, 50, 50, 9, 9], names).override == (0.0, 0.0, 0.0, 0.5, 0.5)
-    assert asking.overriding(request, [0, 0, 0, 1, 9], names).serve == "top"
-    assert asking.overriding(request, [0, 0, 0, 9, 1], names).serve == "mix"
+    assert again.overriding(request, [0, 0, 0, 50, 50], names).override == (0.0, 0.0, 0.0, 0.5, 0.5)
+    assert again.overriding(request, [0, 0, 0, 1, 9], names).serve == "top"
+    assert again.overriding(request, [0, 0, 0, 9, 1], names).serve == "mix"
     with pytest.raises(InvalidRequest):
-        asking.overriding(request, [0] * 10, names)
+        again.overriding(request, [0] * 10, names)
 
 
 def test_handles_and_rights() -> None:

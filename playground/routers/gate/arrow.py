@@ -44,6 +44,8 @@ class ArrowGate(SoftmaxGate):
 class Arrow(GateRouter):
     """Has no parameters: the gate is made from the adapters that are installed."""
 
+    any_model = True
+
     class Options(RouterOptions):
         """How sharply the gate chooses."""
 

@@ -25,6 +25,8 @@ class EvenGate(Gate):
 class Uniform(GateRouter):
     """Has no parameters; takes in whatever experts are installed."""
 
+    any_model = True
+
     def build(self) -> Gate:
         """The even gate."""
         return EvenGate(self.experts)
