@@ -35,6 +35,9 @@ REPLY_TOKENS = 64
 SORTED_BATCHES = 8
 MIN_PREFIX = 4
 WARMUP_STEPS = 10
+# A long memory of squared gradients keeps the size of the first steps, which learn the phrase of an answer, and damps
+# the hundreds after them, which learn what to say in it.
+BETAS = (0.9, 0.95)
 
 
 @dataclass(frozen=True)
@@ -310,7 +313,7 @@ def _optimise(
 ) -> tuple[dict[str, Tensor], dict[str, float]]:
     """Adapter state with the lowest validation loss, and the losses reached."""
     trainable = [parameter for parameter in model.parameters() if parameter.requires_grad]
-    optimiser = torch.optim.AdamW(trainable, lr=recipe.rate, weight_decay=0.01)
+    optimiser = torch.optim.AdamW(trainable, lr=recipe.rate, betas=BETAS, weight_decay=0.01)
     # as JSON gives it back, so that a checkpoint of the same recipe compares equal
     settings = json.loads(json.dumps({**asdict(recipe), "seed": seed}))
     state = checkpoint.load(model, optimiser, settings) or {"step": 0, "recipe": settings, "best": None, "before": None}

@@ -15,14 +15,16 @@ from playground.core.registry import Registry
 from playground.learn.gate_data import Owned
 from playground.routers.parts import keep_top
 
-SAFE_REFUSALS = "refusals"
+HARMFUL = ("refusals", "contrast")
+SAFE = "safe"
 EMOTIONAL = ("emotion", "sentiment")
 
 
 @dataclass(frozen=True)
 class GatePlan:
     """A gate's training: `hard_steps` on kept hidden states (no pass through the model), then `steps` through the
-    frozen model, one row per domain and `spliced` two-part ones; `rows` training rows a domain, `rate` the peak rate.
+    frozen model, with the objective's rows of each domain and `spliced` two-part ones; `rows` training rows a domain,
+    `rate` the peak rate. `even_states` keeps the hidden states under the even mix, not under each token's expert.
 
     The weights of the terms: `balance` of E Σ p̄ f̄, `entropy` of the mean token entropy in nats, `own` of the
     cross-entropy to the token's own expert.
@@ -32,6 +34,7 @@ class GatePlan:
     hard_steps: int = 0
     rows: int = 80
     spliced: int = 0
+    even_states: bool = False
     rate: float = 1e-2
     hard_rate: float = 3e-2
     answer: float = 1.0
@@ -63,6 +66,10 @@ class Objective:
     def rows(self, expert: str, plan: GatePlan) -> int:
         """How many training rows of an expert's mix are read."""
         return plan.rows
+
+    def draws(self, expert: str) -> int:
+        """How many rows of an expert's mix are in each batch through the model."""
+        return 1
 
     def experts(self, installed: Sequence[str]) -> tuple[str, ...]:
         """The gate's experts, of those in the bank; the base comes first."""
@@ -114,21 +121,31 @@ class PhatgooseObjective(Objective):
 
 
 class MoguObjective(Objective):
-    """Answer loss and 2 · mean squared error of the dials to (usable, safe) = (1, 0) or (0, 1) (arXiv:2405.14488)."""
+    """Answer loss and 2 · mean squared error of the dials to (usable, safe) = (1, 0) or (0, 1) (arXiv:2405.14488).
 
-    plan = GatePlan(steps=12, hard_steps=200, hard_rate=3e-3, rate=1e-3, own=2.0)
+    Under its own expert a token's hidden state would tell the dials which of the two is at work, which they have yet
+    to decide: they learn from the even mix of both.
+    """
+
+    plan = GatePlan(
+        steps=30, hard_steps=500, hard_rate=3e-3, rate=1e-3, own=2.0, rows=300, even_states=True, max_tokens=112
+    )
 
     def rows(self, expert: str, plan: GatePlan) -> int:
         """Most of the safe expert's mix, which holds both kinds; a few of each other field, all harmless."""
-        return 3 * plan.rows if expert == "safe" else plan.rows // 5
+        return 3 * plan.rows if expert == SAFE else plan.rows // 5
+
+    def draws(self, expert: str) -> int:
+        """Half of each batch is the safe expert's mix."""
+        return 8 if expert == SAFE else 1
 
     def experts(self, installed: Sequence[str]) -> tuple[str, ...]:
         """The base as the usable variant, and the safe one."""
-        return ("base", "safe")
+        return ("base", SAFE)
 
     def owner(self, expert: str, task: str) -> str:
         """Refusals belong to the safe variant, everything else to the usable one."""
-        return "safe" if task == SAFE_REFUSALS else "base"
+        return SAFE if task in HARMFUL else "base"
 
     def own_loss(self, weights: Tensor, owners: Tensor) -> Tensor:
         """Mean squared error of the normalised dials to one-hot."""

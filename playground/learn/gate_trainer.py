@@ -73,20 +73,20 @@ class Recorder(Gate):
 
 
 class Collector(Gate):
-    """Routes each token to its owner and keeps the normed hidden states gates would see, at `kept` positions a row."""
+    """Routes by given weights (B, T, G) and keeps the normed hidden states gates would see, at `kept` (B, K) places."""
 
-    def __init__(self, experts: Sequence[str], owners: Tensor, kept: Tensor) -> None:
+    def __init__(self, experts: Sequence[str], routes: Tensor, kept: Tensor) -> None:
         super().__init__()
         self.experts = tuple(experts)
-        self.owners = owners
+        self.routes = routes
         self.kept = kept
         self.hidden: list[Tensor] = []
 
     def weights(self, layer: int, hidden: Tensor, runs: Sequence[GateRun]) -> Tensor:
-        """(B, T, G) one-hot."""
+        """(B, T, G), the same in every layer."""
         index = self.kept.unsqueeze(-1).expand(-1, -1, hidden.shape[-1])
         self.hidden.append(hidden.gather(1, index))
-        return torch.nn.functional.one_hot(self.owners, len(self.experts)).float()
+        return self.routes
 
 
 @dataclass(frozen=True, eq=False)
@@ -200,14 +200,17 @@ class GateTrainer:
         if began_at == 0 and self.plan.hard_steps:
             self._hard_phase([owned for rows in training.values() for owned in rows] + list(two_part))
         order = random.Random(self.plan.seed)
-        queues = {name: [order.choice(rows) for _ in range(self.plan.steps)] for name, rows in training.items()}
+        queues = {
+            name: [order.choices(rows, k=self.objective.draws(name)) for _ in range(self.plan.steps)]
+            for name, rows in training.items()
+        }
         pairs = [[order.choice(two_part) for _ in range(self.plan.spliced)] for _ in range(self.plan.steps)]
         use: dict[str, float] = {}
         for step in range(began_at, self.plan.steps):
             began = time.monotonic()
             for group in optimiser.param_groups:
                 group["lr"] = learning_rate(step, self.plan.steps, self.plan.rate * group["share"])
-            rows = [*(queue[step] for queue in queues.values()), *pairs[step]]
+            rows = [owned for queue in queues.values() for owned in queue[step]] + pairs[step]
             loss, shares = self.step_loss(rows, (step + 1) / self.plan.steps)
             optimiser.zero_grad(set_to_none=True)
             loss["total"].backward()  # type: ignore[no-untyped-call]
@@ -311,7 +314,7 @@ class GateTrainer:
 
     @torch.no_grad()
     def _collect(self, rows: Sequence[Owned]) -> States:
-        """Read every row once, each token routed to its own expert."""
+        """Read every row once, each token routed to its own expert, or all to the even mix of the gate's."""
         chooser = random.Random(self.plan.seed)
         hidden, owners, kept_rows = [], [], []
         ordered = sorted(rows, key=lambda owned: len(owned.example.ids))
@@ -326,13 +329,22 @@ class GateTrainer:
                 places[i] = torch.tensor(drawn)
                 mine = self.owners(owned)
                 owners.append(torch.tensor([mine[place] for place in drawn]))
-            collector = Collector(self.bank.names, bank_owners, places)
+            collector = Collector(self.bank.names, self._routes(bank_owners), places)
             runs = [GateRun(owned.example.start) for owned in part]
             with routed(Routing([RowRouting(gate=collector, run=run) for run in runs], len(self.bank))):
                 self.base.model.get_decoder()(input_ids=ids, use_cache=False)
             hidden.append(torch.stack(collector.hidden))
             kept_rows += part
         return States(torch.cat(hidden, dim=1), torch.stack(owners), kept_rows)
+
+    def _routes(self, owners: Tensor) -> Tensor:
+        """Weights (B, T, N) over the bank that hidden states are kept under: each token's own expert, or the even mix
+        of the gate's."""
+        size = len(self.bank)
+        if not self.plan.even_states:
+            return torch.nn.functional.one_hot(owners, size).float()
+        mine = torch.tensor([float(name in self.gate.experts) for name in self.bank.names], device=owners.device)
+        return (mine / mine.sum()).expand(*owners.shape, size)
 
     # --- checkpoints ----------------------------------------------------------------------------------------
 

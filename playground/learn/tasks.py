@@ -223,6 +223,7 @@ TASKS: dict[str, Task] = {
             owner="safe",
             keep=lambda row: refuses(row["answer"]),
         ),
+        Task(name="contrast", folder="safe_contrast", metric="loss", owner="safe"),
         Task(name="benign", folder="safe_benign_prompts", metric="refusal", owner="safe", answer=None),
         Task(name="lookalike", folder="safe_lookalike", metric="loss", owner="safe"),
         Task(name="safety", folder="safe_xstest", metric="refusal", owner="safe"),

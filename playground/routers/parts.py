@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional
 
 from playground.routers.base import Gate, GateRun, priors
 
@@ -25,9 +26,10 @@ def keep_top(weights: Tensor, count: int) -> Tensor:
     """All but the `count` largest of the last axis set to 0, the rest scaled to sum 1; the first of equals stays."""
     if count >= weights.shape[-1]:
         return weights
-    order = weights.sort(dim=-1, descending=True, stable=True).indices[..., :count]
-    kept = torch.zeros_like(weights).scatter(-1, order, weights.gather(-1, order))
-    return kept / kept.sum(-1, keepdim=True).clamp_min(1e-12)
+    sorted_weights, order = weights.sort(dim=-1, descending=True, stable=True)
+    kept = sorted_weights[..., :count]
+    kept = kept / kept.sum(-1, keepdim=True).clamp_min(1e-12)
+    return torch.zeros_like(weights).scatter(-1, order[..., :count], kept)
 
 
 class SoftmaxGate(Gate):
@@ -54,7 +56,7 @@ class SoftmaxGate(Gate):
 
 
 class LinearGate(SoftmaxGate):
-    """`matrix` (L, G, d): one linear map per layer on the hidden state normed without weights, zero at first."""
+    """`matrix` (L, G, d): one linear map per layer on the direction of the hidden state, zero at first."""
 
     def __init__(
         self, experts: Sequence[str], layers: int, width: int, *, top_k: int, temperature: float = 1.0
@@ -64,7 +66,9 @@ class LinearGate(SoftmaxGate):
         self.matrix = nn.Parameter(torch.zeros(layers, len(self.experts), width))
 
     def logits(self, layer: int, hidden: Tensor, runs: Sequence[GateRun]) -> Tensor:
-        """(B, T, G): the linear map over sqrt(d), plus the runs' priors, over the temperature."""
-        found = rms_normed(hidden) @ self.matrix[layer].T / hidden.shape[-1] ** 0.5
+        """(B, T, G): the linear map of the hidden state at length 1, plus the runs' priors, over the temperature."""
+        values = hidden.float()
+        length = torch.linalg.vector_norm(values, dim=-1, keepdim=True).clamp_min(EPSILON)
+        found = functional.linear(values, self.matrix[layer]) / length
         prior = priors(runs)
         return (found if prior is None else found + prior) / self.temperature
