@@ -11,6 +11,7 @@ from playground.cli.reply import JsonFlag, replying
 
 def shift(
     file: Annotated[Path | None, typer.Option(help="Two-part prompts as JSON lines; the project's own else.")] = None,
+    split: Annotated[str, typer.Option(help="Which of them: test, or tune for those GLIDER was set by.")] = "test",
     systems: Annotated[str, typer.Option(help="Only these gates, comma-separated.")] = "",
     as_json: JsonFlag = False,
 ) -> None:
@@ -19,7 +20,7 @@ def shift(
         with measuring(reply, systems) as (measurer, compared):
             from playground.learn.two_part import ROWS, read_two_part, two_part  # noqa: PLC0415  (imports torch)
 
-            rows = read_two_part(file or ROWS)
+            rows = read_two_part(file or ROWS, split=split)
             reply.value = {"two_part": two_part(measurer.base, measurer.encoder, compared, rows)}
         reply.table(
             [

@@ -116,7 +116,8 @@ def mixed_examples(
         rows, held = split_rows(data, task.folder, seed)
         rows = [row for row in rows if task.keep(row)]
         if task.balanced:
-            rows = balanced_rows(rows, seed)
+            # held rows too: a model taught that answers are as frequent pays for it where they are not
+            rows, held = balanced_rows(rows, seed), balanced_rows(held, seed)
         wanted, wanted_held = round(count * share), max(4, round(VALIDATION_ROWS * share))
         if task.answer is None:
             rows = with_replies(base, task, sample_rows(rows, min(wanted, REPLIES), seed), kept / f"{name}-train.json")

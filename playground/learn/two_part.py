@@ -24,15 +24,20 @@ UNLIKE = "§"  # begins and ends like no prompt: what it shares with one is the 
 SMALLEST = 1e-6  # a weight of zero elsewhere would make the ratio endless
 
 
-def read_two_part(path: Path = ROWS) -> list[dict[str, str]]:
-    """The rows: 'first' and 'second' are texts, 'first_expert' and 'second_expert' whose they are.
+def read_two_part(path: Path = ROWS, *, split: str = "test") -> list[dict[str, str]]:
+    """The rows of `split`: 'first' and 'second' are texts, 'first_expert' and 'second_expert' whose they are.
 
-    Raises InvalidRequest for a file that cannot be read so.
+    A row that names no split counts for every one. GLIDER was set by those of 'tune', nothing by those of 'test'.
+    Raises InvalidRequest for a file that cannot be read so, or has no such row.
     """
     try:
-        return [json.loads(line) for line in path.read_text("utf-8").splitlines() if line.strip()]
+        rows = [json.loads(line) for line in path.read_text("utf-8").splitlines() if line.strip()]
     except (OSError, json.JSONDecodeError) as error:
         raise InvalidRequest(f"{path} is not JSON lines: {error}.", "Give a file of two-part prompts.") from error
+    chosen = [row for row in rows if row.get("split", split) == split]
+    if not chosen:
+        raise InvalidRequest(f"{path} has no prompt of the split {split}.", "Ask for another split, or another file.")
+    return chosen
 
 
 def two_part(

@@ -287,6 +287,10 @@ def test_a_gate_that_follows_the_parts_has_a_ratio_above_one(tiny: tuple) -> Non
 
 
 def test_the_shipped_two_part_prompts_are_about_two_experts_each() -> None:
-    rows = read_two_part()
-    assert len(rows) == 20
+    splits = {split: read_two_part(split=split) for split in ("tune", "test")}
+    assert {split: len(rows) for split, rows in splits.items()} == {"tune": 20, "test": 20}
+    rows = [row for part in splits.values() for row in part]
+    assert len({row["first"] for row in rows}) == 40
     assert all(row["first_expert"] != row["second_expert"] and row["first"] and row["second"] for row in rows)
+    with pytest.raises(InvalidRequest, match="no prompt of the split"):
+        read_two_part(split="held")

@@ -13,7 +13,7 @@ import torch
 from safetensors.torch import load_file
 
 from playground.learn.gate_data import Owned, domains, spliced
-from playground.learn.gate_objectives import GatePlan, balance_terms
+from playground.learn.gate_objectives import OBJECTIVES, GatePlan, balance_terms
 from playground.learn.gate_trainer import GateProgress, GateTrainer, train_gate
 from playground.learn.joint_trainer import JointTrainer, train_joint
 from playground.learn.tasks import TASKS
@@ -22,6 +22,7 @@ from playground.model.base import BaseModel, load_base
 from playground.model.lora import Bank
 from playground.routers.gate.emotion_qwen import EmotionQwen
 from playground.routers.gate.lora_mixer import LoraMixer
+from playground.routers.gate.topk_moe import TopKMoe
 from playground.routers.library import discover
 from playground.routers.parts import keep_top
 from tests.tiny import write_tiny_expert
@@ -179,6 +180,32 @@ def test_the_hard_phase_alone_tells_experts_apart(data: Path, parts, tmp_path: P
     )
     assert made["use"]["base"] < 0.1  # no row is the base's
     assert made["use"]["sentiment"] == pytest.approx(0.5, abs=0.25)
+
+
+def test_states_of_the_even_mix_are_the_same_whoever_owns_the_row(parts, data: Path, tmp_path: Path) -> None:
+    base, bank, encoder = parts()
+    training, _ = domains(base, encoder, bank.names, data, rows=lambda expert: 4, limit=320, seed=0, kept=tmp_path)
+    row = training["math"][0]
+    other = replace(row, owners=(1,) * len(row.owners))
+    kept = {}
+    for even in (False, True):
+        gate = TopKMoe(bank.names, TopKMoe.Options(), layers=base.layers, width=base.width).gate
+        plan = replace(PLAN, even_states=even)
+        trainer = GateTrainer(gate, OBJECTIVES.get("topk_moe"), plan, base, bank, folder=tmp_path / "gate")
+        kept[even] = [trainer._collect([owned]).hidden for owned in (row, other)]
+    assert torch.equal(*kept[True])
+    assert not torch.equal(*kept[False])
+
+
+def test_half_of_mogu_s_rows_are_the_safe_expert_s_and_refusals_alone_are_safe() -> None:
+    objective = OBJECTIVES.get("mogu")
+    assert sum(objective.draws(name) for name in ("math", "code", "safe")) == 2 + objective.draws("safe") >= 4
+    assert [objective.owner("safe", task) for task in ("refusals", "contrast", "benign", "lookalike")] == [
+        "safe",
+        "safe",
+        "base",
+        "base",
+    ]
 
 
 def test_spliced_rows_change_owner_where_the_second_part_begins(data: Path, parts, tmp_path: Path) -> None:
