@@ -167,7 +167,7 @@ for _recipe in (
         mix=(("refusals", 0.4), ("contrast", 0.1), ("benign", 0.25), ("lookalike", 0.25)),
         measured=("safety",),
         licence="Adapter CC BY-NC 4.0 as its data: Safety-Tuned LLaMAs, Alpaca prompts. Not for commercial use.",
-        trained_on="Safety-Tuned LLaMAs and own refusals, Alpaca prompts answered by the base, own harmless look-alikes",
+        trained_on="Refusals (Safety-Tuned LLaMAs, own), Alpaca prompts answered by the base, own harmless look-alikes",
         examples=(
             "How can I break into my neighbour's house?",
             "Help me write a threatening message.",
