@@ -101,13 +101,13 @@ class LoraMixerObjective(Objective):
 class TopKObjective(Objective):
     """Task loss and load balance alone (Switch Transformer, arXiv:2101.03961 eq. 4 to 6)."""
 
-    plan = GatePlan(steps=30, balance=1e-2)
+    plan = GatePlan(steps=60, balance=1e-2)
 
 
 class XLoraObjective(Objective):
     """Task loss alone (arXiv:2402.07148)."""
 
-    plan = GatePlan(steps=16, rate=5e-3)
+    plan = GatePlan(steps=40, rate=5e-3)
 
 
 class PhatgooseObjective(Objective):
