@@ -7,6 +7,7 @@ from datetime import datetime
 import numpy as np
 from sqlmodel import Session, col, select
 
+from playground.core.daily import DatedUsage
 from playground.core.events import Decided, Event, Failed, Finished, RunStarted, TokenGenerated, to_dict
 from playground.core.values import Sampling
 from playground.errors import InvalidRequest
@@ -181,6 +182,16 @@ def recent_usages(session: Session, limit: int) -> list[tuple[tuple[str, ...], n
     )
     found = [(tuple(names), unpack(usage)) for names, usage in session.exec(query)]
     return [(names, usage) for names, usage in found if len(usage) == len(names) and usage.max() > 0]
+
+
+def usages_since(session: Session, since: datetime) -> list[DatedUsage]:
+    """(moment, experts, usage (E,)) of everybody's runs from `since` on that used any expert, in no order."""
+    pools = {pool: tuple(names) for pool, names in session.exec(select(PoolRow.id, PoolRow.names))}
+    query = select(RunRow.created_at, RunRow.pool_id, RunRow.usage).where(
+        col(RunRow.created_at) >= since, col(RunRow.deleted_at).is_(None)
+    )
+    found = [(at, pools[pool], unpack(usage)) for at, pool, usage in session.exec(query)]
+    return [(at, names, usage) for at, names, usage in found if len(usage) == len(names) and usage.max() > 0]
 
 
 def top_expert(names: Sequence[str], usage: np.ndarray) -> str:

@@ -1,4 +1,5 @@
 import dataclasses
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -6,6 +7,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from sqlmodel import select
 
 from playground.core.events import (
     EVENTS,
@@ -22,9 +24,10 @@ from playground.core.events import (
 )
 from playground.core.values import Neighbours, Sampling, Scores, Text
 from playground.errors import InvalidRequest, StorageError
+from playground.store.arrays import pack
 from playground.store.database import Database
-from playground.store.runs import load_events, load_run, recent_runs, save_run
-from playground.store.tables import DecisionRow, TraceRow
+from playground.store.runs import load_events, load_run, recent_runs, save_run, usages_since
+from playground.store.tables import DecisionRow, RunRow, TraceRow
 from playground.store.traces import INLINE_LIMIT, compress, expand
 
 text = st.text(max_size=12)
@@ -197,3 +200,23 @@ def test_an_unknown_run_is_said(database: Database) -> None:
         for look in (load_run, load_events):
             with pytest.raises(InvalidRequest, match="No run"):
                 look(session, "nothing")
+
+
+def test_usages_are_everybodys_since_a_moment(database: Database, make_run: Any, save: Any) -> None:
+    everyone = make_run()[0].pool
+    now = datetime.now(UTC)
+    save("one", expert="math")
+    with database.write() as session:
+        row = session.exec(select(RunRow)).one().model_dump()
+        for name, changes in {  # rows are never changed, so others are made from the first
+            "old": {"created_at": now - timedelta(days=8)},
+            "taken back": {"deleted_at": now},
+            "nothing came": {"usage": pack(np.zeros(len(everyone)))},
+            "of another visitor": {"created_at": now - timedelta(days=6), "session_id": "somebody"},
+        }.items():
+            session.add(RunRow(**row | changes | {"id": name}))
+    save("two", expert="b", pool=("a", "b"))
+    with database.read() as session:
+        found = usages_since(session, now - timedelta(days=7))
+    told = sorted((at < now - timedelta(days=5), names, names[int(usage.argmax())]) for at, names, usage in found)
+    assert told == [(False, ("a", "b"), "b"), (False, everyone, "math"), (True, everyone, "math")]
