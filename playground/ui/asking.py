@@ -1,8 +1,9 @@
 """From the controls of the page to a `RunRequest`: every value that came from a browser is checked here."""
 
+import json
 from typing import TYPE_CHECKING, Any
 
-from playground.core.values import Observe, Sampling, Serve
+from playground.core.values import Observe, Pool, Sampling, Serve
 from playground.errors import InvalidRequest
 
 if TYPE_CHECKING:
@@ -42,6 +43,26 @@ def observed(layer: Any, head: Any) -> Observe | None:
     except (TypeError, ValueError) as error:
         raise InvalidRequest("The layer or head is no number.", "Choose whole numbers.") from error
     return Observe(chosen[0] - 1, chosen[1] - 1) if min(chosen) > 0 else None
+
+
+def chosen_experts(pool: Pool, value: Any) -> tuple[str, ...] | None:
+    """Names of the ticked experts in pool order; None, so that later ones join, when all that are ready are.
+
+    `value` is a JSON list of names, or empty for all. Raises InvalidRequest for none, and for one that is not there.
+    """
+    if not value:
+        return None
+    try:
+        names = json.loads(str(value))
+    except (ValueError, RecursionError) as error:
+        raise InvalidRequest("The choice of experts is not usable.", "Choose them again.") from error
+    if not isinstance(names, list) or not names:
+        raise InvalidRequest("No expert is chosen.", "Tick at least one under Experts to choose from, or use all.")
+    ready = [expert.name for expert in pool.experts if expert.ready]
+    for name in names:
+        if name not in ready:
+            raise InvalidRequest(f"No expert called {str(name)[:60]!r} is ready.", f"Choose among: {', '.join(ready)}.")
+    return tuple(name for name in ready if name in names) if len(set(names)) < len(ready) else None
 
 
 def known_router(runtime: "Runtime", name: Any) -> str:

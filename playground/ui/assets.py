@@ -18,6 +18,7 @@ SCRIPTS = (
     "panels",
     "watching",
     "override",
+    "pool",
     "likeness",
     "compare",
     "curve",

@@ -1,5 +1,6 @@
 """The Experts tab: what each expert is, prompts to try it with, and adding an adapter or taking it away again."""
 
+import json
 from collections.abc import Iterator
 from html import escape
 from pathlib import Path
@@ -15,7 +16,6 @@ from playground.ui.identity import require_admin
 from playground.ui.palette import PALETTE
 from playground.ui.trouble import ended, guarded
 from playground.ui.views.experts import checklist_html, experts_html, working_html
-from playground.ui.views.routers import router_choices
 
 if TYPE_CHECKING:
     from playground.runtime import Runtime
@@ -44,6 +44,12 @@ def example_prompt(runtime: "Runtime", pressed: str) -> str:
         if expert.name == name and position.isdigit() and int(position) < len(expert.examples):
             return expert.examples[int(position)]
     return ""
+
+
+def serving_router(runtime: "Runtime", chosen: Any) -> str:
+    """`chosen` when it decides from the prompt, else kNN: a gate serves only experts that it knows, and no tool."""
+    by_prompt = [info.name for info in runtime.routers() if info.level == "prompt"]
+    return str(chosen) if chosen in by_prompt else "knn"
 
 
 class ExpertsTab:
@@ -131,7 +137,8 @@ class ExpertsTab:
     def _wire(self, tab: gr.Tab, tabs: gr.Tabs) -> None:
         fields = [self.name, self.title, self.mark, self.slot, self.description, self.examples, self.licence]
         shown = [self.candidate, self.list, self.form, self.announce, *fields]
-        after = [self.cards, self.play.router, self.removing, self.announce, *shown[:3], self.files, self.source]
+        menus = [self.play.router, self.play.experts]
+        after = [self.cards, *menus, self.removing, self.announce, *shown[:3], self.files, self.source]
         one: dict[str, Any] = {**PRIVATE, "concurrency_id": "experts", "concurrency_limit": 1}
         asked = [self.files, self.source, self.password, self.candidate]
         self.check.click(self.look, asked, shown, **one)
@@ -142,11 +149,12 @@ class ExpertsTab:
         self.stay.click(lambda: gr.Row(visible=False), None, self.removing, **PRIVATE)
         tab.select(guarded(self.cards_html), None, self.cards, **PRIVATE)
 
-        def pressed(event: gr.EventData) -> dict[Any, Any]:
-            return self.pressed(str(event._data.get("id", "")), tabs)
+        def pressed(router: Any, event: gr.EventData) -> dict[Any, Any]:
+            return self.pressed(str(event._data.get("id", "")), router, tabs)
 
-        told = [self.play.prompt, tabs, self.removing, self.question, self.leaving]
-        self.cards.select(guarded(pressed), None, told, **PRIVATE)
+        tried = [self.play.prompt, self.play.experts, self.play.router, tabs]
+        told = [*tried, self.removing, self.question, self.leaving]
+        self.cards.select(guarded(pressed), self.play.router, told, **PRIVATE)
 
     def cards_html(self) -> str:
         """The cards as they are now; files are hashed only when the models are there, not before the first paint."""
@@ -155,11 +163,20 @@ class ExpertsTab:
         facts = {name: fact for name, fact in found.items() if fact is not None}
         return experts_html(experts, facts, can_remove=self.is_open)
 
-    def pressed(self, what: str, tabs: gr.Tabs) -> dict[Any, Any]:
-        """An example goes to the Playground; `remove` asks first."""
-        if not what.startswith("remove/"):
-            return {self.play.prompt: example_prompt(self.runtime, what), tabs: gr.Tabs(selected="play")}
+    def pressed(self, what: str, router: Any, tabs: gr.Tabs) -> dict[Any, Any]:
+        """An example goes to the Playground, for its expert alone; `remove` asks first."""
         pool = self.runtime.pool
+        if not what.startswith("remove/"):
+            expert = pool.experts[pool.index(what.partition(":")[0])]
+            if not expert.ready:
+                raise InvalidRequest(f"{expert.title} is not ready: {expert.reason}.", "Try another expert.")
+            gr.Info(escape(f"Only {expert.title} may answer now. Press “use all” to let every expert in again."))
+            return {
+                self.play.prompt: example_prompt(self.runtime, what),
+                self.play.experts: json.dumps([expert.name]),
+                self.play.router: serving_router(self.runtime, router),
+                tabs: gr.Tabs(selected="play"),
+            }
         expert = pool.experts[pool.index(what.removeprefix("remove/"))]
         sentence = f"Remove {expert.title}? Its files are deleted; runs and labels stay."
         return {
@@ -226,7 +243,7 @@ class ExpertsTab:
         gr.Info(escape(sentence), duration=4)
         return {
             self.cards: self.cards_html(),
-            self.play.router: gr.HTML(choices=router_choices(self.runtime.routers())),
+            **self.play.menus(),
             self.removing: gr.Row(visible=False),
             self.candidate: None,
             self.list: "",

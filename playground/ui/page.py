@@ -15,7 +15,6 @@ from playground.ui.labels_tab import LabelsTab
 from playground.ui.playground_tab import PlaygroundTab, own_runs
 from playground.ui.theme import page_theme
 from playground.ui.trouble import guarded
-from playground.ui.views.routers import router_choices
 
 if TYPE_CHECKING:
     from playground.runtime import Runtime
@@ -68,13 +67,12 @@ def _keep_fresh(runtime: "Runtime", timer: gr.Timer, header: gr.HTML, play: Play
         value: dict[Any, Any] = {header: readiness.header_value(runtime)}
         if runtime.is_ready or runtime.status.phase == "failed":
             value[timer] = gr.Timer(active=False)
-            value[play.router] = gr.HTML(choices=router_choices(runtime.routers()))
-            value[experts.cards] = experts.cards_html()
+            value |= play.menus() | {experts.cards: experts.cards_html()}
         if runtime.is_ready:
             value |= play.sized()
         return value
 
-    drawn = [header, timer, play.router, play.layer, play.head, experts.cards]
+    drawn = [header, timer, play.router, play.experts, play.layer, play.head, experts.cards]
     timer.tick(guarded(tick), None, drawn, queue=False, **PRIVATE)
 
 

@@ -16,6 +16,7 @@ from playground.ui.format import percents, plural
 from playground.ui.stream import streamed
 from playground.ui.trouble import ended, guarded, told
 from playground.ui.views import history, lines
+from playground.ui.views.experts import pool_choices
 from playground.ui.views.routers import router_choices
 from playground.ui.watching import Watching
 
@@ -121,6 +122,7 @@ class PlaygroundTab:
             self.stop_button = gr.Button("Stop  .", elem_id="stop", scale=1)
 
     def _draw_settings(self) -> None:
+        self.experts = parts.drawn("pool", "", "pool.html", elem_id="pool", choices=pool_choices(self.runtime.pool))
         with gr.Accordion("How it answers", open=False, elem_id="sampling"):
             serve = gr.Radio(SERVE_CHOICES, value="top", label="Use of the weights", elem_id="serve")
             tokens = gr.Slider(1, 512, value=128, step=1, label="longest answer (tokens)", elem_id="max-tokens")
@@ -145,7 +147,7 @@ class PlaygroundTab:
         quiet: dict[str, Any] = {"show_progress": "hidden", "api_visibility": "private"}
         limit = self.runtime.settings.max_batch
         model: dict[str, Any] = {**quiet, "concurrency_id": "model", "concurrency_limit": limit}
-        asked: list[Any] = [self.handle, self.prompt, self.router, *self.settings]
+        asked: list[Any] = [self.handle, self.prompt, self.router, self.experts, *self.settings]
         outputs: list[Any] = [self.view, self.other, self.announce, self.last, self.recent, self.override]
         running = self.run_button.click(self.answer, asked, outputs, **model)
         overriding = self.again.click(self.answer_again, [self.last, self.override, self.handle], self.other, **model)
@@ -155,14 +157,19 @@ class PlaygroundTab:
         self.recent.select(guarded(self.reopen), None, [self.view, self.other, self.last, self.override], **quiet)
 
     def request(self, values: Sequence[Any]) -> tuple[RunRequest, str]:
-        """(request, notice) from prompt, router, serve, five sampling values, layer and head, all from a browser."""
-        prompt, router, serve, temperature, top_p, penalty, tokens, seed, layer, head = values
+        """(request, notice) from prompt, router, experts, serve, five sampling values, layer and head, of a browser."""
+        prompt, router, experts, serve, temperature, top_p, penalty, tokens, seed, layer, head = values
         text, notice = asking.checked_prompt(prompt, self.runtime.settings.max_prompt_chars)
         sampling = asking.sampling_of(temperature, top_p, penalty, tokens, seed)
-        observe = asking.observed(layer, head)
-        return RunRequest(
-            text, str(router)[:60], sampling=sampling, observe=observe, serve=asking.serve_of(serve)
-        ), notice
+        request = RunRequest(
+            text,
+            str(router)[:60],
+            pool=asking.chosen_experts(self.runtime.pool, experts),
+            sampling=sampling,
+            observe=asking.observed(layer, head),
+            serve=asking.serve_of(serve),
+        )
+        return request, notice
 
     def stream(self, request: RunRequest, text: str, handle: str) -> Iterator[tuple[str, ViewState]]:
         """The growing lines of one run; waits for the models and ends with a line that says what broke, if it did."""
@@ -253,6 +260,13 @@ class PlaygroundTab:
         text = opened(self.runtime, run_id)
         last, state = again.asked_again(self.runtime, run_id)
         return {self.view: text, self.last: last, self.override: again.override_value(state, self.runtime.pool)}
+
+    def menus(self) -> dict[Any, Any]:
+        """The routers and the experts to choose from as they are now; what a visitor chose stays."""
+        return {
+            self.router: gr.HTML(choices=router_choices(self.runtime.routers())),
+            self.experts: gr.HTML(choices=pool_choices(self.runtime.pool)),
+        }
 
     def sized(self) -> dict[Any, Any]:
         """The attention controls for the model that is loaded, which may be smaller than they assume."""

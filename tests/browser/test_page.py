@@ -368,3 +368,44 @@ def test_a_failure_says_what_to_do_and_keeps_the_page(open_page: Any, scripted_p
     assert "The prompt is empty" in page.locator("#run-view .trouble").inner_text()
     run(page, "Better")
     assert page.locator("#run-view .trouble").is_hidden()
+
+
+def test_an_experts_card_lets_it_alone_answer_until_all_are_let_in(
+    open_page: Any, scripted_page: tuple[str, Any]
+) -> None:
+    from playwright.sync_api import expect  # noqa: PLC0415  (skipped without it)
+
+    expect.set_options(timeout=30_000)  # as patient as the page's own waits
+    address, runtime = scripted_page
+    page = open_page(address)
+    box, chosen = page.locator("#pool"), page.locator("#pool summary")
+    expect(chosen).to_contain_text("all 5")  # one of the six is not ready
+    page.locator("#router select").select_option("lora_mixer")  # a gate, which could not serve every expert alone
+    page.get_by_role("tab", name="Experts").click()
+    page.locator('[data-expert="math"] .example').first.click()
+    expect(chosen).to_contain_text("1 of 5")
+    expect(chosen).to_be_in_viewport()
+    expect(chosen).to_be_focused()
+    expect(page.locator("#prompt textarea")).to_have_value("Tom has 3 apples and eats one.")
+    expect(page.locator("#router select")).to_have_value("knn")
+    run(page, "Tom has 3 apples and eats one.", "knn")
+    assert page.locator("#run-view .bars .xname").all_inner_texts() == ["Word problems"]
+    assert runtime.requests[-1].pool == ("math",)
+
+    box.get_by_label("Calculator").check()
+    box.get_by_role("textbox").fill("<i>sums</i>")
+    box.get_by_role("button", name="keep", exact=True).click()
+    box.get_by_role("button", name="use all").click()
+    expect(chosen).to_contain_text("all 5")
+    run(page, "Everybody again", "knn")
+    assert runtime.requests[-1].pool is None
+
+    page.reload()
+    expect(chosen).to_contain_text("all 5")
+    chosen.click()
+    box.get_by_role("button", name="<i>sums</i>", exact=True).click()
+    expect(chosen).to_contain_text("2 of 5")
+    box.get_by_role("button", name="none").click()
+    page.locator("#prompt textarea").fill("Nobody is there")
+    page.locator("#run").click()
+    expect(page.locator("#run-view .trouble")).to_contain_text("No expert is chosen")

@@ -9,7 +9,7 @@ import pytest
 from playground.core.checklist import Checklist, Line
 from playground.core.values import Expert
 from playground.experts.facts import AdapterFacts, FileFact
-from playground.ui.experts_tab import example_prompt
+from playground.ui.experts_tab import example_prompt, serving_router
 from playground.ui.views.experts import checklist_html, experts_html
 from playground.ui.views.routers import router_choices
 
@@ -97,3 +97,9 @@ def test_the_router_menu_says_what_a_router_was_not_trained_with(runtime: Any) -
     told = router_choices(runtime.routers())[0]["line"]
     noted = type("Info", (), {**vars(runtime.routers()[0]), "note": "It was not trained with Poems."})()
     assert router_choices([noted])[0]["line"] == f"{told} It was not trained with Poems."
+
+
+def test_a_tried_expert_keeps_a_router_that_reads_the_prompt(runtime: Any) -> None:
+    assert serving_router(runtime, "linear") == "linear"
+    for other in ("lora_mixer", "nobody", None):
+        assert serving_router(runtime, other) == "knn"

@@ -3,9 +3,10 @@
 import re
 from collections.abc import Mapping, Sequence
 from html import escape
+from typing import Any
 
 from playground.core.checklist import Checklist, Line
-from playground.core.values import Expert
+from playground.core.values import Expert, Pool
 from playground.experts.facts import AdapterFacts
 from playground.ui.format import shortened
 from playground.ui.palette import look_of
@@ -21,6 +22,11 @@ KIND_WORDS = {
 NON_COMMERCIAL = re.compile(r"\bnc\b|non-?\s?commercial", re.IGNORECASE)
 STATES = {"pass": ("✓", "passed"), "warn": ("!", "doubtful"), "fail": ("✕", "failed")}
 SHOWN_EXAMPLES = 4
+
+
+def pool_choices(pool: Pool) -> list[dict[str, Any]]:
+    """The experts one may tick, as JSON-ready values in pool order."""
+    return [vars(look_of(expert)) | {"ready": expert.ready, "reason": expert.reason} for expert in pool.experts]
 
 
 def experts_html(experts: Sequence[Expert], facts: Mapping[str, AdapterFacts], *, can_remove: bool = False) -> str:
@@ -86,7 +92,7 @@ def _examples(expert: Expert) -> str:
         f"{escape(shortened(example, 60))}</button>"
         for i, example in enumerate(expert.examples[:SHOWN_EXAMPLES])
     )
-    return f'<div class="examples"><span class="muted">try</span>{buttons}</div>' if buttons else ""
+    return f'<div class="examples"><span class="muted">try it alone</span>{buttons}</div>' if buttons else ""
 
 
 def _removal(expert: Expert, can_remove: bool) -> str:
