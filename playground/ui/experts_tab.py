@@ -2,15 +2,18 @@
 
 import json
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from html import escape
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import gradio as gr
 
+from playground.core.daily import daily_use, first_moment
 from playground.errors import InvalidRequest
 from playground.experts.adding import Candidate, card_from, discard
 from playground.experts.facts import facts_of
+from playground.store.runs import usages_since
 from playground.ui import parts
 from playground.ui.identity import require_admin
 from playground.ui.palette import PALETTE
@@ -161,7 +164,10 @@ class ExpertsTab:
         experts = self.runtime.pool.experts
         found = {expert.name: facts_of(expert) for expert in experts} if self.runtime.is_ready else {}
         facts = {name: fact for name, fact in found.items() if fact is not None}
-        return experts_html(experts, facts, can_remove=self.is_open)
+        today = datetime.now(UTC).date()
+        with self.runtime.database.read() as session:
+            use = daily_use(usages_since(session, first_moment(today)), today)
+        return experts_html(experts, facts, use=use, can_remove=self.is_open)
 
     def pressed(self, what: str, router: Any, tabs: gr.Tabs) -> dict[Any, Any]:
         """An example goes to the Playground, for its expert alone; `remove` asks first."""

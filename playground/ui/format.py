@@ -26,6 +26,11 @@ def percents(weights: Sequence[float] | np.ndarray) -> list[str]:
     return ["<1%" if n == 0 and value > 0 else f"{n}%" for n, value in zip(whole, exact, strict=True)]
 
 
+def percent(share: float) -> str:
+    """A share by itself as a whole percent; what is above 0 but rounds to nothing reads `<1%`."""
+    return "<1%" if 0 < share < 0.005 else f"{share:.0%}"
+
+
 def duration(seconds: float) -> str:
     """`11 ms`, `4.2 s` or `1:05`."""
     if seconds < 0.0995:

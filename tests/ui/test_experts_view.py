@@ -2,11 +2,14 @@
 
 import re
 from dataclasses import replace
+from datetime import UTC, date, datetime
 from typing import Any
 
+import numpy as np
 import pytest
 
 from playground.core.checklist import Checklist, Line
+from playground.core.daily import daily_use
 from playground.core.values import Expert
 from playground.experts.facts import AdapterFacts, FileFact
 from playground.ui.experts_tab import example_prompt, serving_router
@@ -97,6 +100,19 @@ def test_the_router_menu_says_what_a_router_was_not_trained_with(runtime: Any) -
     told = router_choices(runtime.routers())[0]["line"]
     noted = type("Info", (), {**vars(runtime.routers()[0]), "note": "It was not trained with Poems."})()
     assert router_choices([noted])[0]["line"] == f"{told} It was not trained with Poems."
+
+
+def test_a_card_shows_its_share_of_use_by_day() -> None:
+    runs = [(datetime(2026, 3, 1, tzinfo=UTC), ("poems", "base"), np.array([share, 1 - share])) for share in (0.5, 1)]
+    runs.append((datetime(2026, 2, 27, tzinfo=UTC), ("base",), np.ones(1)))
+    use = daily_use(runs, date(2026, 3, 1))
+    html = experts_html([ADDED], {}, use=use)
+    assert re.findall(r"--h:([0-9.]+)", html) == ["0.000"] * 6 + ["0.750"]
+    assert "27 Feb 0% of 1 run; 28 Feb no runs; 01 Mar 75% of 2 runs. A full bar is 100%." in html
+    assert "50% in 7 days" in html
+    assert html.count("Share of use by day") == 2  # for the pointer and for those who do not see it
+    assert "not used in 7 days" in experts_html([replace(ADDED, name="other")], {}, use=use)
+    assert "7 days" not in experts_html([ADDED], {})
 
 
 def test_a_tried_expert_keeps_a_router_that_reads_the_prompt(runtime: Any) -> None:

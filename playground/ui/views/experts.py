@@ -6,10 +6,11 @@ from html import escape
 from typing import Any
 
 from playground.core.checklist import Checklist, Line
+from playground.core.daily import DAYS, DailyUse
 from playground.core.values import Expert, Pool
 from playground.experts.facts import AdapterFacts
-from playground.ui.format import shortened
-from playground.ui.palette import look_of
+from playground.ui.format import percent, plural, shortened
+from playground.ui.palette import Look, look_of
 from playground.ui.views.why import chip
 
 KIND_WORDS = {
@@ -29,13 +30,19 @@ def pool_choices(pool: Pool) -> list[dict[str, Any]]:
     return [vars(look_of(expert)) | {"ready": expert.ready, "reason": expert.reason} for expert in pool.experts]
 
 
-def experts_html(experts: Sequence[Expert], facts: Mapping[str, AdapterFacts], *, can_remove: bool = False) -> str:
+def experts_html(
+    experts: Sequence[Expert],
+    facts: Mapping[str, AdapterFacts],
+    *,
+    use: DailyUse | None = None,
+    can_remove: bool = False,
+) -> str:
     """A card per expert, in pool order; `facts` by name say what the files of an adapter hold."""
-    cards = "".join(_card(expert, facts.get(expert.name), can_remove) for expert in experts)
+    cards = "".join(_card(expert, facts.get(expert.name), use, can_remove) for expert in experts)
     return f'<div class="expert-grid">{cards}</div>'
 
 
-def _card(expert: Expert, facts: AdapterFacts | None, can_remove: bool) -> str:
+def _card(expert: Expert, facts: AdapterFacts | None, use: DailyUse | None, can_remove: bool) -> str:
     look = look_of(expert)
     kind = f"{escape(look.icon)} {KIND_WORDS.get(expert.kind, expert.kind)}{', added' if expert.is_added else ''}"
     state = "" if expert.ready else f'<p class="not-ready">not ready: {escape(expert.reason)}</p>'
@@ -43,7 +50,27 @@ def _card(expert: Expert, facts: AdapterFacts | None, can_remove: bool) -> str:
         f'<article class="expert-card" data-expert="{escape(expert.name)}">'
         f'<header>{chip(look)}<span class="muted kind">{kind}</span></header>'
         f"<p>{escape(expert.description)}</p>{state}{_notice(expert)}"
-        f"<dl>{_rows(expert, facts)}</dl>{_files(facts)}{_examples(expert)}{_removal(expert, can_remove)}</article>"
+        f"<dl>{_use(look, use)}{_rows(expert, facts)}</dl>{_files(facts)}{_examples(expert)}"
+        f"{_removal(expert, can_remove)}</article>"
+    )
+
+
+def _use(look: Look, use: DailyUse | None) -> str:
+    """A bar per day, today last; a bar as high as the row is the largest share that any expert had on these days."""
+    if use is None:
+        return ""
+    if look.name not in use.shares:
+        return f'<dt>use</dt><dd class="muted">not used in {DAYS} days</dd>'
+    shares = use.shares[look.name]
+    bars = "".join(f'<i style="--h:{share / use.highest:.3f}"></i>' for share in shares)
+    told = "; ".join(
+        f"{day:%d %b} " + (f"{percent(share)} of {plural(int(runs), 'run')}" if runs else "no runs")
+        for day, share, runs in zip(use.days, shares, use.runs, strict=True)
+    )
+    words = escape(f"Share of use by day (UTC): {told}. A full bar is {percent(use.highest)}.")
+    return (
+        f'<dt>use</dt><dd class="use"><span class="spark fill" data-slot="{look.slot}" role="img" title="{words}" '
+        f'aria-label="{words}">{bars}</span>{percent(use.overall(look.name))} in {DAYS} days</dd>'
     )
 
 
