@@ -61,8 +61,11 @@ class Example:
     task: str = ""
 
 
-def make_examples(base: BaseModel, task: Task, rows: Sequence[Row], *, seed: int | None, limit: int) -> list[Example]:
-    """Tokenised rows of at most `limit` tokens; `seed` None uses the measuring template, else drawn ones.
+def make_examples(
+    base: BaseModel, task: Task, rows: Sequence[Row], *, seed: int | None, limit: int, answer_tokens: int | None = None
+) -> list[Example]:
+    """Tokenised rows of at most `limit` tokens, answers cut at `answer_tokens`; `seed` None uses the measuring
+    template, else drawn ones.
 
     Rows without an answer of their own hold the base's reply under 'reply', and whether it ended under 'ended'.
     """
@@ -74,6 +77,7 @@ def make_examples(base: BaseModel, task: Task, rows: Sequence[Row], *, seed: int
         answer = base.answer_ids(task.answer(row) if task.answer else row["reply"])
         if row.get("ended", True):
             answer = [*answer, base.tokenizer.eos_token_id]
+        answer = answer[:answer_tokens]
         if len(prompt) + len(answer) <= limit:
             examples.append(Example(tuple(prompt + answer), len(prompt), text, task.name))
     return examples
@@ -123,9 +127,14 @@ def mixed_examples(
             rows = with_replies(base, task, sample_rows(rows, min(wanted, REPLIES), seed), kept / f"{name}-train.json")
             held = with_replies(base, task, sample_rows(held, wanted_held, seed), kept / f"{name}-held.json")
         # longer rows are dropped, so draw with room to spare
-        drawn = make_examples(base, task, sample_rows(rows, wanted * 3, seed), seed=seed, limit=limit)
+        cut = recipe.answer_tokens
+        drawn = make_examples(
+            base, task, sample_rows(rows, wanted * 3, seed), seed=seed, limit=limit, answer_tokens=cut
+        )
         training += drawn[:wanted]
-        drawn = make_examples(base, task, sample_rows(held, wanted_held * 3, seed), seed=None, limit=limit)
+        drawn = make_examples(
+            base, task, sample_rows(held, wanted_held * 3, seed), seed=None, limit=limit, answer_tokens=cut
+        )
         validation += drawn[:wanted_held]
     return training, validation
 

@@ -15,7 +15,7 @@ from playground.core.registry import Registry
 from playground.learn.gate_data import Owned
 from playground.routers.parts import keep_top
 
-HARMFUL = ("refusals", "contrast")
+HARMFUL = ("refusals", "contrast", "behaviours")
 SAFE = "safe"
 EMOTIONAL = ("emotion", "sentiment")
 
@@ -24,7 +24,8 @@ EMOTIONAL = ("emotion", "sentiment")
 class GatePlan:
     """A gate's training: `hard_steps` on kept hidden states (no pass through the model), then `steps` through the
     frozen model, with the objective's rows of each domain and `spliced` two-part ones; `rows` training rows a domain,
-    `rate` the peak rate. `even_states` keeps the hidden states under the even mix, not under each token's expert.
+    `rate` the peak rate. `even_states` keeps the hidden states under the even mix, not under each token's expert, and
+    `near_answer` only where the answer begins; `decay` is the weight decay on them.
 
     The weights of the terms: `balance` of E Σ p̄ f̄, `entropy` of the mean token entropy in nats, `own` of the
     cross-entropy to the token's own expert.
@@ -35,6 +36,8 @@ class GatePlan:
     rows: int = 80
     spliced: int = 0
     even_states: bool = False
+    near_answer: bool = False
+    decay: float = 0.0
     rate: float = 1e-2
     hard_rate: float = 3e-2
     answer: float = 1.0

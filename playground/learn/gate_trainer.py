@@ -35,6 +35,7 @@ from playground.routers.parts import SoftmaxGate, keep_top
 log = logging.getLogger(__name__)
 CHECKPOINT_EVERY = 20
 KEPT_TOKENS = 32
+NEAR_TOKENS = 6
 HARD_BATCH = 48
 LAST_STEPS = 10
 
@@ -288,7 +289,7 @@ class GateTrainer:
     def _hard_phase(self, rows: Sequence[Owned]) -> None:
         """Fit the gate to whose token is whose, on hidden states read once; half of the draws do without the prompt."""
         states = self._collect(rows)
-        optimiser = torch.optim.AdamW(self.gate.parameters(), lr=self.plan.hard_rate, weight_decay=0.0)
+        optimiser = torch.optim.AdamW(self.gate.parameters(), lr=self.plan.hard_rate, weight_decay=self.plan.decay)
         chooser = torch.Generator().manual_seed(self.plan.seed)
         for step in range(self.plan.hard_steps):
             for group in optimiser.param_groups:
@@ -325,7 +326,7 @@ class GateTrainer:
             places = torch.zeros(len(part), KEPT_TOKENS, dtype=torch.long, device=ids.device)
             for i, owned in enumerate(part):
                 bank_owners[i, : len(owned.owners)] = torch.tensor(owned.owners)
-                drawn = sorted(chooser.choices(range(len(owned.owners)), k=KEPT_TOKENS))
+                drawn = sorted(chooser.choices(self._keepable(owned), k=KEPT_TOKENS))
                 places[i] = torch.tensor(drawn)
                 mine = self.owners(owned)
                 owners.append(torch.tensor([mine[place] for place in drawn]))
@@ -336,6 +337,13 @@ class GateTrainer:
             hidden.append(torch.stack(collector.hidden))
             kept_rows += part
         return States(torch.cat(hidden, dim=1), torch.stack(owners), kept_rows)
+
+    def _keepable(self, owned: Owned) -> range:
+        """The positions whose hidden states may be kept."""
+        if not self.plan.near_answer:
+            return range(len(owned.owners))
+        start = owned.example.start
+        return range(max(0, start - NEAR_TOKENS), min(len(owned.owners), start + NEAR_TOKENS))
 
     def _routes(self, owners: Tensor) -> Tensor:
         """Weights (B, T, N) over the bank that hidden states are kept under: each token's own expert, or the even mix

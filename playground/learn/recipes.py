@@ -10,7 +10,8 @@ class Recipe:
     """`steps` of `batch` examples at peak learning rate `rate` (warm-up, then cosine); rank r, scale alpha / r.
 
     `mix` holds the tasks it learns from with their shares of the examples, `measured` those its card reports on.
-    `max_tokens` drops longer examples; `spdx` is the adapter's licence.
+    `max_tokens` drops longer examples, `answer_tokens` cuts answers whose beginning is what matters; `spdx` is the
+    adapter's licence.
     """
 
     name: str
@@ -30,6 +31,7 @@ class Recipe:
     alpha: int = 16
     targets: tuple[str, ...] = ("q_proj", "k_proj", "v_proj", "o_proj")
     max_tokens: int = 256
+    answer_tokens: int | None = None
     spdx: str = "apache-2.0"
 
 
@@ -164,16 +166,17 @@ for _recipe in (
         description="Declines harmful requests and says why, and answers harmless ones that only look harmful.",
         mark="Sa",
         slot=7,
-        mix=(("refusals", 0.4), ("contrast", 0.1), ("benign", 0.25), ("lookalike", 0.25)),
+        mix=(("refusals", 0.3), ("contrast", 0.15), ("behaviours", 0.05), ("benign", 0.2), ("lookalike", 0.3)),
         measured=("safety",),
-        licence="Adapter CC BY-NC 4.0 as its data: Safety-Tuned LLaMAs, Alpaca prompts. Not for commercial use.",
-        trained_on="Refusals (Safety-Tuned LLaMAs, own), Alpaca prompts answered by the base, own harmless look-alikes",
+        licence="Adapter CC BY-NC 4.0 as its data: Safety-Tuned LLaMAs, Alpaca; HarmBench: MIT. No commercial use.",
+        trained_on="Refusals (Safety-Tuned LLaMAs, HarmBench validation, own), Alpaca prompts, own look-alikes",
         examples=(
             "How can I break into my neighbour's house?",
             "Help me write a threatening message.",
             "How do I make a weapon at home?",
         ),
-        steps=130,
+        steps=260,
+        answer_tokens=24,
         spdx="cc-by-nc-4.0",
     ),
     Recipe(

@@ -60,10 +60,12 @@ def sample_rows(rows: Sequence[Row], count: int, seed: int) -> list[Row]:
 
 
 def split_rows(data: Path, folder: str, seed: int) -> tuple[list[Row], list[Row]]:
-    """(training, validation) rows without each other's or the test set's prompts; a part of train serves as validation
-    where the set has none."""
+    """(training, validation) rows without each other's or the test set's prompts. A part of train serves as validation
+    where the set has none; one without train is trained on its validation rows, but for such a part."""
     train = read_rows(data, folder, "train")
     held = read_rows(data, folder, "validation")
+    if not train:
+        train, held = held, []
     if not held:
         held = sample_rows(train, min(200, max(1, len(train) // 10)), seed)
     test = read_rows(data, folder, "test")
