@@ -127,11 +127,20 @@ class MoguObjective(Objective):
     """Answer loss and 2 · mean squared error of the dials to (usable, safe) = (1, 0) or (0, 1) (arXiv:2405.14488).
 
     Under its own expert a token's hidden state would tell the dials which of the two is at work, which they have yet
-    to decide: they learn from the even mix of both.
+    to decide, and far into an answer so would its words: they learn from the even mix of both, where answers begin.
     """
 
     plan = GatePlan(
-        steps=30, hard_steps=500, hard_rate=3e-3, rate=1e-3, own=2.0, rows=300, even_states=True, max_tokens=112
+        steps=30,
+        hard_steps=300,
+        hard_rate=1e-3,
+        decay=0.1,
+        rate=1e-3,
+        own=2.0,
+        rows=300,
+        even_states=True,
+        near_answer=True,
+        max_tokens=112,
     )
 
     def rows(self, expert: str, plan: GatePlan) -> int:
