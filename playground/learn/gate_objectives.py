@@ -13,10 +13,15 @@ from torch import Tensor
 
 from playground.core.registry import Registry
 from playground.learn.gate_data import Owned
+from playground.routers.base import Gate
+from playground.routers.gate.mogu import DialGate
 from playground.routers.parts import keep_top
 
 HARMFUL = ("refusals", "contrast", "behaviours")
 SAFE = "safe"
+# LEAN is in logits. Both were chosen on prompts written for the project, 40 harmful ones and 32 that only look so, on
+# which nothing is trained and whose answers are not reported.
+SHARPER, LEAN = 3.0, 5.3
 EMOTIONAL = ("emotion", "sentiment")
 
 
@@ -85,6 +90,9 @@ class Objective:
     def memory(self, owned: Owned) -> Mapping[str, Tensor]:
         """What the gate must be told of a training row."""
         return {}
+
+    def settle(self, gate: Gate) -> None:
+        """What is done to a gate once it has learnt."""
 
     def own_loss(self, weights: Tensor, owners: Tensor) -> Tensor:
         """Cross-entropy of weights (N, G) to the tokens' owners (N,), in nats."""
@@ -158,6 +166,18 @@ class MoguObjective(Objective):
     def owner(self, expert: str, task: str) -> str:
         """Refusals belong to the safe variant, everything else to the usable one."""
         return SAFE if task in HARMFUL else "base"
+
+    def settle(self, gate: Gate) -> None:
+        """Lower half: both dials at one half, as hidden states do not tell there yet. Upper half: sharper, and leaning
+        to the usable variant, as a little of the safe one is enough to decline."""
+        if not isinstance(gate, DialGate):
+            raise TypeError("MoGU's gate is made of dials")
+        half = len(gate.bias) // 2
+        with torch.no_grad():
+            gate.up.mul_(SHARPER)
+            gate.bias.mul_(SHARPER).add_(torch.tensor([LEAN, -LEAN], device=gate.bias.device))
+            gate.up[:half] = 0.0
+            gate.bias[:half] = 0.0
 
     def own_loss(self, weights: Tensor, owners: Tensor) -> Tensor:
         """Mean squared error of the normalised dials to one-hot."""

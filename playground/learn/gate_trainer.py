@@ -140,6 +140,7 @@ def train_gate(
     two_part = spliced(base, encoder, training, count=plan.rows, limit=2 * plan.max_tokens, seed=plan.seed)
     use = trainer.fit(training, two_part if plan.spliced else [], progress)
     router.gate.eval().requires_grad_(False)
+    objective.settle(router.gate)
     router.save(out)
     measured = measure(router.gate, base, bank, validation)
     figure = sentence(measured)
