@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from playground.experts.catalogue import load_catalogue
+from playground.experts.catalogue import Card, load_catalogue
 from playground.learn.recipes import RECIPES
 from playground.settings import ROOT
 
@@ -17,6 +17,11 @@ def test_every_recipe_has_its_expert_and_all_are_ready() -> None:
     pool = load_catalogue(EXPERTS)
     assert {expert.name for expert in pool.experts if expert.kind == "lora"} == set(RECIPES)
     assert [(expert.name, expert.reason) for expert in pool.experts if not expert.ready] == []
+
+
+@pytest.mark.parametrize("name", list(RECIPES))
+def test_what_a_recipe_says_fits_a_card(name: str) -> None:
+    Card.model_validate({**vars(RECIPES.get(name)), "figure": ""})
 
 
 @pytest.mark.parametrize("folder", FOLDERS, ids=lambda folder: folder.name)
