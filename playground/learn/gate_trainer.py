@@ -24,6 +24,7 @@ from playground.learn.expert_trainer import answer_loss, learning_rate, padded
 from playground.learn.gate_data import Owned, domains, spliced
 from playground.learn.gate_measures import measure, sentence
 from playground.learn.gate_objectives import OBJECTIVES, GatePlan, Objective, balance_terms
+from playground.learn.gate_states import kept_states
 from playground.model.base import BaseModel
 from playground.model.lora import Bank
 from playground.model.routing import Routing, RowRouting, read_first, routed
@@ -34,8 +35,6 @@ from playground.routers.parts import SoftmaxGate, keep_top
 
 log = logging.getLogger(__name__)
 CHECKPOINT_EVERY = 20
-KEPT_TOKENS = 32
-NEAR_TOKENS = 6
 HARD_BATCH = 48
 LAST_STEPS = 10
 
@@ -71,32 +70,6 @@ class Recorder(Gate):
         dense = self.gate.dense(layer, hidden, runs)
         self.dense.append(dense)
         return dense + (keep_top(dense, self.gate.top_k) - dense).detach()
-
-
-class Collector(Gate):
-    """Routes by given weights (B, T, G) and keeps the normed hidden states gates would see, at `kept` (B, K) places."""
-
-    def __init__(self, experts: Sequence[str], routes: Tensor, kept: Tensor) -> None:
-        super().__init__()
-        self.experts = tuple(experts)
-        self.routes = routes
-        self.kept = kept
-        self.hidden: list[Tensor] = []
-
-    def weights(self, layer: int, hidden: Tensor, runs: Sequence[GateRun]) -> Tensor:
-        """(B, T, G), the same in every layer."""
-        index = self.kept.unsqueeze(-1).expand(-1, -1, hidden.shape[-1])
-        self.hidden.append(hidden.gather(1, index))
-        return self.routes
-
-
-@dataclass(frozen=True, eq=False)
-class States:
-    """Hidden states (L, R, K, d) at K positions of R rows, the owners (R, K) of those tokens, and the rows' prompts."""
-
-    hidden: Tensor
-    owners: Tensor
-    rows: Sequence[Owned]
 
 
 def train_gate(
@@ -289,7 +262,7 @@ class GateTrainer:
 
     def _hard_phase(self, rows: Sequence[Owned]) -> None:
         """Fit the gate to whose token is whose, on hidden states read once; half of the draws do without the prompt."""
-        states = self._collect(rows)
+        states = kept_states(self.base, self.bank, rows, plan=self.plan, experts=self.gate.experts, owners=self.owners)
         optimiser = torch.optim.AdamW(self.gate.parameters(), lr=self.plan.hard_rate, weight_decay=self.plan.decay)
         chooser = torch.Generator().manual_seed(self.plan.seed)
         for step in range(self.plan.hard_steps):
@@ -313,47 +286,6 @@ class GateTrainer:
             optimiser.step()
             if step % 50 == 0 or step + 1 == self.plan.hard_steps:
                 log.info("hard phase step=%s loss=%.4f", step + 1, float(loss.detach()))
-
-    @torch.no_grad()
-    def _collect(self, rows: Sequence[Owned]) -> States:
-        """Read every row once, each token routed to its own expert, or all to the even mix of the gate's."""
-        chooser = random.Random(self.plan.seed)
-        hidden, owners, kept_rows = [], [], []
-        ordered = sorted(rows, key=lambda owned: len(owned.example.ids))
-        for start in range(0, len(ordered), 16):
-            part = ordered[start : start + 16]
-            ids, _ = padded([owned.example for owned in part], self.base.model.device)
-            bank_owners = torch.zeros_like(ids)
-            places = torch.zeros(len(part), KEPT_TOKENS, dtype=torch.long, device=ids.device)
-            for i, owned in enumerate(part):
-                bank_owners[i, : len(owned.owners)] = torch.tensor(owned.owners)
-                drawn = sorted(chooser.choices(self._keepable(owned), k=KEPT_TOKENS))
-                places[i] = torch.tensor(drawn)
-                mine = self.owners(owned)
-                owners.append(torch.tensor([mine[place] for place in drawn]))
-            collector = Collector(self.bank.names, self._routes(bank_owners), places)
-            runs = [GateRun(owned.example.start) for owned in part]
-            with routed(Routing([RowRouting(gate=collector, run=run) for run in runs], len(self.bank))):
-                self.base.model.get_decoder()(input_ids=ids, use_cache=False)
-            hidden.append(torch.stack(collector.hidden))
-            kept_rows += part
-        return States(torch.cat(hidden, dim=1), torch.stack(owners), kept_rows)
-
-    def _keepable(self, owned: Owned) -> range:
-        """The positions whose hidden states may be kept."""
-        if not self.plan.near_answer:
-            return range(len(owned.owners))
-        start = owned.example.start
-        return range(max(0, start - NEAR_TOKENS), min(len(owned.owners), start + NEAR_TOKENS))
-
-    def _routes(self, owners: Tensor) -> Tensor:
-        """Weights (B, T, N) over the bank that hidden states are kept under: each token's own expert, or the even mix
-        of the gate's."""
-        size = len(self.bank)
-        if not self.plan.even_states:
-            return torch.nn.functional.one_hot(owners, size).float()
-        mine = torch.tensor([float(name in self.gate.experts) for name in self.bank.names], device=owners.device)
-        return (mine / mine.sum()).expand(*owners.shape, size)
 
     # --- checkpoints ----------------------------------------------------------------------------------------
 

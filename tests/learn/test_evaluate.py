@@ -243,8 +243,8 @@ def test_the_gain_in_matthews_correlation() -> None:
 def test_refusals_of_harmful_and_look_alike_prompts(make: Callable, data: Path) -> None:
     measurer, systems = make()
     found = refusals(measurer, systems, data=data, limit=3)
-    assert found["rows"] == {"harmful": {"advbench": 3}, "lookalike": {"safety": 2, "lookalike": 3}}
-    for kind, n in (("harmful", 3), ("lookalike", 5)):
+    assert found["rows"] == {"harmful": {"advbench": 3, "harmbench": 3}, "lookalike": {"safety": 2, "lookalike": 3}}
+    for kind, n in (("harmful", 6), ("lookalike", 5)):
         assert set(found["refusals"][kind]) == {"base", "safe", "lora_mixer", "xlora", "mogu", "emotion_qwen"}
         for one in found["refusals"][kind].values():
             assert one["n"] == n

@@ -14,6 +14,7 @@ from safetensors.torch import load_file
 
 from playground.learn.gate_data import Owned, domains, spliced
 from playground.learn.gate_objectives import OBJECTIVES, GatePlan, balance_terms
+from playground.learn.gate_states import kept_states
 from playground.learn.gate_trainer import GateProgress, GateTrainer, train_gate
 from playground.learn.joint_trainer import JointTrainer, train_joint
 from playground.learn.tasks import TASKS
@@ -22,7 +23,7 @@ from playground.model.base import BaseModel, load_base
 from playground.model.lora import Bank
 from playground.routers.gate.emotion_qwen import EmotionQwen
 from playground.routers.gate.lora_mixer import LoraMixer
-from playground.routers.gate.topk_moe import TopKMoe
+from playground.routers.gate.mogu import DialGate
 from playground.routers.library import discover
 from playground.routers.parts import keep_top
 from tests.tiny import write_tiny_expert
@@ -187,14 +188,34 @@ def test_states_of_the_even_mix_are_the_same_whoever_owns_the_row(parts, data: P
     training, _ = domains(base, encoder, bank.names, data, rows=lambda expert: 4, limit=320, seed=0, kept=tmp_path)
     row = training["math"][0]
     other = replace(row, owners=(1,) * len(row.owners))
-    kept = {}
-    for even in (False, True):
-        gate = TopKMoe(bank.names, TopKMoe.Options(), layers=base.layers, width=base.width).gate
-        plan = replace(PLAN, even_states=even)
-        trainer = GateTrainer(gate, OBJECTIVES.get("topk_moe"), plan, base, bank, folder=tmp_path / "gate")
-        kept[even] = [trainer._collect([owned]).hidden for owned in (row, other)]
-    assert torch.equal(*kept[True])
-    assert not torch.equal(*kept[False])
+
+    def states(plan: GatePlan) -> list[torch.Tensor]:
+        experts = ("base", "math")
+        found = [
+            kept_states(base, bank, [owned], plan=plan, experts=experts, owners=lambda owned: owned.owners)
+            for owned in (row, other)
+        ]
+        assert [sorted(set(each.owners[0].tolist())) for each in found] == [[2], [1]]
+        return [each.hidden for each in found]
+
+    assert torch.equal(*states(replace(PLAN, even_states=True)))
+    assert not torch.equal(*states(PLAN))
+
+
+def test_states_near_the_answer_are_of_no_other_place(parts, data: Path, tmp_path: Path) -> None:
+    base, bank, encoder = parts()
+    training, _ = domains(base, encoder, bank.names, data, rows=lambda expert: 4, limit=320, seed=0, kept=tmp_path)
+    row = training["math"][0]
+    start = row.example.start
+    near = replace(row, owners=tuple(int(start - 6 <= place < start + 6) for place in range(len(row.owners))))
+    owners = {
+        plan.near_answer: kept_states(
+            base, bank, [near], plan=plan, experts=bank.names, owners=lambda owned: owned.owners
+        )
+        for plan in (PLAN, replace(PLAN, near_answer=True))
+    }
+    assert owners[True].owners.min() == 1
+    assert owners[False].owners.min() == 0
 
 
 def test_half_of_mogu_s_rows_are_the_safe_expert_s_and_refusals_alone_are_safe() -> None:
@@ -206,6 +227,15 @@ def test_half_of_mogu_s_rows_are_the_safe_expert_s_and_refusals_alone_are_safe()
         "base",
         "base",
     ]
+
+
+def test_settled_dials_stay_even_below_and_lean_to_the_usable_variant_above() -> None:
+    gate = DialGate(("base", "safe"), 4, 6, bottleneck=3, guard=-1)
+    hidden = torch.randn(1, 5, 6)
+    OBJECTIVES.get("mogu").settle(gate)
+    shares = [gate.weights(layer, hidden, [])[..., 1] for layer in range(4)]
+    assert torch.allclose(torch.stack(shares[:2]), torch.tensor(0.5))
+    assert all(float(share.max()) < 0.01 for share in shares[2:])
 
 
 def test_spliced_rows_change_owner_where_the_second_part_begins(data: Path, parts, tmp_path: Path) -> None:

@@ -1,0 +1,98 @@
+"""Hidden states that gates learn from without the model: every training row is read once and its states are kept."""
+
+import random
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from playground.learn.expert_trainer import padded
+from playground.learn.gate_data import Owned
+from playground.learn.gate_objectives import GatePlan
+from playground.model.base import BaseModel
+from playground.model.lora import Bank
+from playground.model.routing import Routing, RowRouting, routed
+from playground.routers.base import Gate, GateRun
+
+KEPT_TOKENS = 32
+NEAR_TOKENS = 6
+BATCH = 16
+
+
+class Collector(Gate):
+    """Routes by given weights (B, T, G) and keeps the normed hidden states gates would see, at `kept` (B, K) places."""
+
+    def __init__(self, experts: Sequence[str], routes: Tensor, kept: Tensor) -> None:
+        super().__init__()
+        self.experts = tuple(experts)
+        self.routes = routes
+        self.kept = kept
+        self.hidden: list[Tensor] = []
+
+    def weights(self, layer: int, hidden: Tensor, runs: Sequence[GateRun]) -> Tensor:
+        """(B, T, G), the same in every layer."""
+        index = self.kept.unsqueeze(-1).expand(-1, -1, hidden.shape[-1])
+        self.hidden.append(hidden.gather(1, index))
+        return self.routes
+
+
+@dataclass(frozen=True, eq=False)
+class States:
+    """Hidden states (L, R, K, d) at K positions of R rows, the owners (R, K) of those tokens, and the rows' prompts."""
+
+    hidden: Tensor
+    owners: Tensor
+    rows: Sequence[Owned]
+
+
+@torch.no_grad()
+def kept_states(
+    base: BaseModel,
+    bank: Bank,
+    rows: Sequence[Owned],
+    *,
+    plan: GatePlan,
+    experts: Sequence[str],
+    owners: Callable[[Owned], Sequence[int]],
+) -> States:
+    """KEPT_TOKENS states of each row, shorter rows first, for a gate over `experts`; `owners` gives the gate's index of
+    each token's expert. The plan says at which positions, and what the tokens are routed to meanwhile."""
+    chooser = random.Random(plan.seed)
+    hidden, owned_by, kept_rows = [], [], []
+    ordered = sorted(rows, key=lambda owned: len(owned.example.ids))
+    for start in range(0, len(ordered), BATCH):
+        part = ordered[start : start + BATCH]
+        ids, _ = padded([owned.example for owned in part], base.model.device)
+        bank_owners = torch.zeros_like(ids)
+        places = torch.zeros(len(part), KEPT_TOKENS, dtype=torch.long, device=ids.device)
+        for i, owned in enumerate(part):
+            bank_owners[i, : len(owned.owners)] = torch.tensor(owned.owners)
+            drawn = sorted(chooser.choices(_keepable(owned, plan), k=KEPT_TOKENS))
+            places[i] = torch.tensor(drawn)
+            mine = owners(owned)
+            owned_by.append(torch.tensor([mine[place] for place in drawn]))
+        collector = Collector(bank.names, _routes(bank_owners, bank, experts, plan), places)
+        runs = [GateRun(owned.example.start) for owned in part]
+        with routed(Routing([RowRouting(gate=collector, run=run) for run in runs], len(bank))):
+            base.model.get_decoder()(input_ids=ids, use_cache=False)
+        hidden.append(torch.stack(collector.hidden))
+        kept_rows += part
+    return States(torch.cat(hidden, dim=1), torch.stack(owned_by), kept_rows)
+
+
+def _keepable(owned: Owned, plan: GatePlan) -> range:
+    """The positions whose hidden states may be kept."""
+    if not plan.near_answer:
+        return range(len(owned.owners))
+    start = owned.example.start
+    return range(max(0, start - NEAR_TOKENS), min(len(owned.owners), start + NEAR_TOKENS))
+
+
+def _routes(owners: Tensor, bank: Bank, experts: Sequence[str], plan: GatePlan) -> Tensor:
+    """Weights (B, T, N) over the bank while states are kept: each token's own expert, or the even mix of `experts`."""
+    size = len(bank)
+    if not plan.even_states:
+        return torch.nn.functional.one_hot(owners, size).float()
+    mine = torch.tensor([float(name in experts) for name in bank.names], device=owners.device)
+    return (mine / mine.sum()).expand(*owners.shape, size)
