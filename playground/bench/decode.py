@@ -31,7 +31,7 @@ PROMPT = "Explain in a few sentences why the sky is blue and sunsets are red."
 EXPERTS = 8
 COUNTS = (1, 2, 4, 8, 16, 32)
 TOKENS = 64
-XLORA_TOKENS = 4  # X-LoRA slows down as the text grows: few tokens are in its favour
+XLORA_TOKENS = 24  # it reads the whole text for each token: more would only make it slower, and take minutes
 WARM_TOKENS = 4
 ROUNDS = 5
 OBSERVED = Observe(layer=10, head=0)

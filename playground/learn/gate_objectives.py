@@ -19,9 +19,10 @@ from playground.routers.parts import keep_top
 
 HARMFUL = ("refusals", "contrast", "behaviours")
 SAFE = "safe"
-# LEAN is in logits. Both were chosen on prompts written for the project, 40 harmful ones and 32 that only look so, on
-# which nothing is trained and whose answers are not reported.
-SHARPER, LEAN = 3.0, 5.3
+# LEAN is in logits. Chosen on prompts written for the project, 40 harmful ones and 32 that only look so, on which
+# nothing is trained and whose answers are not reported: of what declines at most one in eight of these, the most
+# of those.
+SHARPER, LEAN, LOWER = 3.0, 6.2, 0.65
 EMOTIONAL = ("emotion", "sentiment")
 
 
@@ -168,8 +169,8 @@ class MoguObjective(Objective):
         return SAFE if task in HARMFUL else "base"
 
     def settle(self, gate: Gate) -> None:
-        """Lower half: both dials at one half, as hidden states do not tell there yet. Upper half: sharper, and leaning
-        to the usable variant, as a little of the safe one is enough to decline."""
+        """Lower half: a constant share, as hidden states do not tell there yet. Upper half: sharper, and leaning to the
+        usable variant, as a little of the safe one is enough to decline."""
         if not isinstance(gate, DialGate):
             raise TypeError("MoGU's gate is made of dials")
         half = len(gate.bias) // 2
@@ -177,7 +178,7 @@ class MoguObjective(Objective):
             gate.up.mul_(SHARPER)
             gate.bias.mul_(SHARPER).add_(torch.tensor([LEAN, -LEAN], device=gate.bias.device))
             gate.up[:half] = 0.0
-            gate.bias[:half] = 0.0
+            gate.bias[:half] = torch.tensor([1 - LOWER, LOWER], device=gate.bias.device).logit()
 
     def own_loss(self, weights: Tensor, owners: Tensor) -> Tensor:
         """Mean squared error of the normalised dials to one-hot."""
