@@ -18,7 +18,10 @@ from playwright.sync_api import Browser, expect, sync_playwright
 
 ROOT = Path(__file__).resolve().parent.parent
 TARGET = ROOT / "static" / "screenshots"
-PROMPT = "Ben has 4 boxes with 6 pens each. How many pens does Ben have in all?"
+PROMPT = (  # two parts, so that the turn from one expert to another can be seen
+    "Ben has 4 boxes with 6 pens each. How many pens does Ben have in all?\n\n"
+    "Which emotion does this message express? Thank you so much, you saved my day!"
+)
 ROUTERS = ("lora_mixer", "linear", "knn")  # the first one that is ready shows most
 CHROMIUM = ("chromium", "chromium-browser", "google-chrome")
 # Nothing but the page's own host may be asked for anything.
