@@ -20,8 +20,7 @@ from playground.routers.parts import keep_top
 HARMFUL = ("refusals", "contrast", "behaviours")
 SAFE = "safe"
 # LEAN is in logits. Chosen on prompts written for the project, 40 harmful ones and 32 that only look so, on which
-# nothing is trained and whose answers are not reported: of what declines at most one in eight of these, the most
-# of those.
+# nothing is trained: of what declines at most one in eight of these, the most of those.
 SHARPER, LEAN, LOWER = 3.0, 6.2, 0.65
 EMOTIONAL = ("emotion", "sentiment")
 
