@@ -21,9 +21,8 @@ from playground.experts.catalogue import Card, free_name, load_catalogue, load_t
 from playground.learn.versions import Versions
 from playground.model.adapters import Adapter, examine, read_adapter
 from playground.model.artefacts import base_folder
-from playground.model.attention import observe_attention
+from playground.model.bank import Bank
 from playground.model.base import BaseModel, choose_dtype, load_base
-from playground.model.lora import Bank
 from playground.model.worker import Decoder
 from playground.routers.base import ROUTERS, GateRouter, Policy, Router
 from playground.routers.library import broken, discover, shipped_figure
@@ -231,7 +230,6 @@ def assemble(
     began = time.monotonic()
     base = load_model(settings, progress)
     bank, pool = load_bank(base, add_configured(base, pool, settings))
-    observe_attention(base.model)
     encoder = Encoder(settings)
     discover()
     versions = Versions(database, settings)

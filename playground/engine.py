@@ -22,8 +22,8 @@ from playground.encode.base import TextEncoder, describe
 from playground.errors import InvalidRequest, NotReady, PlaygroundError
 from playground.experts.base import Tool
 from playground.model.adapters import Adapter
+from playground.model.bank import Bank
 from playground.model.base import BaseModel
-from playground.model.lora import Bank
 from playground.model.routing import Routing, RowRouting, forward, gate_routing
 from playground.model.subspaces import input_directions
 from playground.model.worker import Decoder, JobBroke, Message, PromptSeen

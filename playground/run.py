@@ -24,9 +24,9 @@ from playground.core.events import (
 from playground.core.values import Decision, Pool, RunRequest, Text, normalised
 from playground.errors import InvalidRequest, PlaygroundError
 from playground.experts.base import ToolResult
+from playground.model.bank import Bank
 from playground.model.base import BaseModel
 from playground.model.decode import Row, Seen
-from playground.model.lora import Bank
 from playground.model.override import hold_layers
 from playground.model.routing import RowRouting
 from playground.model.sampling import Sampler

@@ -16,9 +16,8 @@ from playground.errors import InvalidRequest
 from playground.experts.base import ToolResult
 from playground.experts.catalogue import load_catalogue
 from playground.model.adapters import read_adapter
-from playground.model.attention import observe_attention
+from playground.model.bank import Bank
 from playground.model.base import load_base
-from playground.model.lora import Bank
 from playground.model.worker import Decoder
 from playground.routers.base import Policy, Router, RouterSpec
 from playground.routers.gate.lora_mixer import LoraMixer
@@ -83,7 +82,6 @@ def engine(tiny_model_folder: Path, tmp_path_factory: pytest.TempPathFactory) ->
     adapters = [read_adapter(experts / name, name, base.model) for name in ("alpha", "beta")]
     bank = Bank(base.model)
     bank.stack(adapters)
-    observe_attention(base.model)
     gate = LoraMixer(bank.names, layers=base.layers, width=base.width)
     torch.nn.init.normal_(gate.gate.matrix, std=4.0, generator=torch.Generator().manual_seed(5))
     routers: dict[str, Router] = {

@@ -18,10 +18,9 @@ from playground.bench.adapters import read_adapters, write_random_adapters
 from playground.bench.xlora import make_xlora, xlora_rate
 from playground.core.values import Observe, Sampling
 from playground.model.adapters import Adapter
-from playground.model.attention import observe_attention
+from playground.model.bank import Bank
 from playground.model.base import BaseModel
 from playground.model.decode import Batch, Row
-from playground.model.lora import Bank
 from playground.model.routing import RowRouting, gate_routing
 from playground.model.sampling import Sampler
 from playground.routers.parts import LinearGate
@@ -46,7 +45,6 @@ class Loop:
         self.base = base
         self.adapters = adapters
         self.bank = Bank(base.model, int8=base.int8)
-        observe_attention(base.model)
         self.ids = base.chat_ids(PROMPT)
 
     def stack(self, count: int) -> None:

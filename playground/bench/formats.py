@@ -20,11 +20,10 @@ from playground.core.values import Sampling
 from playground.experts.catalogue import load_catalogue
 from playground.learn.rows import read_rows, sample_rows
 from playground.learn.tasks import TASKS
-from playground.model.attention import observe_attention
+from playground.model.bank import Bank
 from playground.model.base import BaseModel
 from playground.model.decode import Batch, Row
 from playground.model.int8 import MOST_ROWS
-from playground.model.lora import Bank
 from playground.model.routing import Routing, RowRouting, routed
 from playground.model.sampling import Sampler
 from playground.model.scoring import answer_logprobs
@@ -74,7 +73,6 @@ def run(settings: Settings, data: Path, *, tokens: int = TOKENS) -> dict[str, An
     for dtype in ("bfloat16", "int8"):
         base = load_model(settings.model_copy(update={"dtype": dtype}))
         bank, _ = load_bank(base, pool)
-        observe_attention(base.model)
         served.append((base, bank))
     return compare_formats(served[0], served[1], held_texts(data), tokens)
 

@@ -13,8 +13,8 @@ from playground.learn.gate_trainer import GateProgress, train_gate
 from playground.learn.gates_untrained import write_untrained
 from playground.learn.joint_trainer import train_joint
 from playground.model.adapters import read_adapter
+from playground.model.bank import Bank
 from playground.model.base import BaseModel
-from playground.model.lora import Bank
 from playground.routers.gate.topk_moe import TopKMoe
 
 ABLATION_STEPS = 30

@@ -10,8 +10,8 @@ from torch import Tensor
 from playground.learn.expert_trainer import padded
 from playground.learn.gate_data import Owned
 from playground.learn.gate_objectives import GatePlan
+from playground.model.bank import Bank
 from playground.model.base import BaseModel
-from playground.model.lora import Bank
 from playground.model.routing import Routing, RowRouting, routed
 from playground.routers.base import Gate, GateRun
 

@@ -25,8 +25,8 @@ from playground.learn.gate_data import Owned, domains, spliced
 from playground.learn.gate_measures import measure, sentence
 from playground.learn.gate_objectives import OBJECTIVES, GatePlan, Objective, balance_terms
 from playground.learn.gate_states import kept_states
+from playground.model.bank import Bank
 from playground.model.base import BaseModel
-from playground.model.lora import Bank
 from playground.model.routing import Routing, RowRouting, read_first, routed
 from playground.routers.artefact import add_to_card
 from playground.routers.base import ROUTERS, Gate, GateRouter, GateRun, RouterOptions

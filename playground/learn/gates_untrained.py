@@ -17,8 +17,8 @@ from playground.encode.base import TextEncoder, describe
 from playground.errors import InvalidRequest
 from playground.learn.gate_data import Owned, domains, spliced
 from playground.learn.gate_measures import measure, sentence
+from playground.model.bank import Bank
 from playground.model.base import BaseModel
-from playground.model.lora import Bank
 from playground.model.subspaces import input_directions
 from playground.routers.artefact import add_to_card
 from playground.routers.base import ROUTERS, GateRouter, Installed

@@ -22,8 +22,8 @@ from playground.learn.gate_measures import measure
 from playground.learn.gate_objectives import OBJECTIVES, GatePlan
 from playground.learn.gate_trainer import GateProgress, GateTrainer, Recorder, start_from_rows
 from playground.model.adapters import KEY, WEIGHTS, Adapter
+from playground.model.bank import Bank
 from playground.model.base import BaseModel
-from playground.model.lora import Bank
 from playground.routers.artefact import add_to_card
 from playground.routers.base import GateRun, RouterOptions
 from playground.routers.gate.lora_mixer import LoraMixer, PromptedLinearGate

@@ -17,9 +17,9 @@ import torch
 from playground.core.values import Sampling
 from playground.encode.base import TextEncoder
 from playground.learn.systems import System
+from playground.model.bank import Bank
 from playground.model.base import BaseModel
 from playground.model.decode import Batch, Row
-from playground.model.lora import Bank
 from playground.model.sampling import Sampler
 from playground.model.scoring import common_prefix, routed_logprobs
 

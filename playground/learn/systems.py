@@ -14,8 +14,8 @@ from pydantic import BaseModel as Model
 from torch import Tensor
 
 from playground.model import lora, routing, scoring
+from playground.model.bank import Bank
 from playground.model.base import BaseModel
-from playground.model.lora import Bank
 from playground.model.routing import RowRouting, gate_routing
 from playground.routers.base import Gate
 

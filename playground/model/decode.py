@@ -16,8 +16,8 @@ from torch import Tensor
 from transformers import DynamicCache
 
 from playground.core.values import Observe
+from playground.model.bank import Bank
 from playground.model.base import BaseModel
-from playground.model.lora import Bank
 from playground.model.routing import Routing, RowRouting, forward
 from playground.model.sampling import Drawn, Sampler
 

@@ -9,19 +9,15 @@ Source: LoRA arXiv:2106.09685; the mixture is eq. "serial attention routing" of 
 Works on the named linear projections of any architecture the library loads.
 """
 
-import re
 from collections.abc import Sequence
-from typing import cast
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from playground.model.adapters import LAYER, Adapter
-from playground.model.int8 import WIDTH_STEP, Product, balanced, install_head
+from playground.model.adapters import Adapter
+from playground.model.int8 import WIDTH_STEP, Product, balanced
 from playground.model.routing import Routing, current_routing
-
-SHARED_INPUT: tuple[tuple[str, ...], ...] = (("q_proj", "k_proj", "v_proj"), ("gate_proj", "up_proj"))
 
 
 class Site:
@@ -54,13 +50,14 @@ class Site:
         self.owner: Tensor | None = None
         self._spread: Tensor | None = None
         self._ups: list[Tensor] = []
-        self.quick_ups: list[Product] = []
+        self._ranks: list[int] = []
+        self.quick_up: Product | None = None
 
     def stack(self, adapters: Sequence[Adapter]) -> None:
         """Put the adapters, bank indices 1 upwards, beside the base weights, replacing those there.
 
-        B stays apart for each module, in float32 and with `int8` also in that: a small product takes 18 µs in bfloat16
-        whatever its size, 6 in float32 and 4 in int8, and in one matrix for all modules two thirds would be zeros.
+        B stays apart for each module, in float32: a small product takes 6 µs so, and 18 in bfloat16 whatever its size.
+        In int8 a call costs more than weights do, so B of all modules is one matrix there, two thirds of it zeros.
         """
         base = self.weight[: self.width]
         wide = torch.promote_types(base.dtype, torch.float32)
@@ -80,9 +77,11 @@ class Site:
             return
         self._place(torch.cat([base, torch.cat(downs).to(base)]))
         self._ups = ups
-        self.quick_ups = [Product(up.T.to(base.dtype), int8=True) for up in ups] if self.int8 else []
+        self._ranks = [len(up) for up in ups]
+        if self.int8:
+            self.quick_up = Product(torch.block_diag(*ups).T.to(base.dtype), int8=True)
         self.owner = torch.tensor(owners, device=base.device)
-        self._spread = functional.one_hot(self.owner, len(adapters) + 1).float()
+        self._spread = functional.one_hot(self.owner, len(adapters) + 1).T.float().contiguous()
 
     @property
     def up(self) -> Tensor | None:
@@ -91,29 +90,29 @@ class Site:
 
     def apply(self, hidden: Tensor, routing: Routing | None) -> tuple[Tensor, ...]:
         """(B, T, d_in) -> (B, T, d_out) of each module: the base product plus the weighted experts."""
-        rows = hidden.reshape(-1, hidden.shape[-1])
-        weights = None if routing is None else routing.decide(self.layer, hidden)
-        if routing is None or weights is None or self._spread is None or routing.is_base_only:
-            parts: Sequence[Tensor] = self.base(rows).split(self.splits, dim=1)
-        else:
-            *bases, low = self.fused(rows).split([*self.splits, len(self._spread)], dim=1)
-            share = functional.linear(weights.float(), self._spread).expand(*hidden.shape[:-1], -1)
-            parts = self._mixed(bases, low * share.reshape(low.shape))
-        return tuple(part.view(*hidden.shape[:-1], -1) for part in parts)
+        weights = None if routing is None or routing.is_base_only else routing.decide(self.layer, hidden)
+        share = self.share(weights)
+        if share is not None:
+            share = share.expand(*hidden.shape[:-1], -1).flatten(0, -2)
+        joint = self.joint(hidden.flatten(0, -2), share)
+        return joint.view(*hidden.shape[:-1], -1).split(self.splits, dim=-1)
 
-    def _mixed(self, bases: Sequence[Tensor], low: Tensor) -> list[Tensor]:
-        """Each module's base (M, d_out) plus its experts' part of the weighted A x, `low` (M, R), in float32."""
-        ranks = [len(up) for up in self._ups]
-        if self.quick_ups and self.quick_ups[0].is_quick(low):
-            lows = low.to(bases[0].dtype).split(ranks, dim=1)
-            return [
-                base + up(mine.contiguous()) if rank else base
-                for base, mine, up, rank in zip(bases, lows, self.quick_ups, ranks, strict=True)
-            ]
-        return [
-            torch.addmm(base.to(low.dtype), mine, up).to(base.dtype) if rank else base
-            for base, mine, up, rank in zip(bases, low.split(ranks, dim=1), self._ups, ranks, strict=True)
-        ]
+    def share(self, weights: Tensor | None) -> Tensor | None:
+        """What weights (..., N) give each row of A, (..., R) float32; None when no expert has a part here."""
+        if weights is None or self._spread is None:
+            return None
+        return weights.float() @ self._spread
+
+    def joint(self, rows: Tensor, share: Tensor | None) -> Tensor:
+        """(M, d_in) -> (M, d_outs), all modules beside one another; `share` is (M, R)."""
+        if share is None:
+            return self.base(rows)
+        base, low = torch.split_with_sizes(self.fused(rows), [self.width, share.shape[-1]], dim=1)
+        low = low * share  # in float32
+        if self.quick_up is not None and self.quick_up.is_quick(low):
+            return base + self.quick_up(low.to(base.dtype))
+        ups = [mine @ up for mine, up in zip(low.split(self._ranks, dim=1), self._ups, strict=True)]
+        return (base + (ups[0] if len(ups) == 1 else torch.cat(ups, dim=1))).to(base.dtype)
 
 
 class RoutedLinear(nn.Module):
@@ -152,67 +151,3 @@ class RoutedLinear(nn.Module):
         if self.index == len(site.splits) - 1:
             del routing.stash[id(site)]
         return part
-
-
-class Bank:
-    """The base and all LoRA experts stacked beside it. `names[0]` is 'base', which adds nothing.
-
-    With `int8`, products of few rows use weights in that format, the output embedding's too; see `model/int8.py`.
-    """
-
-    def __init__(self, model: nn.Module, *, int8: bool = False) -> None:
-        self.model = model
-        self.names: tuple[str, ...] = ("base",)
-        self.sites = _install(model, int8=int8)
-        self.head = install_head(model) if int8 else None
-
-    def stack(self, adapters: Sequence[Adapter]) -> None:
-        """Make `adapters` the experts of the bank. Raises ValueError for an adapter of a module that is in no site."""
-        known = {path for site in self.sites for path in site.paths}
-        for adapter in adapters:
-            unknown = set(adapter.matrices) - known
-            if unknown:
-                raise ValueError(f"{adapter.name} adapts {sorted(unknown)[0]}, which is in no layer")
-        for site in self.sites:
-            site.stack(adapters)
-        self.names = ("base", *(adapter.name for adapter in adapters))
-
-    @property
-    def products(self) -> list[Product]:
-        """Every product that may use int8."""
-        found = [product for site in self.sites for product in (site.base, site.fused, *site.quick_ups)]
-        return found if self.head is None else [*found, self.head.product]
-
-    def __len__(self) -> int:
-        return len(self.names)
-
-
-def _shared_input(leaf: str) -> tuple[str, ...]:
-    """The names of the modules that read the same input as `leaf`, itself included."""
-    for names in SHARED_INPUT:
-        if leaf in names:
-            return names
-    return (leaf,)
-
-
-def _install(model: nn.Module, *, int8: bool) -> list[Site]:
-    """Replace the linear modules of every layer by routed ones, grouped by shared input; the sites, in model order."""
-    groups: dict[tuple[str, tuple[str, ...]], list[tuple[str, nn.Linear]]] = {}
-    for path, module in model.named_modules():
-        if isinstance(module, nn.Linear) and LAYER.search(path):
-            parent, _, leaf = path.rpartition(".")
-            shared = _shared_input(leaf)
-            groups.setdefault((parent, shared), []).append((path, module))
-    sites: list[Site] = []
-    seen: set[int] = set()
-    for (_, shared), members in groups.items():
-        members.sort(key=lambda member: shared.index(member[0].rpartition(".")[2]))
-        layer = int(cast(re.Match[str], LAYER.search(members[0][0]))[1])
-        paths, linears = [path for path, _ in members], [linear for _, linear in members]
-        site = Site(layer, paths, linears, decides=layer not in seen, int8=int8)
-        seen.add(layer)
-        for index, (path, linear) in enumerate(members):
-            parent, _, leaf = path.rpartition(".")
-            setattr(model.get_submodule(parent), leaf, RoutedLinear(site, index, linear.in_features))
-        sites.append(site)
-    return sites

@@ -54,7 +54,7 @@ class Routing:
     Filled during the call: `by_layer` holds weights (B, T, N) of each layer, or of all at once under key -1 when they
     are constant; `attention` holds the observed rows, {row: (S,)} or {layer: (B, H, T, S)} when `whole_layer` is set.
     `each_layer` is given the attention (B, H, T, S) of every layer as it is computed, and nothing is kept; what it
-    raises ends the call.
+    raises ends the call. `turn` is the sine of this call's positions as `model/quick.py` wants it.
     """
 
     rows: Sequence[RowRouting]
@@ -65,6 +65,7 @@ class Routing:
     by_layer: dict[int, Tensor] = field(default_factory=dict)
     attention: dict[int, Tensor] = field(default_factory=dict)
     stash: dict[int, tuple[Tensor, tuple[Tensor, ...]]] = field(default_factory=dict)
+    turn: Tensor | None = None
 
     def __post_init__(self) -> None:
         self.is_constant = all(row.gate is None for row in self.rows)
@@ -73,6 +74,7 @@ class Routing:
             self.by_layer[-1] = torch.stack(constants).unsqueeze(1)
         self.is_base_only = self.is_constant and not bool(self.by_layer[-1][..., 1:].any())
         self._groups = [] if self.is_constant else self._grouped()
+        self.reads_attention = self.whole_layer >= 0 or self.each_layer is not None
 
     @staticmethod
     def _constant(row: RowRouting) -> Tensor:
@@ -98,7 +100,7 @@ class Routing:
         return groups
 
     def decide(self, layer: int, hidden: Tensor) -> Tensor:
-        """Weights (B, T, N) of `layer` from its normed input (B, T, d); decided once, then kept for the whole layer."""
+        """Weights (B, T or 1, N) of `layer` from its normed input (B, T, d), decided once for the whole layer."""
         if self.is_constant:
             return self.by_layer[-1]
         if layer in self.by_layer:

@@ -6,7 +6,8 @@ Source: Arrow routing, arXiv:2405.11157 (first right singular vector of B A).
 import torch
 from torch import Tensor
 
-from playground.model.lora import Bank, Site
+from playground.model.bank import Bank
+from playground.model.lora import Site
 
 
 def factors(site: Site, index: int) -> tuple[Tensor, Tensor] | None:

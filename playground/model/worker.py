@@ -14,9 +14,9 @@ from typing import Any, TypeVar
 
 from playground.errors import NotReady
 from playground.model.adapters import Adapter
+from playground.model.bank import Bank
 from playground.model.base import BaseModel
 from playground.model.decode import Batch, Row, Seen, Step
-from playground.model.lora import Bank
 
 log = logging.getLogger(__name__)
 T = TypeVar("T")

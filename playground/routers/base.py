@@ -151,6 +151,8 @@ class Gate(nn.Module):
 def priors(runs: Sequence[GateRun]) -> Tensor | None:
     """(B, 1, G) priors of the runs; None when they have none."""
     found = [run.prior for run in runs if run.prior is not None]
+    if len(found) == 1:
+        return found[0].view(1, 1, -1)
     return torch.stack(found).unsqueeze(1) if found else None
 
 

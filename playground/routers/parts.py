@@ -32,6 +32,14 @@ def keep_top(weights: Tensor, count: int) -> Tensor:
     return torch.zeros_like(weights).scatter(-1, order[..., :count], kept)
 
 
+def top_softmax(logits: Tensor, count: int) -> Tensor:
+    """`keep_top` of the softmax of `logits` in half the time, with any of equals: a softmax of the largest alone."""
+    if count >= logits.shape[-1]:
+        return torch.softmax(logits, dim=-1)
+    largest, places = logits.topk(count, dim=-1)
+    return torch.zeros_like(logits).scatter_(-1, places, torch.softmax(largest, dim=-1))
+
+
 class SoftmaxGate(Gate):
     """A gate whose weights are the `top_k` heaviest of a softmax; in training the cut lets gradients through."""
 
@@ -50,9 +58,10 @@ class SoftmaxGate(Gate):
 
     def weights(self, layer: int, hidden: Tensor, runs: Sequence[GateRun]) -> Tensor:
         """Weights (B, T, G) of `layer`."""
+        if not self.training:
+            return top_softmax(self.logits(layer, hidden, runs), self.top_k)
         dense = self.dense(layer, hidden, runs)
-        sparse = keep_top(dense, self.top_k)
-        return dense + (sparse - dense).detach() if self.training else sparse
+        return dense + (keep_top(dense, self.top_k) - dense).detach()
 
 
 class LinearGate(SoftmaxGate):
@@ -69,6 +78,7 @@ class LinearGate(SoftmaxGate):
         """(B, T, G): the linear map of the hidden state at length 1, plus the runs' priors, over the temperature."""
         values = hidden.float()
         length = torch.linalg.vector_norm(values, dim=-1, keepdim=True).clamp_min(EPSILON)
-        found = functional.linear(values, self.matrix[layer]) / length
+        scores = functional.linear(values, self.matrix[layer])
         prior = priors(runs)
-        return (found if prior is None else found + prior) / self.temperature
+        scores = scores / length if prior is None else torch.addcdiv(prior, scores, length)
+        return scores if self.temperature == 1 else scores / self.temperature

@@ -7,7 +7,6 @@ import torch
 from playground.assembly import load_bank, load_model
 from playground.bench import decode, formats
 from playground.experts.catalogue import load_catalogue
-from playground.model.attention import observe_attention
 from playground.settings import Settings
 
 
@@ -47,7 +46,6 @@ def test_int8_is_compared_with_itself_and_with_less(bfloat_settings: Settings) -
     def served(dtype: str) -> formats.Served:
         base = load_model(bfloat_settings.model_copy(update={"dtype": dtype}))
         bank, _ = load_bank(base, load_catalogue(bfloat_settings.experts_dir))
-        observe_attention(base.model)
         return base, bank
 
     texts = [("what is it", " a long and winding answer"), ("why", " because"), ("one more", " text to score")]

@@ -18,8 +18,8 @@ from playground.learn.systems import System, systems_of
 from playground.learn.tasks import EMOTIONS, MEASURED, TASKS
 from playground.learn.two_part import read_two_part, spans, two_part
 from playground.model.adapters import read_adapter
+from playground.model.bank import Bank
 from playground.model.base import BaseModel, load_base
-from playground.model.lora import Bank
 from playground.model.scoring import answer_logprobs
 from playground.routers.gate.emotion_qwen import EmotionQwen
 from playground.routers.gate.lora_mixer import LoraMixer

@@ -19,8 +19,8 @@ from playground.learn.gate_trainer import GateProgress, GateTrainer, train_gate
 from playground.learn.joint_trainer import JointTrainer, train_joint
 from playground.learn.tasks import TASKS
 from playground.model.adapters import read_adapter
+from playground.model.bank import Bank
 from playground.model.base import BaseModel, load_base
-from playground.model.lora import Bank
 from playground.routers.gate.emotion_qwen import EmotionQwen
 from playground.routers.gate.lora_mixer import LoraMixer
 from playground.routers.gate.mogu import DialGate

@@ -8,9 +8,8 @@ import torch
 from peft import LoraConfig, get_peft_model
 
 from playground.model.adapters import read_adapter
-from playground.model.attention import observe_attention
+from playground.model.bank import Bank
 from playground.model.base import BaseModel, load_base
-from playground.model.lora import Bank
 from tests.tiny import write_tiny_expert
 
 MAKES = {
@@ -48,7 +47,6 @@ def bank(tiny_base: BaseModel, adapter_folders: dict[str, Path]) -> Bank:
     adapters = [read_adapter(folder, name, tiny_base.model) for name, folder in adapter_folders.items()]
     made = Bank(tiny_base.model)
     made.stack(adapters)
-    observe_attention(tiny_base.model)
     return made
 
 

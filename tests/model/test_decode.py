@@ -8,9 +8,9 @@ import torch
 from peft import PeftModel
 
 from playground.core.values import Observe, Sampling
+from playground.model.bank import Bank
 from playground.model.base import BaseModel, load_base
 from playground.model.decode import Batch, Row, Step
-from playground.model.lora import Bank
 from playground.model.routing import Routing, RowRouting, routed
 from playground.model.sampling import Sampler
 from playground.model.scoring import answer_logprobs

@@ -10,8 +10,8 @@ from safetensors.torch import load_file, save_file
 
 from playground.errors import InvalidRequest
 from playground.model.adapters import read_adapter
+from playground.model.bank import Bank
 from playground.model.base import BaseModel, load_base
-from playground.model.lora import Bank
 from playground.model.routing import Routing, RowRouting, current_routing, routed
 
 IDS = torch.tensor([[5, 40, 77, 12, 90, 33, 8]])

@@ -5,8 +5,8 @@ import torch
 from torch import Tensor
 from transformers import DynamicCache
 
+from playground.model.bank import Bank
 from playground.model.base import BaseModel
-from playground.model.lora import Bank
 from playground.model.routing import Routing, RowRouting, forward, gate_routing, routed
 from playground.model.scoring import answer_logprobs, choose, common_prefix, routed_logprobs
 from playground.routers.base import Gate
