@@ -236,7 +236,9 @@ def assemble(
     engine = Engine(
         base,
         bank,
-        decoder=Decoder(base, bank, max_batch=settings.max_batch, max_queue=settings.max_queue),
+        decoder=Decoder(
+            base, bank, max_batch=settings.max_batch, max_queue=settings.max_queue, threads=settings.threads
+        ),
         encoder=encoder,
         pool=pool,
         tools=load_tools(),
