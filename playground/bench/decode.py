@@ -1,7 +1,8 @@
 """How fast tokens come: each of our ways as a ratio to the library's own plain `generate` in the same run.
 
 Every round times every way once, in turn, so that a machine that slows down slows all of them; what is told are the
-medians over rounds. Experts and gate are random: their values do not change the work.
+medians over rounds. Small differences are lost in that: what observing costs is measured between neighbouring tokens of
+one run, and what more experts cost in short turns. Experts and gate are random: their values do not change the work.
 """
 
 import statistics
@@ -32,6 +33,8 @@ COUNTS = (1, 2, 4, 8, 16, 32)
 TOKENS = 64
 XLORA_TOKENS = 24  # it reads the whole text for each token: more would only make it slower, and take minutes
 WARM_TOKENS = 4
+TURN_TOKENS = 8
+TURNS = 3  # of each number of experts in a round
 ROUNDS = 5
 OBSERVED = Observe(layer=10, head=0)
 Progress = Callable[[str, int, int], None]
@@ -58,26 +61,62 @@ class Loop:
         torch.nn.init.normal_(gate.matrix, generator=torch.Generator().manual_seed(seed))
         return gate_routing(gate.eval().requires_grad_(False), self.bank.names, prompt_tokens=len(self.ids))
 
-    def way(self, rows: int, *, experts: int = EXPERTS, observe: Observe | None = None) -> Way:
+    def way(self, rows: int, *, observe: Observe | None = None) -> Way:
         """Greedy decoding of `rows` runs in one batch, each with a gate of its own; unrouted for 0."""
 
         def rate(tokens: int) -> float:
-            self.stack(experts)
+            self.stack(EXPERTS)
             plain = RowRouting(constant=torch.eye(len(self.bank))[0])
-            return self._rate([self.gate(seed) for seed in range(rows)] or [plain], observe, tokens)
+            routings = [self.gate(seed) for seed in range(rows)] or [plain]
+            began = time.perf_counter()
+            batch = self.started(routings, observe)
+            for _ in range(tokens - 1):
+                batch.step()
+            return tokens / (time.perf_counter() - began)
 
         return rate
 
-    def _rate(self, routings: Sequence[RowRouting], observe: Observe | None, tokens: int) -> float:
-        """Tokens per second of each run, prompts included."""
+    def started(self, routings: Sequence[RowRouting], observe: Observe | None = None) -> Batch:
+        """A batch that has read the prompt once for each of `routings`."""
         batch = Batch(self.base, self.bank)
-        began = time.perf_counter()
         for routing in routings:
             sampler = Sampler(Sampling(temperature=0, repetition_penalty=1.0), int(self.base.model.config.vocab_size))
             batch.join(Row(list(self.ids), routing, sampler, observe))
-        for _ in range(tokens - 1):
-            batch.step()
-        return tokens / (time.perf_counter() - began)
+        return batch
+
+    def growth(self, turns: int) -> dict[int, float]:
+        """How much longer a token takes with each of COUNTS experts than with the first of them."""
+        times: dict[int, list[float]] = {count: [] for count in COUNTS}
+        for _ in range(turns):
+            for count, found in times.items():
+                self.stack(count)
+                batch = self.started([self.gate(0)])
+                found.append(statistics.median(_seconds(batch) for _ in range(TURN_TOKENS)))
+        first = times[COUNTS[0]]
+        return {count: _median_ratio(found, first) for count, found in times.items()}
+
+    def observation_cost(self, tokens: int) -> float:
+        """By how much observing lengthens a token, as a share: every other token of one run is observed."""
+        self.stack(EXPERTS)
+        batch = self.started([self.gate(0)])
+        seen: list[float] = []
+        unseen: list[float] = []
+        for _ in range(max(1, tokens // 2)):
+            for observe, found in ((OBSERVED, seen), (None, unseen)):
+                batch.rows[0].observe = observe
+                found.append(_seconds(batch))
+        return _median_ratio(seen, unseen) - 1
+
+
+def _seconds(batch: Batch) -> float:
+    """How long the next token of `batch` takes."""
+    began = time.perf_counter()
+    batch.step()
+    return time.perf_counter() - began
+
+
+def _median_ratio(times: Sequence[float], to: Sequence[float]) -> float:
+    return statistics.median(a / b for a, b in zip(times, to, strict=True))
 
 
 def generate_rate(base: BaseModel, tokens: int) -> float:
@@ -112,10 +151,22 @@ def run(
         "fast_routed": quick_loop.way(1),
         "fast": quick_loop.way(1, observe=OBSERVED),
         "xlora": lambda count: xlora_rate(xlora, loop.ids, min(count, XLORA_TOKENS)),
-        **{f"experts {count}": loop.way(1, experts=count) for count in COUNTS},
     }
     rates = timed(ways, rounds, tokens, progress)
-    return {"tokens": tokens, "rounds": rounds, "experts": EXPERTS, **summary(rates, _name(ours))}
+    if progress:
+        progress("one layer observed, and not", rounds, rounds)
+    cost = loop.observation_cost(rounds * tokens)
+    if progress:
+        progress("more experts", rounds, rounds)
+    growth = loop.growth(rounds * TURNS)
+    return {
+        "tokens": tokens,
+        "rounds": rounds,
+        "experts": EXPERTS,
+        **summary(rates, _name(ours)),
+        "observation_cost": round(cost, 3),
+        "growth": {str(count): round(ratio, 3) for count, ratio in growth.items()},
+    }
 
 
 def _name(base: BaseModel) -> str:
@@ -139,7 +190,7 @@ def summary(rates: dict[str, list[float]], usual: str) -> dict[str, Any]:
     """The ratios of `bench decode`; `usual` is the number format without int8."""
 
     def ratio(way: str, to: str = "plain") -> float:
-        return round(statistics.median(a / b for a, b in zip(rates[way], rates[to], strict=True)), 3)
+        return round(_median_ratio(rates[way], rates[to]), 3)
 
     fast, mode = ("fast", "int8") if ratio("fast") > ratio("observed") else ("observed", usual)
     return {
@@ -148,7 +199,6 @@ def summary(rates: dict[str, list[float]], usual: str) -> dict[str, Any]:
         "loop_ratio": ratio("loop"),
         "routed_ratio": ratio("routed"),
         "observed_ratio": ratio("observed"),
-        "observation_cost": round(ratio("routed", "observed") - 1, 3),
         "fast_ratio": ratio(fast),
         "fast_mode": mode,
         "int8_loop_ratio": ratio("fast_loop"),
@@ -158,6 +208,4 @@ def summary(rates: dict[str, list[float]], usual: str) -> dict[str, Any]:
         "xlora_ratio": ratio(fast, "xlora"),
         f"xlora_ratio_{usual}": ratio("observed", "xlora"),
         "pair_cost": ratio("routed", "pair"),
-        "by_experts": {str(count): ratio(f"experts {count}") for count in COUNTS},
-        "growth": {str(count): ratio("experts 1", f"experts {count}") for count in COUNTS},
     }

@@ -46,9 +46,8 @@ class Bank:
     @property
     def products(self) -> list[Product]:
         """Every product that may use int8."""
-        found = [product for site in self.sites for product in (site.base, site.fused, site.quick_up)]
-        found.append(None if self.head is None else self.head.product)
-        return [product for product in found if product is not None]
+        found = [product for site in self.sites for product in site.products]
+        return found if self.head is None else [*found, self.head.product]
 
     def __len__(self) -> int:
         return len(self.names)

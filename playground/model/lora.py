@@ -49,18 +49,14 @@ class Site:
         self.base = self.fused.first(self.width)
         self.owner: Tensor | None = None
         self._spread: Tensor | None = None
-        self._ups: list[Tensor] = []
-        self._ranks: list[int] = []
-        self.quick_up: Product | None = None
+        self._up: Product | None = None
 
     def stack(self, adapters: Sequence[Adapter]) -> None:
         """Put the adapters, bank indices 1 upwards, beside the base weights, replacing those there.
 
-        B stays apart for each module, in float32: a small product takes 6 µs so, and 18 in bfloat16 whatever its size.
-        In int8 a call costs more than weights do, so B of all modules is one matrix there, two thirds of it zeros.
+        B of all modules is one matrix, though two thirds of it are zeros: a call costs more than the weights do.
         """
         base = self.weight[: self.width]
-        wide = torch.promote_types(base.dtype, torch.float32)
         downs, owners, ups = [], [], []
         for path, size in zip(self.paths, self.splits, strict=True):
             mine = [(i, *adapter.matrices[path]) for i, adapter in enumerate(adapters, 1) if path in adapter.matrices]
@@ -70,23 +66,25 @@ class Site:
                 mine.append((0, torch.zeros(fill, base.shape[1]), torch.zeros(size, fill)))
             downs += [down for _, down, _ in mine]
             owners += [i for i, down, _ in mine for _ in range(down.shape[0])]
-            ups.append(torch.cat([torch.zeros(0, size), *(up.T for _, _, up in mine)]).to(base.device, wide))
+            ups.append(torch.cat([torch.zeros(0, size), *(up.T for _, _, up in mine)]).to(base))
         if not downs:
             if self.owner is not None:
                 self._place(base.clone())
             return
         self._place(torch.cat([base, torch.cat(downs).to(base)]))
-        self._ups = ups
-        self._ranks = [len(up) for up in ups]
-        if self.int8:
-            self.quick_up = Product(torch.block_diag(*ups).T.to(base.dtype), int8=True)
+        self._up = Product(torch.block_diag(*ups).T.contiguous(), int8=self.int8)
         self.owner = torch.tensor(owners, device=base.device)
         self._spread = functional.one_hot(self.owner, len(adapters) + 1).T.float().contiguous()
 
     @property
     def up(self) -> Tensor | None:
         """B of all experts, transposed: (R, d_outs), zero where a row is of another module; None without any."""
-        return torch.block_diag(*self._ups) if self._ups else None
+        return None if self._up is None else self._up.weight.T
+
+    @property
+    def products(self) -> list[Product]:
+        """The site's matrix products."""
+        return [self.base, self.fused] if self._up is None else [self.base, self.fused, self._up]
 
     def apply(self, hidden: Tensor, routing: Routing | None) -> tuple[Tensor, ...]:
         """(B, T, d_in) -> (B, T, d_out) of each module: the base product plus the weighted experts."""
@@ -105,14 +103,10 @@ class Site:
 
     def joint(self, rows: Tensor, share: Tensor | None) -> Tensor:
         """(M, d_in) -> (M, d_outs), all modules beside one another; `share` is (M, R)."""
-        if share is None:
+        if share is None or self._up is None:
             return self.base(rows)
         base, low = torch.split_with_sizes(self.fused(rows), [self.width, share.shape[-1]], dim=1)
-        low = low * share  # in float32
-        if self.quick_up is not None and self.quick_up.is_quick(low):
-            return base + self.quick_up(low.to(base.dtype))
-        ups = [mine @ up for mine, up in zip(low.split(self._ranks, dim=1), self._ups, strict=True)]
-        return (base + (ups[0] if len(ups) == 1 else torch.cat(ups, dim=1))).to(base.dtype)
+        return base + self._up((low * share).to(base.dtype))
 
 
 class RoutedLinear(nn.Module):

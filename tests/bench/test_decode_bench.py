@@ -22,14 +22,14 @@ def test_every_way_is_timed(bfloat_settings: Settings, monkeypatch: pytest.Monke
     found = decode.run(bfloat_settings, lambda text, done, total: told.append(text), rounds=1, tokens=6)
     assert found["dtype"] == "bfloat16"
     assert found["fast_mode"] in ("int8", "bfloat16")
-    assert set(found["by_experts"]) == {"1", "3"}
+    assert set(found["growth"]) == {"1", "3"}
+    assert found["growth"]["1"] == 1
     assert all(value > 0 for key, value in found.items() if isinstance(value, float) and key != "observation_cost")
     assert any("xlora" in text for text in told)
 
 
 def test_ratios_are_medians_of_rounds() -> None:
     names = ["plain", "loop", "routed", "observed", "pair", "fast_loop", "fast_routed", "fast", "xlora"]
-    names += [f"experts {count}" for count in decode.COUNTS]
     rates = {name: [10.0, 20.0, 40.0] for name in names}
     rates["fast"] = [15.0, 60.0, 80.0]  # 1.5, 3 and 2 times plain
     rates["pair"] = [8.0, 16.0, 32.0]
@@ -39,7 +39,6 @@ def test_ratios_are_medians_of_rounds() -> None:
     assert found["pair_cost"] == 1.25
     assert found["xlora_ratio"] == 20.0
     assert found["xlora_ratio_bfloat16"] == 10.0
-    assert found["observation_cost"] == 0.0
 
 
 def test_int8_is_compared_with_itself_and_with_less(bfloat_settings: Settings) -> None:

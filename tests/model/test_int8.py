@@ -112,8 +112,8 @@ def test_a_model_with_int8_weights_stays_near(tiny_model_folder: Path, adapter_f
     site = quick[1].sites[0]  # three adapters of rank 2, 4 and 3, filled up to what the kernel reads
     assert site.owner is not None
     assert len(site.owner) % 16 == 0
-    assert site.quick_up is not None
-    assert site.quick_up.values is not None
+    assert len(site.products) == 3
+    assert all(product.values is not None for product in site.products)
 
 
 def test_decoding_with_int8_weights_gives_tokens(tiny_model_folder: Path, adapter_folders: dict[str, Path]) -> None:
