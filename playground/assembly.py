@@ -18,7 +18,7 @@ from playground.engine import Engine
 from playground.errors import NotReady, PlaygroundError
 from playground.experts import adding
 from playground.experts.catalogue import Card, free_name, load_catalogue, load_tools
-from playground.learn.versions import Versions
+from playground.learn.labels.versions import Versions
 from playground.model.adapters import Adapter, examine, read_adapter
 from playground.model.artefacts import base_folder
 from playground.model.bank import Bank

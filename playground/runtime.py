@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from playground.engine import Engine
     from playground.experts.adding import Candidate
     from playground.experts.catalogue import Card
-    from playground.learn.versions import Versions
+    from playground.learn.labels.versions import Versions
 
 log = logging.getLogger(__name__)
 Phase = Literal["starting", "downloading", "converting", "loading", "ready", "failed"]

@@ -61,7 +61,7 @@ def train(
         # the small set must not replace a shipped expert by accident: it needs a folder of its own
         source = data_folder(data, settings, small=out is not None)
         # Each imports torch and transformers: only when there is something to train.
-        from playground.learn import expert_trainer  # noqa: PLC0415
+        from playground.learn.experts import trainer as expert_trainer  # noqa: PLC0415
 
         def show(step: expert_trainer.TrainingProgress) -> None:
             valid = "" if step.validation_loss is None else f", validation {step.validation_loss:.3f}"
@@ -97,7 +97,7 @@ def evaluate(
         # the test folder's rows alone count; without one, those of the data folder
         source = data_folder(test or data, read_settings(), small=True)
         with measuring(reply, systems, fresh=fresh) as (measurer, compared):
-            from playground.learn import evaluate as learn  # noqa: PLC0415  (imports torch)
+            from playground.learn.measuring import evaluate as learn  # noqa: PLC0415  (imports torch)
 
             reply.value = learn.evaluate(
                 measurer,
@@ -124,7 +124,7 @@ def refusals(
     with replying(as_json) as reply:
         source = data_folder(test or data, read_settings(), small=True)
         with measuring(reply, systems, fresh=fresh) as (measurer, compared):
-            from playground.learn import evaluate as learn  # noqa: PLC0415  (imports torch)
+            from playground.learn.measuring import evaluate as learn  # noqa: PLC0415  (imports torch)
 
             count = learn.DEFAULT_LIMIT if limit is None else limit
             reply.value = learn.refusals(measurer, compared, data=source, limit=count)

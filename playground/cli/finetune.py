@@ -11,7 +11,7 @@ from playground.errors import InvalidRequest
 from playground.experts.catalogue import load_catalogue
 
 if TYPE_CHECKING:
-    from playground.learn.trainer import FineTuned
+    from playground.learn.labels.trainer import FineTuned
 
 
 def finetune(
@@ -28,8 +28,8 @@ def finetune(
     with replying(as_json) as reply, opened() as versions:
         # torch and the encoder's libraries: only when there is something to learn
         from playground.encode.encoder import Encoder  # noqa: PLC0415
-        from playground.learn.preparation import prepare  # noqa: PLC0415
-        from playground.learn.trainer import FineTuned, fine_tune  # noqa: PLC0415
+        from playground.learn.labels.preparation import prepare  # noqa: PLC0415
+        from playground.learn.labels.trainer import FineTuned, fine_tune  # noqa: PLC0415
 
         settings = read_settings()
         versions.current(router)  # an unknown router is said before anything is loaded

@@ -10,8 +10,8 @@ from playground.cli.start import read_settings, ready_runtime
 from playground.errors import InvalidRequest, PlaygroundError
 
 if TYPE_CHECKING:
-    from playground.learn.measurer import Measurer
-    from playground.learn.systems import System
+    from playground.learn.measuring.measurer import Measurer
+    from playground.learn.measuring.systems import System
     from playground.routers.base import Gate
     from playground.runtime import Runtime
 
@@ -28,8 +28,8 @@ def measuring(
     """
     with ready_runtime(reply) as runtime:
         # Both import torch: only when there is something to measure.
-        from playground.learn.measurer import Kept, Measurer  # noqa: PLC0415
-        from playground.learn.systems import BASE, systems_of  # noqa: PLC0415
+        from playground.learn.measuring.measurer import Kept, Measurer  # noqa: PLC0415
+        from playground.learn.measuring.systems import BASE, systems_of  # noqa: PLC0415
 
         engine = runtime.engine
         systems = systems_of(engine.base, engine.bank, ready_gates(runtime, reply))

@@ -13,8 +13,8 @@ from playground.experts.catalogue import load_catalogue
 from playground.settings import Settings
 
 if TYPE_CHECKING:
-    from playground.learn.gate_fitting import GateFitting
-    from playground.learn.gate_trainer import GateProgress
+    from playground.learn.gates.fitting import GateFitting
+    from playground.learn.gates.trainer import GateProgress
 
 routers = typer.Typer(help="The routers: list them, or fit one on the example prompts.")
 
@@ -110,7 +110,7 @@ def _gate_fitting(settings: Settings, reply: Reply, data: Path) -> "GateFitting"
     """Base, bank and encoder loaded for making gates."""
     from playground.assembly import load_bank  # noqa: PLC0415  (imports torch)
     from playground.encode.encoder import Encoder  # noqa: PLC0415
-    from playground.learn.gate_fitting import GateFitting  # noqa: PLC0415
+    from playground.learn.gates.fitting import GateFitting  # noqa: PLC0415
     from playground.routers.library import discover  # noqa: PLC0415
 
     def show(step: "GateProgress") -> None:

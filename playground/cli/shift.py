@@ -18,7 +18,7 @@ def shift(
     """Measure each gate on two-part prompts: its weight of a part's expert there, over that on the other part."""
     with replying(as_json) as reply:
         with measuring(reply, systems) as (measurer, compared):
-            from playground.learn.two_part import ROWS, read_two_part, two_part  # noqa: PLC0415  (imports torch)
+            from playground.learn.measuring.two_part import ROWS, read_two_part, two_part  # noqa: PLC0415  (imports torch)
 
             rows = read_two_part(file or ROWS, split=split)
             reply.value = {"two_part": two_part(measurer.base, measurer.encoder, compared, rows)}

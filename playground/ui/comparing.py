@@ -18,7 +18,7 @@ from playground.core.fold import ViewState, fold
 from playground.core.preferences import Verdict
 from playground.core.values import RunRequest, Sampling
 from playground.errors import InvalidRequest
-from playground.learn.pairs import uniform_pair
+from playground.learn.labels.pairs import uniform_pair
 from playground.store.labels import LabelRow, add_rationale, create_comparison, current_labels, undo, vote
 from playground.store.people import labeller
 from playground.ui.asking import known_router

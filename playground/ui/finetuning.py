@@ -11,8 +11,8 @@ from playground.store.labels import current_labels
 from playground.ui.identity import require_admin
 
 if TYPE_CHECKING:
-    from playground.learn.fitting import FitProgress
-    from playground.learn.trainer import FineTuned
+    from playground.learn.labels.fitting import FitProgress
+    from playground.learn.labels.trainer import FineTuned
     from playground.runtime import Runtime
     from playground.store.versions import VersionInfo
 
@@ -42,7 +42,7 @@ def objectives(runtime: "Runtime") -> list[tuple[str, str]]:
     """(title, name) of every objective; the default alone while models load, because listing them imports torch."""
     if not runtime.is_ready:
         return DEFAULT_OBJECTIVES
-    registry = importlib.import_module("playground.learn.trainer").OBJECTIVES
+    registry = importlib.import_module("playground.learn.labels.trainer").OBJECTIVES
     return [(registry.get(name).spec.title, name) for name in registry]
 
 
@@ -50,7 +50,7 @@ def objective_line(runtime: "Runtime", name: str) -> str:
     """What an objective does, in one line; empty while models load."""
     if not runtime.is_ready:
         return ""
-    return str(importlib.import_module("playground.learn.trainer").OBJECTIVES.get(name).spec.description)
+    return str(importlib.import_module("playground.learn.labels.trainer").OBJECTIVES.get(name).spec.description)
 
 
 def trainable(runtime: "Runtime") -> list[tuple[str, str]]:
@@ -64,8 +64,8 @@ def fine_tuning(
 ) -> "Iterator[FitProgress | FineTuned]":
     """Progress, then the new draft. Closing it cancels. Raises InvalidRequest when there is nothing to learn from."""
     # torch and the fitting code: loaded by the time the models are, never before the page is
-    preparation = importlib.import_module("playground.learn.preparation")
-    trainer = importlib.import_module("playground.learn.trainer")
+    preparation = importlib.import_module("playground.learn.labels.preparation")
+    trainer = importlib.import_module("playground.learn.labels.trainer")
     encoder = runtime.encoder
     ready = preparation.prepare(
         runtime.versions, encoder, runtime.pool, encoder_name=f"{encoder.name}@{encoder.revision}"

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from playground.experts.catalogue import Card, load_catalogue
-from playground.learn.recipes import RECIPES
+from playground.learn.experts.recipes import RECIPES
 from playground.settings import ROOT
 
 EXPERTS = ROOT / "data" / "experts"

@@ -11,10 +11,10 @@ from playground.core.preferences import LabelledPair
 from playground.core.values import Expert, Pool
 from playground.encode.base import describe
 from playground.encode.encoder import Encoder
-from playground.learn import dataset
-from playground.learn.dataset import Probes
-from playground.learn.trainer import Parts
-from playground.learn.versions import Versions
+from playground.learn.labels import dataset
+from playground.learn.labels.dataset import Probes
+from playground.learn.labels.trainer import Parts
+from playground.learn.labels.versions import Versions
 from playground.routers import library
 from playground.routers.base import LabelSet
 from playground.routers.examples import load_examples

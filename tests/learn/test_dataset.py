@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 from playground.core.preferences import LabelledPair
 from playground.core.values import Expert, Pool
 from playground.errors import InvalidRequest
-from playground.learn import dataset
-from playground.learn.pairs import uniform_pair
+from playground.learn.labels import dataset
+from playground.learn.labels.pairs import uniform_pair
 
 EXPERTS = ("a", "b", "c")
 

@@ -11,12 +11,12 @@ import torch
 
 from playground.core.statistics import matthews_gain
 from playground.errors import InvalidRequest
-from playground.learn.evaluate import evaluate, refusals
-from playground.learn.measurer import Kept, Measurer, Question
-from playground.learn.scores import averages, question, scored
-from playground.learn.systems import System, systems_of
+from playground.learn.measuring.evaluate import evaluate, refusals
+from playground.learn.measuring.measurer import Kept, Measurer, Question
+from playground.learn.measuring.scores import averages, question, scored
+from playground.learn.measuring.systems import System, systems_of
+from playground.learn.measuring.two_part import read_two_part, spans, two_part
 from playground.learn.tasks import EMOTIONS, MEASURED, TASKS
-from playground.learn.two_part import read_two_part, spans, two_part
 from playground.model.adapters import read_adapter
 from playground.model.bank import Bank
 from playground.model.base import BaseModel, load_base

@@ -12,11 +12,11 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from playground.learn.gate_data import Owned, domains, spliced
-from playground.learn.gate_objectives import LOWER, OBJECTIVES, GatePlan, balance_terms
-from playground.learn.gate_states import kept_states
-from playground.learn.gate_trainer import GateProgress, GateTrainer, train_gate
-from playground.learn.joint_trainer import JointTrainer, train_joint
+from playground.learn.gates.data import Owned, domains, spliced
+from playground.learn.gates.joint import JointTrainer, train_joint
+from playground.learn.gates.objectives import LOWER, OBJECTIVES, GatePlan, balance_terms
+from playground.learn.gates.states import kept_states
+from playground.learn.gates.trainer import GateProgress, GateTrainer, train_gate
 from playground.learn.tasks import TASKS
 from playground.model.adapters import read_adapter
 from playground.model.bank import Bank

@@ -6,9 +6,9 @@ import torch
 from torch import Tensor
 
 from playground.errors import InvalidRequest
-from playground.learn.fitting import Batch, fit
-from playground.learn.objectives import OBJECTIVES, Objective
-from playground.learn.objectives.base import ObjectiveOptions
+from playground.learn.labels.fitting import Batch, fit
+from playground.learn.labels.objectives import OBJECTIVES, Objective
+from playground.learn.labels.objectives.base import ObjectiveOptions
 from playground.routers.prompt.linear import LinearProbe
 
 N, E, D = 40, 4, 6

@@ -9,11 +9,11 @@ import pytest
 from playground.core.preferences import Verdict
 from playground.core.values import Sampling
 from playground.errors import InvalidRequest
-from playground.learn import dataset
-from playground.learn.fitting import FitProgress, mean_kl
-from playground.learn.label_metrics import agreement, compare, log_loss
-from playground.learn.trainer import FineTuned, fine_tune, served_weights
-from playground.learn.versions import Versions
+from playground.learn.labels import dataset
+from playground.learn.labels.fitting import FitProgress, mean_kl
+from playground.learn.labels.metrics import agreement, compare, log_loss
+from playground.learn.labels.trainer import FineTuned, fine_tune, served_weights
+from playground.learn.labels.versions import Versions
 from playground.routers.base import LabelSet, Policy
 from playground.store.labels import create_comparison, labelled_pairs, vote
 from playground.store.people import labeller

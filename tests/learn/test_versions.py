@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from playground.errors import ArtefactError, InvalidRequest, NotReady, StorageError
-from playground.learn.versions import SHIPPED, Versions
+from playground.learn.labels.versions import SHIPPED, Versions
 from playground.routers.prompt.linear import LinearProbe
 from playground.settings import Settings
 from playground.store.database import Database

@@ -2,7 +2,7 @@ import pytest
 
 from playground.errors import ArtefactError, InvalidRequest
 from playground.experts.catalogue import TOOLS
-from playground.learn.recipes import RECIPES
+from playground.learn.experts.recipes import RECIPES
 from playground.routers.examples import folds, load_examples
 from playground.routers.library import fit_shipped, shipped_figure
 

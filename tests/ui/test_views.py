@@ -18,8 +18,8 @@ from playground.core.fold import fold_all
 from playground.core.preferences import Verdict
 from playground.core.route_measures import consent, entropy, overlap
 from playground.core.values import EVIDENCE, Neighbours, RunRequest, Scores, Text
-from playground.learn.label_metrics import BeforeAfter, Figure
-from playground.learn.trainer import FineTuned, RoutingChange
+from playground.learn.labels.metrics import BeforeAfter, Figure
+from playground.learn.labels.trainer import FineTuned, RoutingChange
 from playground.ui import format as words
 from playground.ui.examples import load_events
 from playground.ui.exporting import run_csv

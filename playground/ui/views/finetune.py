@@ -12,9 +12,9 @@ from playground.ui.views.lines import record
 from playground.ui.views.why import chip
 
 if TYPE_CHECKING:
-    from playground.learn.fitting import FitProgress
-    from playground.learn.label_metrics import BeforeAfter
-    from playground.learn.trainer import FineTuned, RoutingChange
+    from playground.learn.labels.fitting import FitProgress
+    from playground.learn.labels.metrics import BeforeAfter
+    from playground.learn.labels.trainer import FineTuned, RoutingChange
     from playground.store.versions import VersionInfo
     from playground.ui.finetuning import LabelCount
 

@@ -7,10 +7,10 @@ from dataclasses import dataclass
 
 from playground.core.values import Pool
 from playground.encode.base import TextEncoder, describe
-from playground.learn import dataset
-from playground.learn.dataset import Probes
-from playground.learn.trainer import Parts
-from playground.learn.versions import Versions
+from playground.learn.labels import dataset
+from playground.learn.labels.dataset import Probes
+from playground.learn.labels.trainer import Parts
+from playground.learn.labels.versions import Versions
 from playground.routers.base import LabelSet
 from playground.routers.examples import load_examples
 from playground.store.label_views import labelled_pairs

@@ -16,12 +16,21 @@ from pydantic import ValidationError
 
 from playground.core.values import Context, Pool
 from playground.errors import InvalidRequest
-from playground.learn import dataset
-from playground.learn.dataset import Probes, Split
-from playground.learn.fitting import GUARD, FitProgress, anchors, batch, fit, largest_share, scale_step, trainable
-from playground.learn.label_metrics import BeforeAfter, agreement, as_metrics, compare, log_loss
-from playground.learn.objectives import OBJECTIVES, Objective
-from playground.learn.versions import Versions
+from playground.learn.labels import dataset
+from playground.learn.labels.dataset import Probes, Split
+from playground.learn.labels.fitting import (
+    GUARD,
+    FitProgress,
+    anchors,
+    batch,
+    fit,
+    largest_share,
+    scale_step,
+    trainable,
+)
+from playground.learn.labels.metrics import BeforeAfter, agreement, as_metrics, compare, log_loss
+from playground.learn.labels.objectives import OBJECTIVES, Objective
+from playground.learn.labels.versions import Versions
 from playground.routers.base import LabelSet, Policy
 from playground.store import versions as rows
 from playground.store.tables import TrainingRunRow

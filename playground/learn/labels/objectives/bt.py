@@ -7,7 +7,7 @@ beta and pi is proportional to pi_ref exp(s / beta): for a softmax router the sa
 
 from torch import Tensor
 
-from playground.learn.objectives.base import Objective, log_ratio_margin, objective
+from playground.learn.labels.objectives.base import Objective, log_ratio_margin, objective
 
 
 @objective(

@@ -12,8 +12,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from playground.learn.dataset import balanced_weights
-from playground.learn.objectives.base import Objective
+from playground.learn.labels.dataset import balanced_weights
+from playground.learn.labels.objectives.base import Objective
 from playground.routers.base import LabelSet, Policy
 
 STEPS = 40

@@ -10,11 +10,11 @@ from typing import Any
 
 from playground.core.statistics import mean_interval
 from playground.errors import InvalidRequest
-from playground.learn.expert_card import ANSWER_TOKENS
-from playground.learn.measurer import Measurer, Question
+from playground.learn.experts.card import ANSWER_TOKENS
+from playground.learn.measuring.measurer import Measurer, Question
+from playground.learn.measuring.scores import averages, drawn_question, question, rounded, scored, shares, summary
+from playground.learn.measuring.systems import BASE, ORACLE, System
 from playground.learn.rows import OWN_SETS, Row, read_rows, sample_rows
-from playground.learn.scores import averages, drawn_question, question, rounded, scored, shares, summary
-from playground.learn.systems import BASE, ORACLE, System
 from playground.learn.tasks import MEASURED, TASKS, Task, refuses
 
 DEFAULT_LIMIT = 100

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from playground.core.registry import Registry
-from playground.learn.gate_data import Owned
+from playground.learn.gates.data import Owned
 from playground.routers.base import Gate
 from playground.routers.gate.mogu import DialGate
 from playground.routers.parts import keep_top

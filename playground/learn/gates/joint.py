@@ -17,10 +17,10 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from playground.encode.base import TextEncoder
-from playground.learn.gate_data import Owned, domains
-from playground.learn.gate_measures import measure
-from playground.learn.gate_objectives import OBJECTIVES, GatePlan
-from playground.learn.gate_trainer import GateProgress, GateTrainer, Recorder, start_from_rows
+from playground.learn.gates.data import Owned, domains
+from playground.learn.gates.measures import measure
+from playground.learn.gates.objectives import OBJECTIVES, GatePlan
+from playground.learn.gates.trainer import GateProgress, GateTrainer, Recorder, start_from_rows
 from playground.model.adapters import KEY, WEIGHTS, Adapter
 from playground.model.bank import Bank
 from playground.model.base import BaseModel

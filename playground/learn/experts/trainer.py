@@ -19,8 +19,8 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from playground.errors import InvalidRequest
-from playground.learn.expert_card import greedy_replies, write_card
-from playground.learn.recipes import RECIPES, Recipe
+from playground.learn.experts.card import greedy_replies, write_card
+from playground.learn.experts.recipes import RECIPES, Recipe
 from playground.learn.rows import Row, sample_rows, split_rows
 from playground.learn.tasks import TASKS, Task
 from playground.model.base import BaseModel

@@ -15,8 +15,8 @@ from torch import Tensor
 from playground.core.values import Pool
 from playground.encode.base import TextEncoder, describe
 from playground.errors import InvalidRequest
-from playground.learn.gate_data import Owned, domains, spliced
-from playground.learn.gate_measures import measure, sentence
+from playground.learn.gates.data import Owned, domains, spliced
+from playground.learn.gates.measures import measure, sentence
 from playground.model.bank import Bank
 from playground.model.base import BaseModel
 from playground.model.subspaces import input_directions

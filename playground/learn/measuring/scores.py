@@ -10,10 +10,10 @@ from typing import Any
 import numpy as np
 
 from playground.core.statistics import matthews_gain, mean_interval, paired_interval
-from playground.learn.expert_card import ANSWER_TOKENS, summarise
-from playground.learn.measurer import Question
+from playground.learn.experts.card import ANSWER_TOKENS, summarise
+from playground.learn.measuring.measurer import Question
+from playground.learn.measuring.systems import BASE, ORACLE
 from playground.learn.rows import Row
-from playground.learn.systems import BASE, ORACLE
 from playground.learn.tasks import Task, refuses
 from playground.model.base import BaseModel
 

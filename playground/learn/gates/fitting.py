@@ -8,10 +8,10 @@ from typing import Any
 
 from playground.core.values import Pool
 from playground.encode.base import TextEncoder
-from playground.learn.gate_objectives import ABLATION, OBJECTIVES, shortened
-from playground.learn.gate_trainer import GateProgress, train_gate
-from playground.learn.gates_untrained import write_untrained
-from playground.learn.joint_trainer import train_joint
+from playground.learn.gates.joint import train_joint
+from playground.learn.gates.objectives import ABLATION, OBJECTIVES, shortened
+from playground.learn.gates.trainer import GateProgress, train_gate
+from playground.learn.gates.untrained import write_untrained
 from playground.model.adapters import read_adapter
 from playground.model.bank import Bank
 from playground.model.base import BaseModel

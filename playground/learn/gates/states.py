@@ -7,9 +7,9 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from playground.learn.expert_trainer import padded
-from playground.learn.gate_data import Owned
-from playground.learn.gate_objectives import GatePlan
+from playground.learn.experts.trainer import padded
+from playground.learn.gates.data import Owned
+from playground.learn.gates.objectives import GatePlan
 from playground.model.bank import Bank
 from playground.model.base import BaseModel
 from playground.model.routing import Routing, RowRouting, routed

@@ -11,7 +11,7 @@ from peft import get_peft_model_state_dict
 from safetensors.torch import save_file
 
 from playground.core.statistics import matthews_interval, mean_interval
-from playground.learn.recipes import Recipe
+from playground.learn.experts.recipes import Recipe
 from playground.learn.rows import Row, read_rows, sample_rows
 from playground.learn.tasks import TASKS, Task, refuses
 from playground.model.base import BaseModel

@@ -5,7 +5,7 @@ Source: Rafailov et al., "Direct Preference Optimization", arXiv:2305.18290, Eq.
 
 from torch import Tensor
 
-from playground.learn.objectives.base import Objective, log_ratio_margin, objective
+from playground.learn.labels.objectives.base import Objective, log_ratio_margin, objective
 
 
 @objective(

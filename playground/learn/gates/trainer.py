@@ -20,11 +20,11 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from playground.encode.base import TextEncoder
-from playground.learn.expert_trainer import answer_loss, learning_rate, padded
-from playground.learn.gate_data import Owned, domains, spliced
-from playground.learn.gate_measures import measure, sentence
-from playground.learn.gate_objectives import OBJECTIVES, GatePlan, Objective, balance_terms
-from playground.learn.gate_states import kept_states
+from playground.learn.experts.trainer import answer_loss, learning_rate, padded
+from playground.learn.gates.data import Owned, domains, spliced
+from playground.learn.gates.measures import measure, sentence
+from playground.learn.gates.objectives import OBJECTIVES, GatePlan, Objective, balance_terms
+from playground.learn.gates.states import kept_states
 from playground.model.bank import Bank
 from playground.model.base import BaseModel
 from playground.model.routing import Routing, RowRouting, read_first, routed

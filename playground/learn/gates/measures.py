@@ -3,8 +3,8 @@
 import torch
 
 from playground.core.statistics import mean_interval
-from playground.learn.expert_trainer import padded, row_losses
-from playground.learn.gate_data import Owned
+from playground.learn.experts.trainer import padded, row_losses
+from playground.learn.gates.data import Owned
 from playground.model.bank import Bank
 from playground.model.base import BaseModel
 from playground.model.routing import Routing, RowRouting, read_first, routed

@@ -16,7 +16,7 @@ import torch
 
 from playground.core.values import Sampling
 from playground.encode.base import TextEncoder
-from playground.learn.systems import System
+from playground.learn.measuring.systems import System
 from playground.model.bank import Bank
 from playground.model.base import BaseModel
 from playground.model.decode import Batch, Row

@@ -14,7 +14,7 @@ import torch
 
 from playground.encode.base import TextEncoder
 from playground.errors import InvalidRequest
-from playground.learn.systems import System
+from playground.learn.measuring.systems import System
 from playground.model.base import BaseModel
 from playground.model.routing import Routing, forward
 from playground.settings import ROOT

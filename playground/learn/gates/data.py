@@ -14,8 +14,8 @@ from torch import Tensor
 
 from playground.encode.base import TextEncoder
 from playground.errors import InvalidRequest
-from playground.learn.expert_trainer import Example, mixed_examples
-from playground.learn.recipes import RECIPES
+from playground.learn.experts.recipes import RECIPES
+from playground.learn.experts.trainer import Example, mixed_examples
 from playground.model.base import BaseModel
 
 

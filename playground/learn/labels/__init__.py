@@ -1,0 +1,1 @@
+"""Learning from labels: data sets, objectives, fine-tuning of prompt-level routers and their versions."""

@@ -1,0 +1,1 @@
+"""Measuring what routes and what answers: systems, scores, tables with intervals, prompts of two parts."""
