@@ -21,7 +21,7 @@ from playground.core.events import (
     TokenGenerated,
     ToolCalled,
 )
-from playground.core.values import Decision, Pool, RunRequest, Text, normalised
+from playground.core.values import Decision, Evidence, Pool, RunRequest, Scores, Text, normalised
 from playground.errors import InvalidRequest, PlaygroundError
 from playground.experts.base import ToolResult
 from playground.model.bank import Bank
@@ -160,7 +160,20 @@ class Run:
             f"The gate decides anew for each token and layer; over the prompt it gives most to "
             f"{self.pool.experts[top].title} ({weights[top]:.0%})."
         )
-        return Decision(weights=weights, propensity=weights, scheme="mixture", evidence=Text(sentence))
+        return Decision(weights=weights, propensity=weights, scheme="mixture", evidence=self._gate_evidence(sentence))
+
+    def _gate_evidence(self, sentence: str) -> Evidence:
+        """`sentence`, with what the prompt as a whole adds to each token's scores where the gate hears it."""
+        state = None if self._routing is None else self._routing.run
+        if state is None or state.prior is None or self.gate is None:
+            return Text(sentence)
+        known = {name: float(score) for name, score in zip(self.gate.experts, state.prior, strict=True)}
+        shared = tuple(name for name in self.pool.names if name in known)
+        return Scores(
+            f"{sentence} To the scores of every token it adds what the prompt as a whole speaks for:",
+            tuple(round(known[name], 4) for name in shared),
+            experts=shared,
+        )
 
     def tool_called(self, name: str, result: ToolResult) -> ToolCalled:
         """What a tool made of the prompt; `result` holds the reason when it refused."""

@@ -165,6 +165,18 @@ def test_a_gate_run_has_weights_for_each_token_and_layer(engine: Engine) -> None
     assert of(narrowed, TokenGenerated)[0].layer_weights.shape == (2, 2)
 
 
+def test_a_gate_tells_what_the_prompt_as_a_whole_speaks_for(engine: Engine) -> None:
+    gate = engine.resolve("lora_mixer", None)[0].gate
+    torch.nn.init.normal_(gate.prompt_matrix, generator=torch.Generator().manual_seed(2))
+    events = list(engine.run(RunRequest("hello there", router="lora_mixer", sampling=GREEDY)))
+    evidence = of(events, Decided)[0].evidence
+    assert evidence.experts == ("base", "alpha", "beta")  # not the tool, which a gate cannot mix
+    embedding = torch.from_numpy(engine.encoder.encode(["hello there"])[0])
+    assert evidence.scores == pytest.approx((gate.prompt_matrix @ embedding).tolist(), abs=1e-4)
+    narrowed = list(engine.run(RunRequest("hello there", router="lora_mixer", sampling=GREEDY, pool=("base", "beta"))))
+    assert of(narrowed, Decided)[0].evidence.scores == (evidence.scores[0], evidence.scores[2])
+
+
 def test_a_tool_answers_in_its_own_words(engine: Engine) -> None:
     events = list(engine.run(RunRequest("What is 17% of 2,340?", router="tool", sampling=GREEDY)))
     assert of(events, ToolCalled)[0].result == "397.8"

@@ -120,12 +120,16 @@ class Neighbours:
 
 @dataclass(frozen=True)
 class Scores:
-    """A score per expert, in pool order, before the softmax; `words` are prompt words that moved the top score."""
+    """A score before the softmax for each of `experts`, or of the pool in its order when that is empty.
+
+    `words` are prompt words that moved the top score.
+    """
 
     kind: ClassVar[str] = "scores"
     sentence: str
     scores: tuple[float, ...]
     words: tuple[tuple[str, float], ...] = ()
+    experts: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)

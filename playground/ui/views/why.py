@@ -29,7 +29,7 @@ def _neighbours(evidence: Neighbours, pool: Pool) -> str:
 
 
 def _scores(evidence: Scores, pool: Pool) -> str:
-    names = pool.names[: len(evidence.scores)]
+    names = evidence.experts or pool.names[: len(evidence.scores)]
     largest = max((abs(score) for score in evidence.scores), default=0.0) or 1.0
     rows = "".join(
         f"<tr><td>{chip(look)}</td><td class='axis'><span class='diff {'neg' if score < 0 else 'pos'}' "
