@@ -168,7 +168,7 @@ class Run:
         if state is None or state.prior is None or self.gate is None:
             return Text(sentence)
         known = {name: float(score) for name, score in zip(self.gate.experts, state.prior, strict=True)}
-        shared = tuple(name for name in self.pool.names if name in known)
+        shared = tuple(sorted((name for name in self.pool.names if name in known), key=lambda name: -known[name]))
         return Scores(
             f"{sentence} To the scores of every token it adds what the prompt as a whole speaks for:",
             tuple(round(known[name], 4) for name in shared),

@@ -60,7 +60,12 @@ class Settings(BaseSettings):
         description="Number format of the language model. auto: bfloat16 where the processor computes it. int8: "
         "bfloat16 with weights in int8 for up to five tokens at once: the quickest, and answers change slightly.",
     )
-    threads: int = Field(0, ge=0, le=256, description="Threads for the model. 0: as many as there are processors.")
+    threads: int = Field(
+        0,
+        ge=0,
+        le=256,
+        description="Threads for the model. 0: all processors; but one for the page, where it is served.",
+    )
     host: str = Field("127.0.0.1", description="Address the page listens on. On a Space the platform's own is used.")
     port: int = Field(7860, ge=0, le=65535, description="Port the page listens on.")
     max_prompt_chars: int = Field(8000, ge=100, description="Longer prompts are cut, with a notice.")
