@@ -23,7 +23,7 @@ from playground.model.adapters import Adapter, examine, read_adapter
 from playground.model.artefacts import base_folder
 from playground.model.bank import Bank
 from playground.model.base import BaseModel, choose_dtype, load_base
-from playground.model.worker import Decoder
+from playground.model.worker import PROCESSORS, Decoder
 from playground.routers.base import ROUTERS, GateRouter, Policy, Router
 from playground.routers.library import broken, discover, shipped_figure
 from playground.settings import Settings
@@ -224,9 +224,15 @@ def read_adapters(base: BaseModel, pool: Pool) -> tuple[list[Adapter], Pool]:
 
 
 def assemble(
-    settings: Settings, database: Database, pool: Pool, progress: Callable[[Any, int, int], None] | None = None
+    settings: Settings,
+    database: Database,
+    pool: Pool,
+    progress: Callable[[Any, int, int], None] | None = None,
+    *,
+    spare: int = 0,
 ) -> Parts:
-    """Load everything. `progress` gets (phase, done, total). Raises ArtefactError when a model cannot be had."""
+    """Load everything. `progress` gets (phase, done, total); the model has all processors but `spare` of them, where
+    the settings do not say how many. Raises ArtefactError when a model cannot be had."""
     began = time.monotonic()
     base = load_model(settings, progress)
     bank, pool = load_bank(base, add_configured(base, pool, settings))
@@ -237,7 +243,11 @@ def assemble(
         base,
         bank,
         decoder=Decoder(
-            base, bank, max_batch=settings.max_batch, max_queue=settings.max_queue, threads=settings.threads
+            base,
+            bank,
+            max_batch=settings.max_batch,
+            max_queue=settings.max_queue,
+            threads=settings.threads or max(1, PROCESSORS - spare),
         ),
         encoder=encoder,
         pool=pool,

@@ -46,10 +46,14 @@ class Status:
 
 
 class Runtime:
-    """One process's playground. `pool` and `database` are there at once, the rest when `is_ready`."""
+    """One process's playground. `pool` and `database` are there at once, the rest when `is_ready`.
+
+    `spare` is how many processors the model leaves to others; to be set before loading begins.
+    """
 
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
+        self.spare = 0
         self.database = Database(settings.database_address, data_dir=settings.data_dir)
         self.database.upgrade()
         self._pool = load_catalogue(settings.experts_dir, settings.added_dir)
@@ -101,7 +105,7 @@ class Runtime:
             self._status = Status("loading", "Loading the models")
             # reached only here, in the background: the module imports torch and transformers
             assembly = importlib.import_module("playground.assembly")
-            parts: Parts = assembly.assemble(self.settings, self.database, self._pool, progress)
+            parts: Parts = assembly.assemble(self.settings, self.database, self._pool, progress, spare=self.spare)
             self._parts = parts
             self._status = Status("ready", "Ready")
         except PlaygroundError as error:

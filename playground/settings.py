@@ -64,7 +64,7 @@ class Settings(BaseSettings):
         0,
         ge=0,
         le=256,
-        description="Threads for the model. 0: all processors; but one for the page, where it is served.",
+        description="Threads for the model. 0: all processors, one fewer for a page on 127.0.0.1.",
     )
     host: str = Field("127.0.0.1", description="Address the page listens on. On a Space the platform's own is used.")
     port: int = Field(7860, ge=0, le=65535, description="Port the page listens on.")

@@ -4,8 +4,7 @@ Several visitors' runs decode together. Nothing of a job is visible to another: 
 stop.
 
 It is also the one thread that computes with several processors: with more OpenMP threads about than processors, the
-library's barriers sleep instead of spinning, for as long as any of those threads lives. It leaves one processor to the
-page and the browser, because a barrier waits for the slowest; see docs/decisions.md.
+library's barriers sleep instead of spinning, for as long as any of those threads lives; see docs/decisions.md.
 """
 
 import logging
@@ -117,8 +116,8 @@ class Job:
 class Decoder:
     """Owns the model's thread. `submit` jobs, or `call` a function between two tokens.
 
-    `threads` is how many processors it may use, 0 for all but one; the thread that makes it and later ones have one
-    from then on.
+    `threads` is how many processors it may use, 0 for all; the thread that makes it and later ones have one from then
+    on.
     """
 
     def __init__(
@@ -135,7 +134,7 @@ class Decoder:
         self._closed = False
         self._thread = threading.Thread(target=self._loop, name="model", daemon=True)
         self._thread.start()
-        self.call(lambda: _use_processors(threads or max(1, PROCESSORS - 1)))
+        self.call(lambda: _use_processors(threads or PROCESSORS))
         torch.set_num_threads(1)  # also what threads that begin later have
 
     def submit(self, jobs: Sequence[Job]) -> None:

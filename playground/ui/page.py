@@ -27,6 +27,7 @@ HEADER = (
     '<button type="button" class="quiet keys" title="keys and help">? help</button></span></div>'
 )
 UNSEEN_SECONDS = 3.0  # the longest that loading waits for a first visitor
+LOOPBACK = ("127.0.0.1", "localhost", "::1")
 PRIVATE: dict[str, Any] = {"show_progress": "hidden", "api_visibility": "private"}
 
 
@@ -121,6 +122,8 @@ def serve(
     if not settings.is_space:
         where = {"server_name": host or settings.host, "server_port": settings.port if port is None else port}
         where["server_port"] = where["server_port"] or None
+        if where["server_name"] in LOOPBACK:
+            runtime.spare = 1  # the browser is on this machine too, and a product waits for its slowest thread
     _, address, _ = demo.launch(prevent_thread_lock=True, **where, **launch_options(runtime))
     print(f"Routing playground: {address}", flush=True)
     unseen = threading.Timer(UNSEEN_SECONDS, runtime.start)

@@ -35,6 +35,7 @@ def real_page(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, A
 
     runtime = Runtime(Settings(data_dir=tmp_path_factory.mktemp("loop"), database_url="", admin_password=""))
     demo, address = serve(runtime, host="127.0.0.1", port=0, block=False)
+    assert runtime.spare == 1  # a processor is left to the browser, which is on this machine
     try:
         runtime.wait(240)
     except PlaygroundError as error:
