@@ -2,7 +2,7 @@
 
 Between the products of one token, the library's layer spends as long again on small operations: norms of eight, two
 rotary turns, views, keyword arguments. Here a layer is two norms, its sites, one turn for queries and keys together,
-and the two products of attention. Prompts, training and other architectures take the library's way.
+and one call for attention. Prompts, training and other architectures take the library's way.
 """
 
 from typing import Any
@@ -87,12 +87,11 @@ LIBRARY = (LlamaDecoderLayer, MistralDecoderLayer, Qwen2DecoderLayer)
 QUICK = {layer: type(f"Quick{layer.__name__}", (QuickLayer, layer), {}) for layer in LIBRARY}
 
 
-def quicken(model: nn.Module) -> int:
+def quicken(model: nn.Module) -> None:
     """Let the layers of `model` that have the Llama form, and whose linear modules stand in sites, compute single
-    tokens quickly. Returns how many do."""
+    tokens quickly."""
     found: list[Any] = [layer for layer in model.modules() if type(layer) in QUICK]
     for layer in found:
         layer.__class__ = QUICK[type(layer)]
         weights = (layer.input_layernorm.weight, layer.post_attention_layernorm.weight)
         layer.norms = tuple(torch.cat((weight, weight)).detach() for weight in weights)
-    return len(found)
