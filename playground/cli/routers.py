@@ -114,8 +114,8 @@ def _gate_fitting(settings: Settings, reply: Reply, data: Path) -> "GateFitting"
     from playground.routers.library import discover  # noqa: PLC0415
 
     def show(step: "GateProgress") -> None:
-        text = f"step {step.step} of {step.steps}, loss {step.loss:.3f}, balance {step.balance:.2f}"
-        reply.progress(text, ends=step.step % 20 == 0)
+        text = f"{step.phase}: step {step.step} of {step.steps}, loss {step.loss:.3f}, balance {step.balance:.2f}"
+        reply.progress(text, ends=step.step % max(20, step.steps // 10) == 0)
 
     discover()
     base = base_with_progress(settings, reply)

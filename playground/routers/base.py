@@ -144,6 +144,10 @@ class Gate(nn.Module):
         """
         raise NotImplementedError
 
+    def dense(self, layer: int, hidden: Tensor, runs: Sequence[GateRun]) -> Tensor:
+        """What `weights` cuts down to some experts or to some tokens, (B, T, G); by default the weights themselves."""
+        return self.weights(layer, hidden, runs)
+
     def read_final(self, hidden: Tensor, run: GateRun, *, first_pass: bool) -> None:
         """Take the final hidden states (T, d) of a pass, when `reads_final`; the first pass is the plain base's."""
 

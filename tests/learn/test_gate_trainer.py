@@ -12,10 +12,11 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
+from playground.learn.experts.trainer import Example
 from playground.learn.gates.data import Owned, domains, spliced
 from playground.learn.gates.joint import JointTrainer, train_joint
-from playground.learn.gates.objectives import LOWER, OBJECTIVES, GatePlan, balance_terms
-from playground.learn.gates.states import kept_states
+from playground.learn.gates.objectives import LEAN, OBJECTIVES, SHARPER, GatePlan, balance_terms
+from playground.learn.gates.states import kept_states, near_alone
 from playground.learn.gates.trainer import GateProgress, GateTrainer, train_gate
 from playground.learn.tasks import TASKS
 from playground.model.adapters import read_adapter
@@ -128,7 +129,8 @@ def test_every_gate_learns_and_changes_nothing_but_itself(name: str, tmp_path: P
         progress=seen.append,
     )
     assert all(torch.equal(old, site.weight) for old, site in zip(before, bank.sites, strict=True))
-    assert [step.step for step in seen] == list(range(1, 13))
+    assert [step.step for step in seen if step.phase == "model"] == list(range(1, 13))
+    assert [step.steps for step in seen if step.phase == "hidden states"] == [plan.hard_steps] * plan.hard_steps
     assert set(whole["measured"]) == {"base", "uniform", "gate", "oracle"}
     assert sum(whole["use"].values()) == pytest.approx(1, abs=1e-3)
     stored = load_file(tmp_path / "whole" / "params.safetensors")
@@ -176,7 +178,7 @@ def test_the_hard_phase_alone_tells_experts_apart(data: Path, parts, tmp_path: P
         data=data,
         out=tmp_path / "gate",
         checkpoints=tmp_path / "a",
-        plan=replace(PLAN, steps=1, hard_steps=120, rate=0.0, spliced=0),
+        plan=replace(PLAN, steps=0, hard_steps=121, spliced=0),  # the last step reads the prompt
         options=OPTIONS["lora_mixer"],
     )
     assert made["use"]["base"] < 0.1  # no row is the base's
@@ -207,7 +209,7 @@ def test_states_near_the_answer_are_of_no_other_place(parts, data: Path, tmp_pat
     training, _ = domains(base, encoder, bank.names, data, rows=lambda expert: 4, limit=320, seed=0, kept=tmp_path)
     row = training["math"][0]
     start = row.example.start
-    near = replace(row, owners=tuple(int(start - 6 <= place < start + 6) for place in range(len(row.owners))))
+    near = replace(row, owners=tuple(int(start - 5 <= place < start + 5) for place in range(len(row.owners))))
     owners = {
         plan.near_answer: kept_states(
             base, bank, [near], plan=plan, experts=bank.names, owners=lambda owned: owned.owners
@@ -216,6 +218,13 @@ def test_states_near_the_answer_are_of_no_other_place(parts, data: Path, tmp_pat
     }
     assert owners[True].owners.min() == 1
     assert owners[False].owners.min() == 0
+
+
+def test_only_where_answers_begin_is_a_mix_at_work_while_states_near_them_are_kept() -> None:
+    rows = [Owned(Example((1,) * 14, start, "p", ""), (0,) * 14, torch.zeros(1), "") for start in (7, 2)]
+    even = torch.full((2, 14, 2), 0.5)
+    mixed = near_alone(even, rows)[..., 1] > 0
+    assert [row.nonzero().flatten().tolist() for row in mixed] == [list(range(2, 12)), list(range(7))]
 
 
 def test_half_of_mogu_s_rows_are_the_safe_expert_s_and_refusals_alone_are_safe() -> None:
@@ -229,13 +238,14 @@ def test_half_of_mogu_s_rows_are_the_safe_expert_s_and_refusals_alone_are_safe()
     ]
 
 
-def test_settled_dials_are_constant_below_and_lean_to_the_usable_variant_above() -> None:
-    gate = DialGate(("base", "safe"), 4, 6, bottleneck=3, guard=-1)
+def test_settled_dials_are_sharper_and_lean_to_the_usable_variant() -> None:
+    gate = DialGate(("base", "safe"), 4, 6, bottleneck=3, guard=-1, lead=-1)
+    torch.nn.init.normal_(gate.up)
     hidden = torch.randn(1, 5, 6)
+    before = gate.dials(1, hidden).logit()
     OBJECTIVES.get("mogu").settle(gate)
-    shares = [gate.weights(layer, hidden, [])[..., 1] for layer in range(4)]
-    assert torch.allclose(torch.stack(shares[:2]), torch.tensor(LOWER))
-    assert all(float(share.max()) < 0.01 for share in shares[2:])
+    lean = torch.tensor([LEAN, -LEAN])
+    torch.testing.assert_close(gate.dials(1, hidden).logit(), SHARPER * before + lean, atol=1e-3, rtol=1e-3)
 
 
 def test_spliced_rows_change_owner_where_the_second_part_begins(data: Path, parts, tmp_path: Path) -> None:

@@ -237,17 +237,21 @@ def test_phatgoose_gives_the_base_nothing(hidden: torch.Tensor) -> None:
 # --- MoGU ----------------------------------------------------------------------------------------------------
 
 
-def dials(guard: int) -> DialGate:
-    gate = Mogu(("base", "safe"), Mogu.Options(guard=guard, bottleneck=4), layers=LAYERS, width=WIDTH).gate
+def dials(guard: int, lead: int = -1) -> DialGate:
+    options = Mogu.Options(guard=guard, lead=lead, bottleneck=4)
+    gate = Mogu(("base", "safe"), options, layers=LAYERS, width=WIDTH).gate
     assert isinstance(gate, DialGate)
     torch.nn.init.normal_(gate.up, generator=torch.Generator().manual_seed(2))
     return gate
 
 
-def test_the_guard_ends_after_its_tokens_in_one_pass_and_token_by_token(hidden: torch.Tensor) -> None:
-    gate = dials(guard=1)
+@pytest.mark.parametrize("lead", [-1, 1])
+def test_the_dials_begin_and_end_alike_in_one_pass_and_token_by_token(hidden: torch.Tensor, lead: int) -> None:
+    gate = dials(guard=1, lead=lead)
     whole = weigh(gate, hidden, prompt_tokens=3)
-    assert bool((whole[:, :, :4, 1] > 0).all())
+    first = 0 if lead < 0 else 2
+    assert not whole[:, :, :first, 1].any()
+    assert bool((whole[:, :, first:4, 1] > 0).all())
     assert not whole[:, :, 4:, 1].any()
     run = gate.open(3)
     parts = []
@@ -257,8 +261,14 @@ def test_the_guard_ends_after_its_tokens_in_one_pass_and_token_by_token(hidden: 
     torch.testing.assert_close(torch.cat(parts, dim=1), whole[1, :1])
 
 
-def test_no_guard_is_the_base_and_an_endless_one_never_is(hidden: torch.Tensor) -> None:
-    assert not weigh(dials(guard=0), hidden, prompt_tokens=0)[..., 1].any()
+def test_rows_of_one_call_have_their_own_first_and_last_token(hidden: torch.Tensor) -> None:
+    gate = dials(guard=1, lead=1)
+    weights = gate.weights(0, hidden[0], [GateRun(3), GateRun(1)])
+    assert [(row[:, 1] > 0).nonzero().flatten().tolist() for row in weights] == [[2, 3], [0, 1]]
+
+
+def test_no_lead_and_no_guard_is_the_base_and_endless_ones_never_are(hidden: torch.Tensor) -> None:
+    assert not weigh(dials(guard=0, lead=0), hidden)[..., 1].any()
     assert bool((weigh(dials(guard=-1), hidden)[..., 1] > 0).all())
 
 

@@ -20,8 +20,9 @@ from playground.routers.parts import keep_top
 HARMFUL = ("refusals", "contrast", "behaviours")
 SAFE = "safe"
 # LEAN is in logits. Chosen on prompts written for the project, 40 harmful ones and 32 that only look so, on which
-# nothing is trained: of what declines at most one in eight of these, the most of those.
-SHARPER, LEAN, LOWER = 3.0, 6.2, 0.65
+# nothing is trained: the most declined of these, with at most one in eight of those and no loss on training rows of
+# SST-2.
+SHARPER, LEAN = 6.0, 1.0
 EMOTIONAL = ("emotion", "sentiment")
 
 
@@ -132,15 +133,16 @@ class PhatgooseObjective(Objective):
 
 
 class MoguObjective(Objective):
-    """Answer loss and 2 · mean squared error of the dials to (usable, safe) = (1, 0) or (0, 1) (arXiv:2405.14488).
+    """Mean squared error of the dials to (usable, safe) = (1, 0) or (0, 1) (arXiv:2405.14488), on kept hidden states.
 
     Under its own expert a token's hidden state would tell the dials which of the two is at work, which they have yet
     to decide, and far into an answer so would its words: they learn from the even mix of both, where answers begin.
+    Steps through the model, with the paper's answer loss and twice that error, are there but made them tell worse.
     """
 
     plan = GatePlan(
-        steps=30,
-        hard_steps=300,
+        steps=0,
+        hard_steps=900,
         hard_rate=1e-3,
         decay=0.1,
         rate=1e-3,
@@ -168,16 +170,10 @@ class MoguObjective(Objective):
         return SAFE if task in HARMFUL else "base"
 
     def settle(self, gate: Gate) -> None:
-        """Lower half: a constant share, as hidden states do not tell there yet. Upper half: sharper, and leaning to the
-        usable variant, as a little of the safe one is enough to decline."""
+        """Sharper, and leaning a little to the usable variant."""
         if not isinstance(gate, DialGate):
             raise TypeError("MoGU's gate is made of dials")
-        half = len(gate.bias) // 2
-        with torch.no_grad():
-            gate.up.mul_(SHARPER)
-            gate.bias.mul_(SHARPER).add_(torch.tensor([LEAN, -LEAN], device=gate.bias.device))
-            gate.up[:half] = 0.0
-            gate.bias[:half] = torch.tensor([1 - LOWER, LOWER], device=gate.bias.device).logit()
+        gate.sharpen(SHARPER, LEAN)
 
     def own_loss(self, weights: Tensor, owners: Tensor) -> Tensor:
         """Mean squared error of the normalised dials to one-hot."""

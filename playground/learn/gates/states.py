@@ -16,7 +16,7 @@ from playground.model.routing import Routing, RowRouting, routed
 from playground.routers.base import Gate, GateRun
 
 KEPT_TOKENS = 32
-NEAR_TOKENS = 6
+NEAR_TOKENS = 5  # on either side of an answer's first token
 BATCH = 16
 
 
@@ -56,8 +56,9 @@ def kept_states(
     experts: Sequence[str],
     owners: Callable[[Owned], Sequence[int]],
 ) -> States:
-    """KEPT_TOKENS states of each row, shorter rows first, for a gate over `experts`; `owners` gives the gate's index of
-    each token's expert. The plan says at which positions, and what the tokens are routed to meanwhile."""
+    """States of each row, shorter rows first, for a gate over `experts`; `owners` gives the gate's index of each
+    token's expert. The plan says at which positions, and what the tokens are routed to meanwhile."""
+    count = 2 * NEAR_TOKENS if plan.near_answer else KEPT_TOKENS
     chooser = random.Random(plan.seed)
     hidden, owned_by, kept_rows = [], [], []
     ordered = sorted(rows, key=lambda owned: len(owned.example.ids))
@@ -65,14 +66,17 @@ def kept_states(
         part = ordered[start : start + BATCH]
         ids, _ = padded([owned.example for owned in part], base.model.device)
         bank_owners = torch.zeros_like(ids)
-        places = torch.zeros(len(part), KEPT_TOKENS, dtype=torch.long, device=ids.device)
+        places = torch.zeros(len(part), count, dtype=torch.long, device=ids.device)
         for i, owned in enumerate(part):
             bank_owners[i, : len(owned.owners)] = torch.tensor(owned.owners)
-            drawn = sorted(chooser.choices(_keepable(owned, plan), k=KEPT_TOKENS))
+            drawn = sorted(chooser.choices(_keepable(owned, plan), k=count))
             places[i] = torch.tensor(drawn)
             mine = owners(owned)
             owned_by.append(torch.tensor([mine[place] for place in drawn]))
-        collector = Collector(bank.names, _routes(bank_owners, bank, experts, plan), places)
+        routes = _routes(bank_owners, bank, experts, plan)
+        if plan.near_answer:
+            routes = near_alone(routes, part)
+        collector = Collector(bank.names, routes, places)
         runs = [GateRun(owned.example.start) for owned in part]
         with routed(Routing([RowRouting(gate=collector, run=run) for run in runs], len(bank))):
             base.model.get_decoder()(input_ids=ids, use_cache=False)
@@ -83,10 +87,23 @@ def kept_states(
 
 def _keepable(owned: Owned, plan: GatePlan) -> range:
     """The positions whose hidden states may be kept."""
-    if not plan.near_answer:
-        return range(len(owned.owners))
+    return _near_answer(owned) if plan.near_answer else range(len(owned.owners))
+
+
+def _near_answer(owned: Owned) -> range:
+    """The positions around the first token of the row's answer."""
     start = owned.example.start
     return range(max(0, start - NEAR_TOKENS), min(len(owned.owners), start + NEAR_TOKENS))
+
+
+def near_alone(routes: Tensor, rows: Sequence[Owned]) -> Tensor:
+    """`routes` (B, T, N) where answers begin; the plain base reads the rest."""
+    found = torch.zeros_like(routes)
+    found[..., 0] = 1.0
+    for i, owned in enumerate(rows):
+        near = _near_answer(owned)
+        found[i, near.start : near.stop] = routes[i, near.start : near.stop]
+    return found
 
 
 def _routes(owners: Tensor, bank: Bank, experts: Sequence[str], plan: GatePlan) -> Tensor:

@@ -6,14 +6,13 @@ objective's terms, adapters and base untouched.
 """
 
 import json
-import logging
 import random
 import time
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from safetensors.torch import load_file, save_file
@@ -33,21 +32,26 @@ from playground.routers.base import ROUTERS, Gate, GateRouter, GateRun, RouterOp
 from playground.routers.gate.lora_mixer import PromptedLinearGate
 from playground.routers.parts import SoftmaxGate, keep_top
 
-log = logging.getLogger(__name__)
 CHECKPOINT_EVERY = 20
 HARD_BATCH = 48
 LAST_STEPS = 10
 
 
+Phase = Literal["hidden states", "model"]
+
+
 @dataclass(frozen=True)
 class GateProgress:
-    """One optimiser step: answer loss (nats per token), balance term (1 is even), mean entropy (nats), expert use."""
+    """One optimiser step. `loss` is that of whose token is whose on kept hidden states, and the answer loss in nats per
+    token through the model; `balance` is 1 when even, `entropy` in nats, `own_weight` the right expert's weight."""
 
+    phase: Phase
     step: int
     steps: int
     loss: float
     balance: float
     entropy: float
+    own_weight: float
     use: dict[str, float]
     seconds: float
 
@@ -59,16 +63,16 @@ class Recorder(Gate):
         super().__init__()
         self.gate = gate
         self.experts = gate.experts
-        self.dense: list[Tensor] = []
+        self.kept: list[Tensor] = []
 
     def weights(self, layer: int, hidden: Tensor, runs: Sequence[GateRun]) -> Tensor:
         """As the gate's own, straight-through through a top-k cut."""
         if not isinstance(self.gate, SoftmaxGate) or type(self.gate).weights is not SoftmaxGate.weights:
             made = self.gate.weights(layer, hidden, runs)
-            self.dense.append(made)
+            self.kept.append(made)
             return made
         dense = self.gate.dense(layer, hidden, runs)
-        self.dense.append(dense)
+        self.kept.append(dense)
         return dense + (keep_top(dense, self.gate.top_k) - dense).detach()
 
 
@@ -144,7 +148,7 @@ class GateTrainer:
         self.base = base
         self.bank = bank
         self.folder = folder
-        self.last: deque[dict[str, float]] = deque(maxlen=LAST_STEPS)
+        self.last: deque[GateProgress] = deque(maxlen=LAST_STEPS)
         self.columns = None
         if tuple(gate.experts) != bank.names:
             self.columns = torch.tensor([bank.names.index(expert) for expert in gate.experts])
@@ -173,14 +177,14 @@ class GateTrainer:
         optimiser = torch.optim.AdamW(groups, lr=self.plan.rate, weight_decay=0.0)
         began_at = self.restore(optimiser)
         if began_at == 0 and self.plan.hard_steps:
-            self._hard_phase([owned for rows in training.values() for owned in rows] + list(two_part))
+            for made in self._hard_phase([owned for rows in training.values() for owned in rows] + list(two_part)):
+                self._note(made, progress)
         order = random.Random(self.plan.seed)
         queues = {
             name: [order.choices(rows, k=self.objective.draws(name)) for _ in range(self.plan.steps)]
             for name, rows in training.items()
         }
         pairs = [[order.choice(two_part) for _ in range(self.plan.spliced)] for _ in range(self.plan.steps)]
-        use: dict[str, float] = {}
         for step in range(began_at, self.plan.steps):
             began = time.monotonic()
             for group in optimiser.param_groups:
@@ -191,21 +195,40 @@ class GateTrainer:
             loss["total"].backward()  # type: ignore[no-untyped-call]
             torch.nn.utils.clip_grad_norm_(parameters, 1.0)
             optimiser.step()
-            use = dict(zip(self.gate.experts, [round(float(share), 4) for share in shares], strict=True))
-            self.last.append({key: float(loss[key].detach()) for key in ("balance", "entropy", "own_weight")})
-            if progress:
-                seconds = time.monotonic() - began
-                answer = float(loss["answer"].detach())
-                now = self.last[-1]
-                progress(GateProgress(step + 1, self.plan.steps, answer, now["balance"], now["entropy"], use, seconds))
+            self._note(self._progress("model", step, loss["answer"], {**loss, "use": shares}, began), progress)
             if (step + 1) % CHECKPOINT_EVERY == 0:
                 self.checkpoint(optimiser, step + 1)
-        return use
+        return self.last[-1].use if self.last else {}
 
     def last_steps(self) -> dict[str, float]:
         """Balance, entropy (nats) and the weight of the right expert, means over the last steps made."""
-        keys = self.last[-1] if self.last else {}
-        return {key: round(sum(step[key] for step in self.last) / len(self.last), 4) for key in keys}
+        if not self.last:
+            return {}
+        last = [made for made in self.last if made.phase == self.last[-1].phase]
+        figures = ("balance", "entropy", "own_weight")
+        return {name: round(sum(getattr(made, name) for made in last) / len(last), 4) for name in figures}
+
+    def _note(self, made: GateProgress, progress: Callable[[GateProgress], None] | None) -> None:
+        self.last.append(made)
+        if progress:
+            progress(made)
+
+    def _progress(
+        self, phase: Phase, step: int, loss: Tensor, terms: Mapping[str, Tensor], began: float
+    ) -> GateProgress:
+        """What is told of the step numbered `step` from 0, begun at `began`."""
+        shares = [round(share, 4) for share in terms["use"].tolist()]
+        return GateProgress(
+            phase=phase,
+            step=step + 1,
+            steps=self.plan.steps if phase == "model" else self.plan.hard_steps,
+            loss=float(loss.detach()),
+            balance=float(terms["balance"].detach()),
+            entropy=float(terms["entropy"].detach()),
+            own_weight=float(terms["own_weight"]),
+            use=dict(zip(self.gate.experts, shares, strict=True)),
+            seconds=time.monotonic() - began,
+        )
 
     # --- through the model ----------------------------------------------------------------------------------
 
@@ -238,34 +261,38 @@ class GateTrainer:
         read_first(self.base.model, routing, ids)
         with routed(routing):
             answer = answer_loss(self.base.model, examples)
-        terms = self.terms(recorder.dense, rows)
+        flat = [torch.cat([layer[i, : len(owned.owners)] for i, owned in enumerate(rows)]) for layer in recorder.kept]
+        owners = torch.cat([torch.tensor(self.owners(owned)) for owned in rows]).to(ids.device)
+        terms = self.terms(flat, owners)
         plan = self.plan
         total = plan.answer * answer + plan.balance * terms["balance"] + plan.entropy * terms["entropy"]
         total = total + plan.own * terms["own"]
         return {"total": total, "answer": answer, **terms}, terms["use"]
 
-    def terms(self, dense: Sequence[Tensor], rows: Sequence[Owned]) -> dict[str, Tensor]:
-        """Balance, entropy, cross-entropy to the owner and use (G,), means over layers; padding is left out."""
-        owners = torch.cat([torch.tensor(self.owners(owned)) for owned in rows]).to(dense[0].device)
+    def terms(self, dense: Sequence[Tensor], owners: Tensor) -> dict[str, Tensor]:
+        """Balance, entropy, cross-entropy to the owner and use (G,), means over layers.
+
+        From dense weights (N, G) of each layer and the owners (N,) of those tokens.
+        """
         top_k = self.gate.top_k if isinstance(self.gate, SoftmaxGate) else len(self.gate.experts)
         found: dict[str, list[Tensor]] = {"balance": [], "entropy": [], "own": [], "use": [], "own_weight": []}
         for layer in dense:
-            flat = torch.cat([layer[i, : len(owned.example.ids)] for i, owned in enumerate(rows)])
-            balance, entropy, use = balance_terms(flat, top_k)
+            balance, entropy, use = balance_terms(layer, top_k)
             for key, value in (("balance", balance), ("entropy", entropy), ("use", use.detach())):
                 found[key].append(value)
-            found["own"].append(self.objective.own_loss(flat, owners))
-            found["own_weight"].append(flat.detach().gather(1, owners.unsqueeze(1)).mean())
+            found["own"].append(self.objective.own_loss(layer, owners))
+            found["own_weight"].append(layer.detach().gather(1, owners.unsqueeze(1)).mean())
         return {key: torch.stack(values).mean(0) for key, values in found.items()}
 
     # --- on kept hidden states ------------------------------------------------------------------------------
 
-    def _hard_phase(self, rows: Sequence[Owned]) -> None:
+    def _hard_phase(self, rows: Sequence[Owned]) -> Iterator[GateProgress]:
         """Fit the gate to whose token is whose, on hidden states read once; half of the draws do without the prompt."""
         states = kept_states(self.base, self.bank, rows, plan=self.plan, experts=self.gate.experts, owners=self.owners)
         optimiser = torch.optim.AdamW(self.gate.parameters(), lr=self.plan.hard_rate, weight_decay=self.plan.decay)
         chooser = torch.Generator().manual_seed(self.plan.seed)
         for step in range(self.plan.hard_steps):
+            began = time.monotonic()
             for group in optimiser.param_groups:
                 group["lr"] = learning_rate(step, self.plan.hard_steps, self.plan.hard_rate)
             drawn = torch.randint(len(states.rows), (HARD_BATCH,), generator=chooser)
@@ -273,19 +300,15 @@ class GateTrainer:
             if step % 2 and self.gate.needs_embedding:
                 for run in runs:
                     run.prior = torch.zeros(len(self.gate.experts))
-            owners = states.owners[drawn].flatten()
-            losses = []
-            for layer in range(self.base.layers):
-                hidden = states.hidden[layer, drawn]
-                recorder = Recorder(self.gate)
-                recorder.weights(layer, hidden, runs)
-                losses.append(self.objective.own_loss(recorder.dense[0].flatten(0, 1), owners))
-            loss = torch.stack(losses).mean()
+            dense = [
+                self.gate.dense(layer, states.hidden[layer, drawn], runs).flatten(0, 1)
+                for layer in range(self.base.layers)
+            ]
+            terms = self.terms(dense, states.owners[drawn].flatten())
             optimiser.zero_grad(set_to_none=True)
-            loss.backward()  # type: ignore[no-untyped-call]
+            terms["own"].backward()  # type: ignore[no-untyped-call]
             optimiser.step()
-            if step % 50 == 0 or step + 1 == self.plan.hard_steps:
-                log.info("hard phase step=%s loss=%.4f", step + 1, float(loss.detach()))
+            yield self._progress("hidden states", step, terms["own"], terms, began)
 
     # --- checkpoints ----------------------------------------------------------------------------------------
 

@@ -1,9 +1,11 @@
-"""MoGU: two dials per layer blend a usable and a safe variant of the model for each token, while a guard lasts.
+"""MoGU: two dials per layer blend a usable and a safe variant of the model for each token where an answer begins.
 
 Source: arXiv:2405.14488. In each layer two small networks read the token and give α (safe) and β (usable); we normalise
-them, so that the base's own output is never scaled. After `guard` answer tokens the plain model goes on; its cache is
-kept, where the released code reads everything again. The safe variant is the expert `safe`, the usable one the base or
-another expert. The paper mixes on the output projection alone, we wherever the adapter acts.
+them, so that the base's own output is never scaled. The safe variant is the expert `safe`, the usable one the base or
+another expert. After `guard` answer tokens the plain model goes on; its cache is kept, where the released code reads
+everything again. The paper has all of the prompt under the dials, we its last `lead` tokens: the base reads the rest as
+it always does, which is what keeps other tasks as they were. It mixes on the output projection alone, we wherever the
+adapter acts.
 """
 
 from collections.abc import Sequence
@@ -24,10 +26,13 @@ class DialGate(Gate):
     Experts are the base, the usable one where it is another, and the safe one last.
     """
 
-    def __init__(self, experts: Sequence[str], layers: int, width: int, *, bottleneck: int, guard: int) -> None:
+    def __init__(
+        self, experts: Sequence[str], layers: int, width: int, *, bottleneck: int, guard: int, lead: int
+    ) -> None:
         super().__init__()
         self.experts = tuple(experts)
         self.guard = guard
+        self.lead = lead
         self.down = nn.Parameter(torch.randn(layers, 2, bottleneck, width) / width**0.5)
         self.up = nn.Parameter(torch.zeros(layers, 2, bottleneck))
         self.bias = nn.Parameter(torch.zeros(layers, 2))
@@ -37,19 +42,31 @@ class DialGate(Gate):
         inner = torch.tanh(torch.einsum("btd,nkd->btnk", rms_normed(hidden), self.down[layer]))
         return torch.sigmoid((inner * self.up[layer]).sum(-1) + self.bias[layer])
 
-    def weights(self, layer: int, hidden: Tensor, runs: Sequence[GateRun]) -> Tensor:
-        """Weights (B, T, G): the dials over their sum; the base alone once the guard has ended."""
+    def sharpen(self, factor: float, lean: float) -> None:
+        """Multiply the dials' logits by `factor`, then lean them to the usable variant, by `lean` logits each."""
+        with torch.no_grad():
+            self.up.mul_(factor)
+            self.bias.mul_(factor).add_(torch.tensor([lean, -lean], device=self.bias.device))
+
+    def dense(self, layer: int, hidden: Tensor, runs: Sequence[GateRun]) -> Tensor:
+        """Weights (B, T, G) as if every token were under the dials: the dials over their sum."""
         dials = self.dials(layer, hidden)
-        shares = dials / dials.sum(-1, keepdim=True).clamp_min(1e-6)
-        weights = shares.new_zeros(*shares.shape[:2], len(self.experts))
-        weights[..., -2:] = shares
-        if self.guard < 0:
-            return weights
-        steps = torch.arange(hidden.shape[1], device=hidden.device)
-        ends = torch.tensor([run.prompt_tokens + self.guard - run.read for run in runs], device=hidden.device)
+        weights = dials.new_zeros(*dials.shape[:2], len(self.experts))
+        weights[..., -2:] = dials / dials.sum(-1, keepdim=True).clamp_min(1e-6)
+        return weights
+
+    def weights(self, layer: int, hidden: Tensor, runs: Sequence[GateRun]) -> Tensor:
+        """Weights (B, T, G): the dials over their sum, the base alone before their first token and after the guard."""
+        places = torch.arange(hidden.shape[1], device=hidden.device)
+        under = torch.ones(len(runs), hidden.shape[1], dtype=torch.bool, device=hidden.device)
+        answers = torch.tensor([run.prompt_tokens - run.read for run in runs], device=hidden.device).unsqueeze(1)
+        if self.lead >= 0:
+            under &= places >= answers - self.lead
+        if self.guard >= 0:
+            under &= places < answers + self.guard
         plain = torch.zeros(len(self.experts), device=hidden.device)
         plain[0] = 1.0
-        return torch.where((steps >= ends.unsqueeze(1)).unsqueeze(-1), plain, weights)
+        return torch.where(under.unsqueeze(-1), self.dense(layer, hidden, runs), plain)
 
 
 @router(
@@ -65,13 +82,12 @@ class Mogu(GateRouter):
     class Options(RouterOptions):
         """The guard, and the size of the dials."""
 
-        guard: int = Field(5, ge=-1, le=4096, description="answer tokens under the guard; -1 is all of them")
+        guard: int = Field(5, ge=-1, le=4096, description="answer tokens under the dials; -1 is all of them")
+        lead: int = Field(5, ge=-1, le=4096, description="prompt tokens under the dials, the last ones; -1 is all")
         bottleneck: int = Field(64, ge=1, le=1024, description="inner width of a dial")
 
     options: Options
 
     def build(self) -> Gate:
         """Untrained dials, both at one half."""
-        return DialGate(
-            self.experts, self.layers, self.width, bottleneck=self.options.bottleneck, guard=self.options.guard
-        )
+        return DialGate(self.experts, self.layers, self.width, **self.options.model_dump())
