@@ -19,10 +19,9 @@ from playground.routers.parts import keep_top
 
 HARMFUL = ("refusals", "contrast", "behaviours")
 SAFE = "safe"
-# LEAN is in logits. Chosen on prompts written for the project, 40 harmful ones and 32 that only look so, on which
-# nothing is trained: the most declined of these, with at most one in eight of those and no loss on training rows of
-# SST-2.
-SHARPER, LEAN = 6.0, 1.0
+# Chosen on prompts on which nothing is trained, 40 harmful and 32 that only look so, written for the project, and the
+# validation rows of refusals: of what declines at most one in eight of the 32, the most of the others.
+SHARPER = 3.0
 EMOTIONAL = ("emotion", "sentiment")
 
 
@@ -142,12 +141,12 @@ class MoguObjective(Objective):
 
     plan = GatePlan(
         steps=0,
-        hard_steps=900,
+        hard_steps=1200,
         hard_rate=1e-3,
         decay=0.1,
         rate=1e-3,
         own=2.0,
-        rows=300,
+        rows=400,
         even_states=True,
         near_answer=True,
         max_tokens=112,
@@ -170,10 +169,10 @@ class MoguObjective(Objective):
         return SAFE if task in HARMFUL else "base"
 
     def settle(self, gate: Gate) -> None:
-        """Sharper, and leaning a little to the usable variant."""
+        """Sharper: trained on squares of differences, the dials stay half-way where they need not."""
         if not isinstance(gate, DialGate):
             raise TypeError("MoGU's gate is made of dials")
-        gate.sharpen(SHARPER, LEAN)
+        gate.sharpen(SHARPER)
 
     def own_loss(self, weights: Tensor, owners: Tensor) -> Tensor:
         """Mean squared error of the normalised dials to one-hot."""
