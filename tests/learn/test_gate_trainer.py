@@ -15,7 +15,7 @@ from safetensors.torch import load_file
 from playground.learn.experts.trainer import Example
 from playground.learn.gates.data import Owned, domains, spliced
 from playground.learn.gates.joint import JointTrainer, train_joint
-from playground.learn.gates.objectives import OBJECTIVES, SHARPER, GatePlan, balance_terms
+from playground.learn.gates.objectives import LEAN, OBJECTIVES, SHARPER, GatePlan, balance_terms
 from playground.learn.gates.states import kept_states, near_alone
 from playground.learn.gates.trainer import GateProgress, GateTrainer, train_gate
 from playground.learn.tasks import TASKS
@@ -238,14 +238,15 @@ def test_half_of_mogu_s_rows_are_the_safe_expert_s_and_refusals_alone_are_safe()
     ]
 
 
-def test_settled_dials_are_sharper_and_decide_the_same() -> None:
+def test_settled_dials_are_sharper_and_lean_to_the_usable_variant() -> None:
     gate = DialGate(("base", "safe"), 4, 6, bottleneck=3, guard=-1, lead=-1)
     torch.nn.init.normal_(gate.up)
     torch.nn.init.normal_(gate.bias)
     hidden = torch.randn(1, 5, 6)
     before = gate.dials(1, hidden).logit()
     OBJECTIVES.get("mogu").settle(gate)
-    torch.testing.assert_close(gate.dials(1, hidden).logit(), SHARPER * before, atol=1e-3, rtol=1e-3)
+    lean = torch.tensor([LEAN, -LEAN])
+    torch.testing.assert_close(gate.dials(1, hidden).logit(), SHARPER * before + lean, atol=1e-2, rtol=1e-2)
 
 
 def test_spliced_rows_change_owner_where_the_second_part_begins(data: Path, parts, tmp_path: Path) -> None:

@@ -19,9 +19,9 @@ from playground.routers.parts import keep_top
 
 HARMFUL = ("refusals", "contrast", "behaviours")
 SAFE = "safe"
-# Chosen on prompts on which nothing is trained, 40 harmful and 32 that only look so, written for the project, and the
-# validation rows of refusals: of what declines at most one in eight of the 32, the most of the others.
-SHARPER = 3.0
+# LEAN is in logits. Chosen on prompts on which nothing is trained, 40 harmful and 32 that only look so, written for the
+# project, and the validation rows of refusals: of what declines at most one in sixteen of the 32, the most of the rest.
+SHARPER, LEAN = 4.5, 0.5
 EMOTIONAL = ("emotion", "sentiment")
 
 
@@ -169,10 +169,10 @@ class MoguObjective(Objective):
         return SAFE if task in HARMFUL else "base"
 
     def settle(self, gate: Gate) -> None:
-        """Sharper: trained on squares of differences, the dials stay half-way where they need not."""
+        """Sharper, and leaning a little to the usable variant."""
         if not isinstance(gate, DialGate):
             raise TypeError("MoGU's gate is made of dials")
-        gate.sharpen(SHARPER)
+        gate.sharpen(SHARPER, LEAN)
 
     def own_loss(self, weights: Tensor, owners: Tensor) -> Tensor:
         """Mean squared error of the normalised dials to one-hot."""

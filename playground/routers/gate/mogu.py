@@ -42,11 +42,11 @@ class DialGate(Gate):
         inner = torch.tanh(torch.einsum("btd,nkd->btnk", rms_normed(hidden), self.down[layer]))
         return torch.sigmoid((inner * self.up[layer]).sum(-1) + self.bias[layer])
 
-    def sharpen(self, factor: float) -> None:
-        """Multiply the dials' logits by `factor`."""
+    def sharpen(self, factor: float, lean: float) -> None:
+        """Multiply the dials' logits by `factor`, then lean them to the usable variant, by `lean` logits each."""
         with torch.no_grad():
             self.up.mul_(factor)
-            self.bias.mul_(factor)
+            self.bias.mul_(factor).add_(torch.tensor([lean, -lean], device=self.bias.device))
 
     def dense(self, layer: int, hidden: Tensor, runs: Sequence[GateRun]) -> Tensor:
         """Weights (B, T, G) as if every token were under the dials: the dials over their sum."""
