@@ -57,15 +57,19 @@ class DialGate(Gate):
 
     def weights(self, layer: int, hidden: Tensor, runs: Sequence[GateRun]) -> Tensor:
         """Weights (B, T, G): the dials over their sum, the base alone before their first token and after the guard."""
-        places = torch.arange(hidden.shape[1], device=hidden.device)
-        under = torch.ones(len(runs), hidden.shape[1], dtype=torch.bool, device=hidden.device)
-        answers = torch.tensor([run.prompt_tokens - run.read for run in runs], device=hidden.device).unsqueeze(1)
-        if self.lead >= 0:
-            under &= places >= answers - self.lead
-        if self.guard >= 0:
-            under &= places < answers + self.guard
+        batch, tokens, _ = hidden.shape
         plain = torch.zeros(len(self.experts), device=hidden.device)
         plain[0] = 1.0
+        answers = [run.prompt_tokens - run.read for run in runs]
+        if self.guard >= 0 and max(answers) + self.guard <= 0:
+            return plain.expand(batch, tokens, -1)
+        places = torch.arange(tokens, device=hidden.device)
+        begins = torch.tensor(answers, device=hidden.device).unsqueeze(1)
+        under = torch.ones(batch, tokens, dtype=torch.bool, device=hidden.device)
+        if self.lead >= 0:
+            under &= places >= begins - self.lead
+        if self.guard >= 0:
+            under &= places < begins + self.guard
         return torch.where(under.unsqueeze(-1), self.dense(layer, hidden, runs), plain)
 
 
