@@ -155,11 +155,17 @@ class Run:
             raise RuntimeError("the gate has not seen the prompt yet")
         weights = self._prompt_weights.mean(axis=(0, 1), dtype=np.float64)
         weights = (weights / weights.sum()).astype(np.float32)
-        top = int(weights.argmax())
+        end = self._prompt_weights[-1].mean(axis=0, dtype=np.float64)
+        end /= end.sum()
+        top, then = int(weights.argmax()), int(end.argmax())
         sentence = (
             f"The gate decides anew for each token and layer; over the prompt it gives most to "
-            f"{self.pool.experts[top].title} ({weights[top]:.0%})."
+            f"{self.pool.experts[top].title} ({weights[top]:.0%})"
         )
+        # A gate may act on the end of the prompt alone, or turn there: the last token is where the answer comes from.
+        if then != top:
+            sentence += f", at its last token to {self.pool.experts[then].title} ({end[then]:.0%})"
+        sentence += "."
         return Decision(weights=weights, propensity=weights, scheme="mixture", evidence=self._gate_evidence(sentence))
 
     def _gate_evidence(self, sentence: str) -> Evidence:

@@ -3,6 +3,7 @@
 import itertools
 import threading
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -21,6 +22,7 @@ from playground.model.base import load_base
 from playground.model.worker import Decoder
 from playground.routers.base import Policy, Router, RouterSpec
 from playground.routers.gate.lora_mixer import LoraMixer
+from playground.routers.gate.mogu import Mogu
 from tests.tiny import write_tiny_expert
 
 EXPERTS = ("base", "alpha", "beta", "calculator")
@@ -84,10 +86,14 @@ def engine(tiny_model_folder: Path, tmp_path_factory: pytest.TempPathFactory) ->
     bank.stack(adapters)
     gate = LoraMixer(bank.names, layers=base.layers, width=base.width)
     torch.nn.init.normal_(gate.gate.matrix, std=4.0, generator=torch.Generator().manual_seed(5))
+    dials = Mogu(bank.names, layers=base.layers, width=base.width)
+    torch.nn.init.constant_(dials.gate.bias[:, 0], -9)  # closed to the usable variant, open to the last expert
+    torch.nn.init.constant_(dials.gate.bias[:, 1], 9)
     routers: dict[str, Router] = {
         "alpha": Fixed({"base": 0.2, "alpha": 0.5, "beta": 0.3}),
         "tool": Fixed({"calculator": 0.7, "beta": 0.2, "base": 0.1}),
         "lora_mixer": gate,
+        "mogu": dials,
     }
 
     def resolve(name: str, version: str | None) -> tuple[Router, str]:
@@ -179,6 +185,16 @@ def test_a_gate_tells_what_the_prompt_as_a_whole_speaks_for(engine: Engine) -> N
     narrowed = list(engine.run(RunRequest("hello there", router="lora_mixer", sampling=GREEDY, pool=("base", "beta"))))
     fewer = of(narrowed, Decided)[0].evidence
     assert dict(zip(fewer.experts, fewer.scores, strict=True)) == {name: told[name] for name in ("base", "beta")}
+
+
+def test_a_gate_that_turns_at_the_end_of_the_prompt_says_so(engine: Engine) -> None:
+    request = RunRequest("one two three four five six seven", router="mogu", sampling=GREEDY)
+    decided = of(list(engine.run(request)), Decided)[0]
+    assert decided.weights.argmax() == 0  # the prompt is read by the base but for its last tokens
+    assert "most to Base model (" in decided.evidence.sentence
+    assert decided.evidence.sentence.endswith("%), at its last token to Beta (100%).")
+    alone = of(list(engine.run(replace(request, pool=("base",)))), Decided)[0]
+    assert alone.evidence.sentence.endswith("most to Base model (100%).")
 
 
 def test_a_tool_answers_in_its_own_words(engine: Engine) -> None:
