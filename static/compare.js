@@ -16,7 +16,7 @@
       read(props.value);
       section.dataset.state = fail ? 'failed' : end ? 'over' : started ? 'running' : wait ? 'waiting' : 'empty';
       box.classList.toggle('typing', started && !end && !fail);
-      foot.textContent = fail ? fail.m : end ? (text.trim() ? '' : 'This answer is empty.') : started ? 'writing …' : wait ? wait.s : '';
+      foot.textContent = fail ? fail.m : end ? (end.cut ? 'Ended by the vote.' : text.trim() ? '' : 'This answer is empty.') : started ? 'writing …' : wait ? wait.s : '';
       if (!started && !wait && !text) box.replaceChildren(el('span', 'hint', 'An answer will appear here.'));
       else if (started && !text) box.replaceChildren();
     };

@@ -108,6 +108,28 @@ def fold_all(events: Iterable[Event], state: ViewState | None = None) -> ViewSta
     return state
 
 
+def ending(state: ViewState) -> Finished:
+    """How the run ended. For one that broke or was cut off it is made up from what had arrived, with the reason
+    'failed' or 'cancelled'. Raises ValueError for a run without events."""
+    if state.finished is not None:
+        return state.finished
+    if not state.events:
+        raise ValueError("a run that never began has no end")
+    last = state.events[-1]
+    usage = np.mean([token.weights for token in state.tokens], axis=0) if state.tokens else np.zeros(len(state.pool))
+    return Finished(
+        run_id=last.run_id,
+        seq=last.seq + 1,
+        at=last.at,
+        text=state.text.strip(),
+        usage=usage.astype(np.float32),
+        tokens=len(state.tokens),
+        prompt_tokens=len(state.prompt_read.tokens) if state.prompt_read else 0,
+        timings={"total_s": last.at},
+        reason="failed" if state.failed else "cancelled",
+    )
+
+
 def answer_json(state: ViewState) -> dict[str, Any]:
     """A finished run as `ask` gives it. Raises InvalidRequest when the run failed or never ended."""
     if state.failed is not None:

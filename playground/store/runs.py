@@ -8,7 +8,8 @@ import numpy as np
 from sqlmodel import Session, col, select
 
 from playground.core.daily import DatedUsage
-from playground.core.events import Decided, Event, Failed, Finished, RunStarted, TokenGenerated, to_dict
+from playground.core.events import Decided, Event, Failed, RunStarted, to_dict
+from playground.core.fold import ending, fold_all
 from playground.core.values import Sampling
 from playground.errors import InvalidRequest
 from playground.store.arrays import pack, unpack
@@ -62,14 +63,17 @@ def save_run(
 ) -> None:
     """Store a run from its events: prompt, run, decisions and trace, in the open transaction.
 
-    A run that failed or was cancelled is stored too. Raises ValueError when the first event is no RunStarted.
+    A run that failed is stored too; one that was cut off gets an end. Raises ValueError when the first event is no
+    RunStarted.
     """
     if not events or not isinstance(events[0], RunStarted):
         raise ValueError("a run's events begin with RunStarted")
     started = events[0]
     pool = pool_id(session, started.pool)
     _ensure_version(session, started, pool)
-    usage, outcome = _outcome(events, len(started.pool))
+    state = fold_all(events)
+    outcome = ending(state)
+    usage = np.asarray(outcome.usage, np.float32)
     row = RunRow(
         id=started.run_id,
         prompt_id=prompt_id(session, prompt),
@@ -96,12 +100,12 @@ def save_run(
     decided = [event for event in events if isinstance(event, Decided)]
     for step, event in enumerate(decided):
         session.add(_decision(event, step=step, run_id=row.id, usage=usage))
-    save_trace(session, row.id, events)
+    save_trace(session, row.id, events if state.is_over else [*events, outcome])
     session.flush()
 
 
 def load_events(session: Session, run_id: str) -> list[Event]:
-    """Every event of the run, identical to what was saved. Raises InvalidRequest for an unknown run."""
+    """Every event of the run, identical to what was saved, with its end. Raises InvalidRequest for an unknown run."""
     return load_trace(session, run_id)
 
 
@@ -207,32 +211,6 @@ def _ensure_version(session: Session, started: RunStarted, pool: str) -> None:
         )
         session.add(row)
         session.flush()
-
-
-def _outcome(events: Sequence[Event], experts: int) -> tuple[np.ndarray, Finished]:
-    """Usage (E,) and the end of a run; for one that broke or was cut off, made up from what had arrived."""
-    last = events[-1]
-    finished = next((event for event in reversed(events) if isinstance(event, Finished)), None)
-    if finished is not None:
-        return np.asarray(finished.usage, np.float32), finished
-    tokens = [event for event in events if isinstance(event, TokenGenerated)]
-    usage = np.mean([token.weights for token in tokens], axis=0) if tokens else np.zeros(experts)
-    broken = isinstance(last, Failed)
-    text = last.text if isinstance(last, Failed) and last.text else "".join(token.text for token in tokens)
-    reason = "failed" if broken else "cancelled"
-    usage = usage.astype(np.float32)
-    ended = Finished(
-        run_id=last.run_id,
-        seq=last.seq,
-        at=last.at,
-        text=text,
-        usage=usage,
-        tokens=len(tokens),
-        prompt_tokens=0,
-        timings={"total_s": last.at},
-        reason=reason,
-    )
-    return usage, ended
 
 
 def _decision(event: Decided, *, step: int, run_id: str, usage: np.ndarray) -> DecisionRow:

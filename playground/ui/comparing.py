@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from playground.core.events import Event, RunStarted, TokenGenerated
-from playground.core.fold import ViewState, fold
+from playground.core.fold import ViewState, ending, fold
 from playground.core.preferences import Verdict
 from playground.core.values import RunRequest, Sampling
 from playground.errors import InvalidRequest
@@ -161,7 +161,8 @@ def decoded(runtime: "Runtime", duel: Duel, session_id: str) -> Iterator[tuple[s
             _store(runtime, duel)
         finally:
             duel.done.set()
-    yield texts[0], texts[1]
+    ends = ["" if state.is_over or not state.started else blind_line(ending(state)) for state in duel.states]
+    yield texts[0] + ends[0], texts[1] + ends[1]
 
 
 def _place(event: Event, side: dict[str, int], duel: Duel, texts: list[str]) -> None:

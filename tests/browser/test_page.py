@@ -257,6 +257,7 @@ def test_labels_are_filtered_exported_reopened_and_undone(open_page: Any, script
     page.wait_for_selector("#vote-4:not([disabled])")
     page.locator("#vote-4").click()
     page.wait_for_selector("#reveal .saved")
+    page.wait_for_selector("#side-a .side[data-state=over]")  # the vote may have come before the end
     page.get_by_role("tab", name="Labels").click()
     page.locator("#label-text input, #label-text textarea").first.fill("label to look")
     page.wait_for_function("() => document.querySelectorAll('#labels tbody tr').length === 1")

@@ -173,8 +173,12 @@ def test_broken_and_cancelled_runs_are_kept(database: Database, make_run: Any) -
         save_run(session, cut, prompt="p", sampling=Sampling(), base_model="tiny")
     with database.read() as session:
         failed, cancelled = load_run(session, run), load_run(session, "cut")
+        ends = [load_events(session, name)[-1] for name in (run, "cut")]
     assert (failed.error, failed.finish_reason) == ("decode: The model ran out of memory.", "failed")
-    assert (failed.text, cancelled.text) == (" t0 t1", " t0 t1")
+    assert (failed.text, cancelled.text) == ("t0 t1", "t0 t1")
+    assert isinstance(ends[0], Failed)
+    assert isinstance(ends[1], Finished)  # so that a reopened run does not look as if more were to come
+    assert (ends[1].reason, ends[1].tokens, ends[1].seq) == ("cancelled", 2, events[3].seq + 1)
     assert (cancelled.error, cancelled.finish_reason) == (None, "cancelled")
 
 

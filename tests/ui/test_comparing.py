@@ -7,14 +7,16 @@ from typing import Any
 
 import pytest
 
-from playground.core.events import Event, Failed
+from playground.core.events import Event, Failed, Finished
 from playground.core.preferences import Verdict
 from playground.core.values import RunRequest, Sampling
 from playground.errors import InvalidRequest, NotPermitted
 from playground.settings import Settings
 from playground.store.labels import current_labels
+from playground.store.runs import load_events
 from playground.ui import again, asking, comparing, identity
 from playground.ui.comparing import Duel, new_duel
+from playground.ui.views.lines import blind_line
 
 HANDLE = "a-visitor-of-tests"
 
@@ -53,7 +55,8 @@ def test_a_vote_is_stored_in_terms_of_what_was_shown(runtime: Any) -> None:
 def test_an_early_vote_stops_both_and_waits_until_they_are_stored(runtime: Any) -> None:
     runtime.delay = 0.02
     duel = duel_of(runtime)
-    thread = threading.Thread(target=lambda: list(comparing.decoded(runtime, duel, "s")))
+    shown: list[tuple[str, str]] = []
+    thread = threading.Thread(target=lambda: shown.extend(comparing.decoded(runtime, duel, "s")))
     thread.start()
     while not duel.is_votable:
         thread.join(0.01)
@@ -62,6 +65,11 @@ def test_an_early_vote_stops_both_and_waits_until_they_are_stored(runtime: Any) 
     thread.join(5)
     with runtime.database.read() as session:
         row = current_labels(session, label_id=label)[0]
+        stored = [load_events(session, state.run_id)[-1] for state in duel.states]
+    for text, end in zip(shown[-1], stored, strict=True):  # neither the page nor the trace waits for more
+        assert isinstance(end, Finished)
+        assert end.reason == "cancelled"
+        assert text.endswith(blind_line(end))
     assert 0 < len(row.a.text) < 180
     assert row.source_detail["tokens_seen"][0] < 30
 

@@ -100,7 +100,7 @@ def test_a_blind_line_tells_only_the_text(gate_events: list[Event]) -> None:
     failed = Failed("r", 1, 0.0, stage="math adapter", message="calculator broke", remedy="x")
     for event in [*gate_events, failed]:
         for item in records(blind_line(event)):
-            assert set(item) <= {"k", "s", "text", "m", "remedy"}
+            assert set(item) <= {"k", "s", "text", "cut", "m", "remedy"}
             if not isinstance(event, TokenGenerated):
                 assert "calculator" not in json.dumps(item)
     assert records(blind_line(next(e for e in gate_events if isinstance(e, RunStarted)))) == [{"k": "side"}]

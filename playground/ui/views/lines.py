@@ -167,14 +167,15 @@ def waiting(sentence: str, share: float | None = None) -> str:
 
 
 def blind_line(event: Event) -> str:
-    """The line of one side of a blind comparison: the text, and that it ended. Nothing that tells who is answering."""
+    """The line of one side of a blind comparison: the text, that it ended and whether the vote ended it. Nothing that
+    tells who is answering."""
     match event:
         case RunStarted():
             return record(k="side")
         case TokenGenerated():
             return record(k="tok", s=event.text)
         case Finished():
-            return record(k="end", text=event.text)
+            return record(k="end", text=event.text, cut=event.reason == "cancelled")
         case Failed():
             return record(k="fail", m="This answer could not be completed.", remedy="")
     return ""
