@@ -57,8 +57,7 @@ Playground.define('override', ({ element, props, watch, trigger }) => {
   };
   const draw = () => {
     if (!props.value || props.value === sent) return;
-    try { state = { mode: 'set', dropped: [], ...JSON.parse(props.value) }; } catch { return; }
-    state.from = state.from || 1; state.to = state.to || state.layers;
+    try { state = JSON.parse(props.value); } catch { return; }
     sent = props.value;
     build();
   };

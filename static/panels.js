@@ -4,6 +4,16 @@
   const { el, table, download, reader } = Playground;
   const { RunView, blank, take, visible, columns } = Playground.run;
 
+  /** Ends a run that is under way, if it is: what has arrived stays, and the stage line says so. */
+  const cutOff = (state) => {
+    if (!(state.run || state.wait) || state.end || state.fail) return false;
+    const used = state.toks.filter((tok) => tok.w), pool = state.run ? state.run.pool : [];
+    const u = pool.map((_, e) => used.length ? used.reduce((sum, tok) => sum + tok.w[e], 0) / used.length / 255 : 0);
+    state.wait = null;
+    state.end = { text: state.toks.map((tok) => tok.s).join(''), u, tokens: state.toks.length, prompt_tokens: state.read ? state.read.t.length : 0, timings: {}, reason: 'cancelled' };
+    return true;
+  };
+
   Object.assign(RunView.prototype, {
     // --- tables beside the pictures ---------------------------------------------------------------------------
     drawTwins() {
@@ -60,15 +70,12 @@
       on('.exports', 'click', (event) => { const kind = event.target.dataset.export; if (kind) this.export(kind); });
       for (const twin of this.element.querySelectorAll('details.twin')) twin.addEventListener('toggle', () => this.drawTwins());
     },
-    /** The visitor stopped the run: what has arrived stays, and the stage line says so. */
+    /** The visitor stopped the run; the server is asked for what can be done with it once it is stored. */
     stop() {
       const { state } = this;
-      if (!(state.run || state.wait) || state.end || state.fail) return;
-      const used = state.toks.filter((tok) => tok.w), pool = state.run ? state.run.pool : [];
-      const u = pool.map((_, e) => used.length ? used.reduce((sum, tok) => sum + tok.w[e], 0) / used.length / 255 : 0);
-      state.wait = null;
-      state.end = { text: state.toks.map((tok) => tok.s).join(''), u, tokens: state.toks.length, prompt_tokens: state.read ? state.read.t.length : 0, timings: {}, reason: 'cancelled', partial: true };
+      if (!cutOff(state)) return;
       this.schedule();
+      if (state.run) this.trigger('input', { id: state.run.id });
     },
     /** Plays a finished run again in its own time, at most eight seconds long; a second press shows the end at once. */
     replay() {
@@ -140,6 +147,6 @@
       else view.beside(state);
     };
     watch('value', draw); draw();
-    return {};
+    return { stop() { if (cutOff(state)) Playground.view('run').schedule(); } };
   });
 })();

@@ -27,7 +27,7 @@
     return { lead, count: lead + toks.length, at: (k) => k < lead ? first + k : k - lead, of: (i) => i == null ? null : i < 0 ? i - first : i + lead };
   };
 
-  /** Folds one record into the run; the twin of `ui/fold.py` for what is drawn. */
+  /** Folds one record into the run; the twin of `core/fold.py` for what is drawn. */
   const take = (r, state) => {
     switch (r.k) {
       case 'new': state.opening = r; break;
@@ -137,14 +137,14 @@
       parts.push('answer ' + Playground.plural(toks.length, 'token'));
       if (last > first && toks.length > 3) parts.push(((toks.length - 1) / (last - first)).toFixed(1) + ' tok/s');
     } else if (run && !end && !fail) parts.push(read ? 'answering' : dec ? 'reading the prompt' : 'deciding');
-    if (end) parts.push({ stop: 'finished', length: 'stopped at the length limit', cancelled: 'stopped at ' + Playground.plural(end.tokens, 'token') }[end.reason] || end.reason);
+    if (end) parts.push({ stop: 'finished', length: 'stopped at the length limit', cancelled: 'stopped at ' + Playground.plural(toks.length, 'token') }[end.reason] || end.reason);
     if (fail) parts.push('failed while ' + fail.stage);
     return parts.join(' · ') || (opening ? 'starting' : 'Nothing has run yet. Ask something, or press an example.');
   };
 
   class RunView {
-    constructor({ element, props, watch, server }) {
-      Object.assign(this, { element, props, server, lock: null, hover: null, expert: null, layer: null, tint: 'expert', sideBySide: null, follow: true, queued: false });
+    constructor({ element, props, watch, trigger, server }) {
+      Object.assign(this, { element, props, trigger, server, lock: null, hover: null, expert: null, layer: null, tint: 'expert', sideBySide: null, follow: true, queued: false });
       this.$ = (selector) => element.querySelector(selector);
       this.state = blank();
       this.read = reader(() => { clearInterval(this.playing); this.playing = 0; this.state = blank(); this.lock = this.hover = this.expert = this.layer = null; this.follow = true; this.fresh = true; this.beside(null); }, (record) => take(record, this.state));
@@ -251,7 +251,8 @@
     firstDifference() {
       const mine = this.state.toks, theirs = this.other.toks, end = Math.min(mine.length, theirs.length);
       for (let i = 0; i < end; i++) if (mine[i].s !== theirs[i].s) return i;
-      return mine.length !== theirs.length && this.other.end ? end : null;
+      const whole = [this.state.end, this.other.end].every((last) => last && last.reason !== 'cancelled');
+      return mine.length !== theirs.length && whole ? end : null;
     }
     drawOther(differs) {
       const box = this.$('.beside');
@@ -259,7 +260,7 @@
       if (!this.other) return;
       if (!box.firstChild) box.append(el('div', 'beside-head'), el('div', 'bars small'), el('div', 'answer'));
       const [head, bars, answer] = box.children, shown = weightsShown(this.other, null);
-      head.textContent = (this.other.what || 'With your weights') + ' · ' + (this.other.fail ? this.other.fail.m : stageWords({ ...this.other, opening: null })) + (differs != null ? ` · first differs at token ${differs + 1}` : this.other.end ? ' · the same answer' : '');
+      head.textContent = (this.other.what || 'With your weights') + ' · ' + (this.other.fail ? this.other.fail.m : stageWords({ ...this.other, opening: null })) + (differs != null ? ` · first differs at token ${differs + 1}` : this.other.end ? ' · the same ' + (this.state.toks.length === this.other.toks.length ? 'answer' : 'as far as both go') : '');
       drawBars(bars, this.other, shown);
       drawTokens(answer, this.other.toks, { pool: this.other.run ? this.other.run.pool : [], live: isLive(this.other), tint: this.tint, all: true, expert: this.expert, lock: null, differs });
     }

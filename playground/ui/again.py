@@ -34,12 +34,15 @@ class LastRun:
 
 
 def override_value(state: ViewState, pool: Pool) -> str:
-    """What the override panel is drawn from: the experts of a run, its weights in percent and its number of layers."""
+    """What the override panel is drawn from, and asks before it is touched: the experts of a run, its weights in
+    percent, in all of its layers."""
     if state.started is None:
         return ""
     experts = [vars(look) | {"icon": look.icon} for look in looks(state.pool, pool)]
     weights = np.zeros(len(experts)) if state.weights is None else 100 * np.asarray(state.weights, np.float64)
-    return json.dumps({"pool": experts, "weights": weights.round(2).tolist(), "layers": state.started.layers})
+    layers = state.started.layers
+    asked = {"mode": "set", "weights": weights.round(2).tolist(), "from": 1, "to": layers, "dropped": []}
+    return json.dumps({"pool": experts, "layers": layers, **asked})
 
 
 def asked_again(runtime: "Runtime", run_id: str) -> tuple[LastRun, ViewState]:

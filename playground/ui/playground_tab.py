@@ -1,6 +1,7 @@
 """The Playground tab: a prompt, a router, and where the prompt goes while the answer is written."""
 
 import secrets
+import time
 from collections.abc import Iterator, Sequence
 from contextlib import closing
 from typing import TYPE_CHECKING, Any
@@ -32,6 +33,8 @@ SERVE_CHOICES = [
     ("one is drawn by its share", "sample"),
     ("they are blended", "mix"),
 ]
+STOP = "() => { for (const kind of ['run', 'other']) window.Playground.view(kind)?.stop(); }"
+STORE_SECONDS, STORE_POLL = 5.0, 0.1
 FIRST_WATCHED = Observe(10, 3)  # as the controls count, from 1
 OVERRIDE_HINT = (
     "What if? Move the weights of the last run, for all layers or some, or leave experts out, and see the answer that "
@@ -151,8 +154,11 @@ class PlaygroundTab:
         outputs: list[Any] = [self.view, self.other, self.announce, self.last, self.recent, self.override]
         running = self.run_button.click(self.answer, asked, outputs, **model)
         overriding = self.again.click(self.answer_again, [self.last, self.override, self.handle], self.other, **model)
-        self.stop_button.click(None, None, None, js="() => window.Playground.view('run').stop()", **quiet)
+        self.stop_button.click(None, None, None, js=STOP, **quiet)
         self.stop_button.click(None, None, None, cancels=[running, overriding], **quiet)
+        self.view.input(
+            guarded(self.stopped), self.handle, [self.last, self.override, self.recent, self.announce], **quiet
+        )
         self.chips.select(guarded(self.pick), None, self.prompt, **quiet)
         self.recent.select(guarded(self.reopen), None, [self.view, self.other, self.last, self.override], **quiet)
 
@@ -207,13 +213,28 @@ class PlaygroundTab:
             text, state = shown, reached
             yield {self.view: text}
         done: dict[Any, Any] = {self.view: text, self.announce: spoken(state)}
-        if state.finished is not None:
+        if state.started is not None:
             done |= {
                 self.last: again.LastRun(request, state.pool, state.run_id),
                 self.recent: own_runs(self.runtime, who),
             }
             done[self.override] = again.override_value(state, self.runtime.pool)
         yield done
+
+    def stopped(self, kept: Any, event: gr.EventData) -> dict[Any, Any]:
+        """The panels after a stop: the run that was cut off is listed and can be answered again, once it is stored."""
+        run_id = str(event._data.get("id", ""))
+        for _ in range(round(STORE_SECONDS / STORE_POLL)):
+            try:
+                last, state = again.asked_again(self.runtime, run_id)
+            except InvalidRequest:
+                time.sleep(STORE_POLL)  # the run ends in its own thread, and is stored there
+                continue
+            said = f"Stopped after {plural(len(state.tokens), 'token')}."
+            override = again.override_value(state, self.runtime.pool)
+            recent = own_runs(self.runtime, identity.handle_of(kept))
+            return {self.last: last, self.override: override, self.recent: recent, self.announce: said}
+        return {self.last: None, self.override: "", self.announce: "Stopped. This run could not be stored."}
 
     def answer_again(self, previous: again.LastRun | None, asked: Any, kept: Any) -> Iterator[str]:
         """The counterfactual: the same prompt routed as the panel says, beside the first answer, and how likely each

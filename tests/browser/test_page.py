@@ -335,6 +335,14 @@ def test_stop_keeps_what_has_arrived(open_page: Any, scripted_page: tuple[str, A
         page.locator("#stop").click()
         page.wait_for_function("() => /stopped at/.test(document.querySelector('.stage-text').innerText)")
         assert 3 <= page.locator("#run-view .answer .tok").count() < 38
+        page.get_by_text("Recent runs").click()
+        page.locator(".recent", has_text="Stop me").first.click()  # it is listed, and does not look as if more came
+        page.wait_for_function("() => /^reopened.*stopped at/.test(document.querySelector('.stage-text').innerText)")
+        page.get_by_text("Override the weights").click()
+        page.locator("#again").click()  # answers the run that was stopped, not the one before it
+        page.wait_for_function("() => document.querySelectorAll('.beside .tok').length >= 3")
+        page.locator("#stop").click()
+        page.wait_for_function("() => /stopped at/.test(document.querySelector('.beside').innerText)")
     finally:
         runtime.delay = 0.01
 

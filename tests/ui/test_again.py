@@ -7,9 +7,10 @@ from typing import Any
 import numpy as np
 import pytest
 
+from playground.core.fold import fold_all
 from playground.core.values import RunRequest
 from playground.errors import InvalidRequest
-from playground.ui.again import answered_again, counterfactual
+from playground.ui.again import answered_again, counterfactual, override_value
 from playground.ui.watching import MOST_JOBS, Watching
 
 FIRST = RunRequest("Which?", "lora_mixer", serve="sample")
@@ -26,6 +27,13 @@ def test_weights_for_all_layers_replace_the_router(runtime: Any) -> None:
     assert asked.override == (0, 0.5, 0, 0.5, 0)
     assert (asked.override_layers, asked.serve, asked.pool) == ((), "mix", pool.names)
     assert counterfactual(FIRST, pool, panel(weights=[0, 0, 0, 0, 1])).serve == "top"  # a tool answers alone
+
+
+def test_the_panel_asks_for_the_weights_of_the_run_before_it_is_touched(runtime: Any) -> None:
+    state = fold_all(runtime.run(RunRequest("What is 2 + 2?", "lora_mixer")))
+    asked = counterfactual(FIRST, runtime.pool.select(state.pool), override_value(state, runtime.pool))
+    assert asked.override == pytest.approx(state.finished.usage, abs=1e-3)  # type: ignore[union-attr]
+    assert asked.override_layers == ()
 
 
 def test_weights_for_some_layers_leave_the_rest_to_the_router(runtime: Any) -> None:
