@@ -8,7 +8,7 @@ one run, and what more experts cost in short turns. Experts and gate are random:
 import statistics
 import tempfile
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -159,14 +159,21 @@ def run(
     if progress:
         progress("more experts", rounds, rounds)
     growth = loop.growth(rounds * TURNS)
+    found = summary(rates, _name(ours))
     return {
         "tokens": tokens,
         "rounds": rounds,
         "experts": EXPERTS,
-        **summary(rates, _name(ours)),
+        **found,
         "observation_cost": round(cost, 3),
         "growth": {str(count): round(ratio, 3) for count, ratio in growth.items()},
+        "by_experts": by_experts(growth, found["routed_ratio"]),
     }
+
+
+def by_experts(growth: Mapping[int, float], routed_ratio: float) -> dict[str, float]:
+    """How fast routing among each number of experts is beside plain `generate`, by how tokens lengthen with it."""
+    return {str(count): round(routed_ratio * growth[EXPERTS] / ratio, 3) for count, ratio in growth.items()}
 
 
 def _name(base: BaseModel) -> str:

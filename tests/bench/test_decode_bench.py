@@ -24,6 +24,7 @@ def test_every_way_is_timed(bfloat_settings: Settings, monkeypatch: pytest.Monke
     assert found["fast_mode"] in ("int8", "bfloat16")
     assert set(found["growth"]) == {"1", "3"}
     assert found["growth"]["1"] == 1
+    assert found["by_experts"]["3"] == found["routed_ratio"]
     assert all(value > 0 for key, value in found.items() if isinstance(value, float) and key != "observation_cost")
     assert any("xlora" in text for text in told)
 
@@ -39,6 +40,10 @@ def test_ratios_are_medians_of_rounds() -> None:
     assert found["pair_cost"] == 1.25
     assert found["xlora_ratio"] == 20.0
     assert found["xlora_ratio_bfloat16"] == 10.0
+
+
+def test_speed_by_experts_is_beside_plain_generation() -> None:
+    assert decode.by_experts({1: 1.0, 8: 1.1, 32: 1.375}, 1.0) == {"1": 1.1, "8": 1.0, "32": 0.8}
 
 
 def test_int8_is_compared_with_itself_and_with_less(bfloat_settings: Settings) -> None:
