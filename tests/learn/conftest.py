@@ -1,5 +1,7 @@
-"""The real encoder, the shipped example prompts, and labels that a script gives on them."""
+"""The real encoder, the shipped example prompts, labels that a script gives on them, and a little data to train on."""
 
+import gzip
+import json
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -15,6 +17,7 @@ from playground.learn.labels import dataset
 from playground.learn.labels.dataset import Probes
 from playground.learn.labels.trainer import Parts
 from playground.learn.labels.versions import Versions
+from playground.learn.tasks import TASKS
 from playground.routers import library
 from playground.routers.base import LabelSet
 from playground.routers.examples import load_examples
@@ -87,3 +90,23 @@ def versions(database: Database, settings: Settings) -> Versions:
 def shipped_copy(tmp_path: Path) -> Path:
     """Where a test may put shipped parameters of its own."""
     return tmp_path / "shipped"
+
+
+@pytest.fixture
+def data(tmp_path: Path) -> Path:
+    """Two tasks' worth of rows, enough to train a step on."""
+    for name in ("sst2", "gsm8k"):
+        folder = tmp_path / "data" / TASKS[name].folder
+        folder.mkdir(parents=True)
+        for split, count in (("train", 30), ("test", 4)):
+            rows = [
+                {
+                    "prompt": f"{split} {name} {i}",
+                    "answer": ("positive", "negative")[i % 2],
+                    "solution": "1 + 1\n#### 2",
+                }
+                for i in range(count)
+            ]
+            with gzip.open(folder / f"{split}.jsonl.gz", "wt") as file:
+                file.writelines(json.dumps(row) + "\n" for row in rows)
+    return tmp_path / "data"

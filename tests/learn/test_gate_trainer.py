@@ -1,8 +1,8 @@
 """The gate's losses against their closed forms, and that training touches the gate only and resumes where it was."""
 
-import gzip
-import json
+import contextlib
 import math
+import shutil
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -17,8 +17,7 @@ from playground.learn.gates.data import Owned, domains, spliced
 from playground.learn.gates.joint import JointTrainer, train_joint
 from playground.learn.gates.objectives import LEAN, OBJECTIVES, SHARPER, GatePlan, balance_terms
 from playground.learn.gates.states import kept_states, near_alone
-from playground.learn.gates.trainer import GateProgress, GateTrainer, train_gate
-from playground.learn.tasks import TASKS
+from playground.learn.gates.trainer import CHECKPOINT_EVERY, GateProgress, GateTrainer, train_gate
 from playground.model.adapters import read_adapter
 from playground.model.bank import Bank
 from playground.model.base import BaseModel, load_base
@@ -65,26 +64,6 @@ class Letters:
     def encode(self, texts: Sequence[str]) -> np.ndarray:
         counts = np.array([[text.count(letter) for letter in "aeiostnm"] for text in texts], np.float32) + 0.1
         return counts / np.linalg.norm(counts, axis=1, keepdims=True)
-
-
-@pytest.fixture
-def data(tmp_path: Path) -> Path:
-    """Two tasks' worth of rows, enough to train a step on."""
-    for name in ("sst2", "gsm8k"):
-        folder = tmp_path / "data" / TASKS[name].folder
-        folder.mkdir(parents=True)
-        for split, count in (("train", 30), ("test", 4)):
-            rows = [
-                {
-                    "prompt": f"{split} {name} {i}",
-                    "answer": ("positive", "negative")[i % 2],
-                    "solution": "1 + 1\n#### 2",
-                }
-                for i in range(count)
-            ]
-            with gzip.open(folder / f"{split}.jsonl.gz", "wt") as file:
-                file.writelines(json.dumps(row) + "\n" for row in rows)
-    return tmp_path / "data"
 
 
 @pytest.fixture
@@ -137,35 +116,58 @@ def test_every_gate_learns_and_changes_nothing_but_itself(name: str, tmp_path: P
     assert any(bool(tensor.float().abs().sum() > 0) for tensor in stored.values())
 
 
-def test_a_cut_training_goes_on_where_it_was(tmp_path: Path, data: Path, parts) -> None:
-    class Cut(Exception):
-        pass
+class Cut(Exception):
+    pass
 
-    def cut(step: GateProgress) -> None:
-        if step.step == 27:
+
+def fitted(parts, data: Path, out: Path, checkpoints: Path, *, cut: tuple[str, int] = ("", 0)) -> list[GateProgress]:
+    """The steps that a training of LoRA-Mixer's gate makes; at the step `cut` it is killed."""
+    seen: list[GateProgress] = []
+
+    def progress(made: GateProgress) -> None:
+        if (made.phase, made.step) == cut:
             raise Cut
+        seen.append(made)
 
-    def run(out: str, checkpoints: str, progress: Callable[[GateProgress], None]) -> None:
+    with contextlib.suppress(Cut):
         train_gate(
             "lora_mixer",
             *parts(),
             data=data,
-            out=tmp_path / out,
-            checkpoints=tmp_path / checkpoints,
+            out=out,
+            checkpoints=checkpoints,
             plan=PLAN,
             options=OPTIONS["lora_mixer"],
             progress=progress,
         )
+    return seen
 
-    seen: list[GateProgress] = []
-    run("whole", "a", seen.append)
-    with pytest.raises(Cut):
-        run("cut", "b", cut)
-    again: list[GateProgress] = []
-    run("cut", "b", again.append)
-    assert again[0].step == 21
+
+@pytest.mark.parametrize(
+    ("cut", "first"), [(("model", 27), ("model", 26)), (("hidden states", 4), ("hidden states", 3))]
+)
+def test_a_cut_training_goes_on_where_it_was(
+    cut: tuple[str, int], first: tuple[str, int], tmp_path: Path, data: Path, parts, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(CHECKPOINT_EVERY, "hidden states", 2)
+    fitted(parts, data, tmp_path / "whole", tmp_path / "a")
+    fitted(parts, data, tmp_path / "cut", tmp_path / "b", cut=cut)
+    assert not (tmp_path / "cut").exists()
+    again = fitted(parts, data, tmp_path / "cut", tmp_path / "b")
+    assert (again[0].phase, again[0].step) == first
     same = [load_file(tmp_path / name / "params.safetensors")["matrix"] for name in ("whole", "cut")]
     torch.testing.assert_close(same[0], same[1], atol=2e-3, rtol=0)
+
+
+def test_a_training_of_something_else_or_that_has_ended_is_not_gone_on_from(tmp_path: Path, data: Path, parts) -> None:
+    begin = ("hidden states", 1)
+    fitted(parts, data, tmp_path / "out", tmp_path / "kept", cut=("model", 27))
+    shutil.rmtree(tmp_path / "experts" / "math")
+    write_tiny_expert(tmp_path / "experts", "math", 1, seed=9)  # an expert under the same name was trained anew
+    changed = fitted(parts, data, tmp_path / "out", tmp_path / "kept")
+    assert (changed[0].phase, changed[0].step) == begin
+    ended = fitted(parts, data, tmp_path / "out", tmp_path / "kept")
+    assert (ended[0].phase, ended[0].step) == begin
 
 
 def test_the_hard_phase_alone_tells_experts_apart(data: Path, parts, tmp_path: Path) -> None:
@@ -267,7 +269,7 @@ def joint(parts, data: Path, tmp_path: Path) -> tuple[JointTrainer, list[Owned],
     training, _ = domains(base, encoder, bank.names, data, rows=lambda expert: 8, limit=320, seed=0, kept=tmp_path)
     router = LoraMixer(bank.names, OPTIONS["lora_mixer"], layers=base.layers, width=base.width)
     adapters = [read_adapter(tmp_path / "experts" / name, name, base.model) for name in bank.names[1:]]
-    trainer = JointTrainer(router.gate, PLAN, base, bank, adapters, folder=tmp_path / "joint")
+    trainer = JointTrainer(router.gate, PLAN, base, bank, adapters)
     return trainer, [rows[0] for rows in training.values()], bank
 
 

@@ -19,8 +19,10 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from playground.errors import InvalidRequest
+from playground.learn.checkpoint import Checkpoint
 from playground.learn.experts.card import greedy_replies, write_card
 from playground.learn.experts.recipes import RECIPES, Recipe
+from playground.learn.fingerprints import fingerprint
 from playground.learn.rows import Row, sample_rows, split_rows
 from playground.learn.tasks import TASKS, Task
 from playground.model.base import BaseModel
@@ -85,16 +87,18 @@ def make_examples(
 
 def with_replies(base: BaseModel, task: Task, rows: Sequence[Row], kept: Path) -> list[Row]:
     """`rows` with the base's own greedy reply to each, at most REPLY_TOKENS tokens; kept in the file `kept`."""
-    known: dict[str, Row] = {}
+    prompts = [task.prompt(row) for row in rows]
+    of = fingerprint(base.name, str(base.dtype), str(REPLY_TOKENS), *prompts)
     if kept.is_file():
-        known = {row["id"]: row for row in json.loads(kept.read_text())}
-    if all(row["id"] in known for row in rows):
-        return [known[row["id"]] for row in rows]
-    replies = greedy_replies(base, base.model, [task.prompt(row) for row in rows], REPLY_TOKENS)
-    made = [{**row, "reply": text, "ended": ended} for row, (text, ended) in zip(rows, replies, strict=True)]
+        known = json.loads(kept.read_text())
+        if isinstance(known, dict) and known["of"] == of:
+            return [{**row, **reply} for row, reply in zip(rows, known["replies"], strict=True)]
+    replies = [
+        {"reply": text, "ended": ended} for text, ended in greedy_replies(base, base.model, prompts, REPLY_TOKENS)
+    ]
     kept.parent.mkdir(parents=True, exist_ok=True)
-    kept.write_text(json.dumps(made))
-    return made
+    kept.write_text(json.dumps({"of": of, "replies": replies}))
+    return [{**row, **reply} for row, reply in zip(rows, replies, strict=True)]
 
 
 def balanced_rows(rows: Sequence[Row], seed: int) -> list[Row]:
@@ -209,42 +213,6 @@ def learning_rate(step: int, steps: int, peak: float) -> float:
     return peak * (0.1 + 0.45 * (1 + float(torch.cos(torch.tensor(share * torch.pi)))))
 
 
-class Checkpoint:
-    """Adapter, optimiser and step in one folder, replaced whole, so that a killed training goes on where it was."""
-
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
-
-    def save(self, model: Any, optimiser: torch.optim.Optimizer, state: dict[str, Any]) -> None:
-        """Write adapter, optimiser moments and `state` (JSON); the state file last, as the mark of completeness."""
-        self.folder.mkdir(parents=True, exist_ok=True)
-        adapter = {key: value.contiguous() for key, value in get_peft_model_state_dict(model).items()}
-        moments: dict[str, Tensor] = {}
-        for index, entry in optimiser.state_dict()["state"].items():
-            for key, value in entry.items():
-                moments[f"{index}.{key}"] = torch.as_tensor(value)
-        (self.folder / "state.json").unlink(missing_ok=True)
-        save_file(adapter, self.folder / "adapter.safetensors")
-        save_file(moments, self.folder / "moments.safetensors")
-        (self.folder / "state.json").write_text(json.dumps(state))
-
-    def load(self, model: Any, optimiser: torch.optim.Optimizer, recipe: dict[str, Any]) -> dict[str, Any] | None:
-        """The state saved under the same recipe, restored into model and optimiser; None to start afresh."""
-        path = self.folder / "state.json"
-        if not path.is_file():
-            return None
-        state: dict[str, Any] = json.loads(path.read_text())
-        if state["recipe"] != recipe:
-            return None
-        set_peft_model_state_dict(model, load_file(self.folder / "adapter.safetensors"))
-        entries: dict[int, dict[str, Tensor]] = {}
-        for key, value in load_file(self.folder / "moments.safetensors").items():
-            index, _, name = key.partition(".")
-            entries.setdefault(int(index), {})[name] = value
-        optimiser.load_state_dict({"state": entries, "param_groups": optimiser.state_dict()["param_groups"]})
-        return state
-
-
 def attach_adapter(base: BaseModel, recipe: Recipe) -> Any:
     """The base wrapped by PEFT with a fresh adapter as the recipe says."""
     config = LoraConfig(
@@ -282,17 +250,12 @@ def train(
     if not examples or not validation:
         raise InvalidRequest(f"There is nothing to train {name} on: no row is short enough.", "Choose other data.")
     model = attach_adapter(base, recipe)
-    best, losses = _optimise(
-        model,
-        recipe,
-        examples,
-        validation,
-        checkpoint=Checkpoint(kept),
-        seed=seed,
-        progress=progress,
-    )
+    drawn = fingerprint(*(repr(example) for example in [*examples, *validation]))
+    checkpoint = Checkpoint(kept, {"recipe": asdict(recipe), "seed": seed, "base": base.name, "rows": drawn})
+    best, losses = _optimise(model, recipe, examples, validation, checkpoint=checkpoint, seed=seed, progress=progress)
     set_peft_model_state_dict(model, best)
     card = write_card(model, base, recipe, data=data, out=out / name, seed=seed, losses=losses)
+    checkpoint.forget()
     return card
 
 
@@ -324,9 +287,12 @@ def _optimise(
     """Adapter state with the lowest validation loss, and the losses reached."""
     trainable = [parameter for parameter in model.parameters() if parameter.requires_grad]
     optimiser = torch.optim.AdamW(trainable, lr=recipe.rate, betas=BETAS, weight_decay=0.01)
-    # as JSON gives it back, so that a checkpoint of the same recipe compares equal
-    settings = json.loads(json.dumps({**asdict(recipe), "seed": seed}))
-    state = checkpoint.load(model, optimiser, settings) or {"step": 0, "recipe": settings, "best": None, "before": None}
+    state: dict[str, Any] = {"step": 0, "best": None, "before": None}
+    saved = checkpoint.load()
+    if saved is not None:
+        state = saved.state
+        set_peft_model_state_dict(model, saved.tensors)
+        saved.resume(optimiser)
     batches = length_sorted_batches([len(example.ids) for example in examples], recipe.batch, recipe.steps, seed)
     if state["before"] is None:
         state["before"] = _validate(model, validation)
@@ -353,7 +319,7 @@ def _optimise(
             seconds = time.monotonic() - began
             progress(TrainingProgress(step + 1, recipe.steps, float(loss.detach()), measured, seconds))
         if (step + 1) % CHECKPOINT_EVERY == 0:
-            checkpoint.save(model, optimiser, {**state, "step": step + 1})
+            checkpoint.save(get_peft_model_state_dict(model), optimiser, **{**state, "step": step + 1})
     return load_file(best_path), {"validation_before": state["before"], "validation_after": state["best"]}
 
 

@@ -57,10 +57,8 @@ class JointTrainer(GateTrainer):
         base: BaseModel,
         bank: Bank,
         adapters: Sequence[Adapter],
-        *,
-        folder: Path,
     ) -> None:
-        super().__init__(gate, OBJECTIVES.get("lora_mixer"), plan, base, bank, folder=folder)
+        super().__init__(gate, OBJECTIVES.get("lora_mixer"), plan, base, bank)
         self.prompted = gate
         self.adapters = [
             Adapter(
@@ -95,13 +93,6 @@ class JointTrainer(GateTrainer):
             [(now - then).pow(2).sum() for now, then in zip(self.adapter_parameters(), self.start, strict=True)]
         )
         return {**loss, "total": loss["total"] + PRESERVATION * moved.sum()}, use
-
-    def checkpoint(self, optimiser: torch.optim.Optimizer, step: int) -> None:
-        """Nothing is kept: the adapters would have to be, too."""
-
-    def restore(self, optimiser: torch.optim.Optimizer) -> int:
-        """Always from the first step."""
-        return 0
 
     def settle(self) -> None:
         """Leave the bank with the adapters as they are now, without gradients."""
@@ -147,7 +138,7 @@ def train_joint(
         kept=checkpoints,
     )
     before = measure(gate, base, bank, validation)["oracle"]
-    trainer = JointTrainer(gate, plan, base, bank, adapters, folder=checkpoints / "gate-joint")
+    trainer = JointTrainer(gate, plan, base, bank, adapters)
     start_from_rows(gate.prompt_matrix, trainer, training)
     use = trainer.fit(training, [], progress)
     trainer.settle()

@@ -5,7 +5,6 @@ whose token is whose (LoRA-Mixer's hard phase, for the gate alone). Then through
 objective's terms, adapters and base untouched.
 """
 
-import json
 import random
 import time
 from collections import deque
@@ -15,11 +14,12 @@ from pathlib import Path
 from typing import Any, Literal
 
 import torch
-from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from playground.encode.base import TextEncoder
+from playground.learn.checkpoint import Checkpoint
 from playground.learn.experts.trainer import answer_loss, learning_rate, padded
+from playground.learn.fingerprints import fingerprint, of_adapters, of_gate
 from playground.learn.gates.data import Owned, domains, spliced
 from playground.learn.gates.measures import measure, sentence
 from playground.learn.gates.objectives import OBJECTIVES, GatePlan, Objective, balance_terms
@@ -32,12 +32,12 @@ from playground.routers.base import ROUTERS, Gate, GateRouter, GateRun, RouterOp
 from playground.routers.gate.lora_mixer import PromptedLinearGate
 from playground.routers.parts import SoftmaxGate, keep_top
 
-CHECKPOINT_EVERY = 20
 HARD_BATCH = 48
 LAST_STEPS = 10
 
 
 Phase = Literal["hidden states", "model"]
+CHECKPOINT_EVERY: dict[Phase, int] = {"hidden states": 100, "model": 5}  # half a minute of work each
 
 
 @dataclass(frozen=True)
@@ -111,10 +111,21 @@ def train_gate(
         seed=plan.seed,
         kept=checkpoints,
     )
-    trainer = GateTrainer(router.gate, objective, plan, base, bank, folder=checkpoints / f"gate-{name}")
+    two_part = spliced(base, encoder, training, count=plan.rows, limit=2 * plan.max_tokens, seed=plan.seed)
+    rows = [owned for rows in (*training.values(), two_part) for owned in rows]
+    checkpoint = Checkpoint(
+        checkpoints / f"gate-{name}",
+        {
+            "plan": asdict(plan),
+            "gate": of_gate(router.gate),
+            "base": base.name,
+            "experts": [bank.names, of_adapters(bank)],
+            "rows": fingerprint(*(f"{owned.example} {owned.owners}" for owned in rows)),
+        },
+    )
+    trainer = GateTrainer(router.gate, objective, plan, base, bank, checkpoint=checkpoint)
     if isinstance(router.gate, PromptedLinearGate):
         start_from_rows(router.gate.prompt_matrix, trainer, training)
-    two_part = spliced(base, encoder, training, count=plan.rows, limit=2 * plan.max_tokens, seed=plan.seed)
     use = trainer.fit(training, two_part if plan.spliced else [], progress)
     router.gate.eval().requires_grad_(False)
     objective.settle(router.gate)
@@ -122,6 +133,7 @@ def train_gate(
     measured = measure(router.gate, base, bank, validation)
     figure = sentence(measured)
     add_to_card(out, figure=figure, measured=measured, training=asdict(plan), use=use)
+    checkpoint.forget()
     return {"figure": figure, "measured": measured, "use": use, "last_steps": trainer.last_steps()}
 
 
@@ -137,17 +149,24 @@ def start_from_rows(matrix: Tensor, trainer: "GateTrainer", training: dict[str, 
 
 
 class GateTrainer:
-    """One gate in training: its optimiser, its checkpoint, and how balanced it was last."""
+    """One gate in training: its optimisers, its checkpoint if it has one, and how balanced it was last."""
 
     def __init__(
-        self, gate: Gate, objective: Objective, plan: GatePlan, base: BaseModel, bank: Bank, *, folder: Path
+        self,
+        gate: Gate,
+        objective: Objective,
+        plan: GatePlan,
+        base: BaseModel,
+        bank: Bank,
+        *,
+        checkpoint: Checkpoint | None = None,
     ) -> None:
         self.gate = gate.train().requires_grad_(True)
         self.objective = objective
         self.plan = plan
         self.base = base
         self.bank = bank
-        self.folder = folder
+        self.checkpoint = checkpoint
         self.last: deque[GateProgress] = deque(maxlen=LAST_STEPS)
         self.columns = None
         if tuple(gate.experts) != bank.names:
@@ -172,33 +191,40 @@ class GateTrainer:
         progress: Callable[[GateProgress], None] | None,
     ) -> dict[str, float]:
         """Both phases; returns the mean use of each expert in the last step."""
-        groups = self.groups()
-        parameters = [parameter for group in groups for parameter in group["params"]]
-        optimiser = torch.optim.AdamW(groups, lr=self.plan.rate, weight_decay=0.0)
-        began_at = self.restore(optimiser)
-        if began_at == 0 and self.plan.hard_steps:
-            for made in self._hard_phase([owned for rows in training.values() for owned in rows] + list(two_part)):
-                self._note(made, progress)
-        order = random.Random(self.plan.seed)
-        queues = {
-            name: [order.choices(rows, k=self.objective.draws(name)) for _ in range(self.plan.steps)]
-            for name, rows in training.items()
-        }
-        pairs = [[order.choice(two_part) for _ in range(self.plan.spliced)] for _ in range(self.plan.steps)]
-        for step in range(began_at, self.plan.steps):
-            began = time.monotonic()
-            for group in optimiser.param_groups:
-                group["lr"] = learning_rate(step, self.plan.steps, self.plan.rate * group["share"])
-            rows = [owned for queue in queues.values() for owned in queue[step]] + pairs[step]
-            loss, shares = self.step_loss(rows, (step + 1) / self.plan.steps)
-            optimiser.zero_grad(set_to_none=True)
-            loss["total"].backward()  # type: ignore[no-untyped-call]
-            torch.nn.utils.clip_grad_norm_(parameters, 1.0)
-            optimiser.step()
-            self._note(self._progress("model", step, loss["answer"], {**loss, "use": shares}, began), progress)
-            if (step + 1) % CHECKPOINT_EVERY == 0:
-                self.checkpoint(optimiser, step + 1)
+        hard = torch.optim.AdamW(self.gate.parameters(), lr=self.plan.hard_rate, weight_decay=self.plan.decay)
+        soft = torch.optim.AdamW(self.groups(), lr=self.plan.rate, weight_decay=0.0)
+        phase, done = self._restore({"hidden states": hard, "model": soft})
+        if phase == "hidden states":
+            rows = [owned for rows in training.values() for owned in rows] + list(two_part)
+            if done < self.plan.hard_steps:
+                self._follow(self._hard_phase(rows, hard, done), hard, progress)
+            done = 0
+        self._follow(self._model_phase(training, two_part, soft, done), soft, progress)
         return self.last[-1].use if self.last else {}
+
+    def _follow(
+        self,
+        steps: Iterator[GateProgress],
+        optimiser: torch.optim.Optimizer,
+        progress: Callable[[GateProgress], None] | None,
+    ) -> None:
+        """Make the steps, tell of each and keep where they are."""
+        for made in steps:
+            self.last.append(made)
+            if progress:
+                progress(made)
+            if self.checkpoint and made.step % CHECKPOINT_EVERY[made.phase] == 0:
+                self.checkpoint.save(self.gate.state_dict(), optimiser, phase=made.phase, step=made.step)
+
+    def _restore(self, optimisers: Mapping[Phase, torch.optim.Optimizer]) -> tuple[Phase, int]:
+        """The phase to go on with and how many of its steps are made; gate and optimiser as they were then."""
+        saved = self.checkpoint.load() if self.checkpoint else None
+        if saved is None:
+            return "hidden states", 0
+        phase: Phase = saved.state["phase"]
+        self.gate.load_state_dict(saved.tensors)
+        saved.resume(optimisers[phase])
+        return phase, int(saved.state["step"])
 
     def last_steps(self) -> dict[str, float]:
         """Balance, entropy (nats) and the weight of the right expert, means over the last steps made."""
@@ -207,11 +233,6 @@ class GateTrainer:
         last = [made for made in self.last if made.phase == self.last[-1].phase]
         figures = ("balance", "entropy", "own_weight")
         return {name: round(sum(getattr(made, name) for made in last) / len(last), 4) for name in figures}
-
-    def _note(self, made: GateProgress, progress: Callable[[GateProgress], None] | None) -> None:
-        self.last.append(made)
-        if progress:
-            progress(made)
 
     def _progress(
         self, phase: Phase, step: int, loss: Tensor, terms: Mapping[str, Tensor], began: float
@@ -231,6 +252,33 @@ class GateTrainer:
         )
 
     # --- through the model ----------------------------------------------------------------------------------
+
+    def _model_phase(
+        self,
+        training: Mapping[str, Sequence[Owned]],
+        two_part: Sequence[Owned],
+        optimiser: torch.optim.Optimizer,
+        done: int,
+    ) -> Iterator[GateProgress]:
+        """The steps from `done` on, each with rows of all experts and some of two parts."""
+        parameters = [parameter for group in optimiser.param_groups for parameter in group["params"]]
+        order = random.Random(self.plan.seed)
+        queues = {
+            name: [order.choices(rows, k=self.objective.draws(name)) for _ in range(self.plan.steps)]
+            for name, rows in training.items()
+        }
+        pairs = [[order.choice(two_part) for _ in range(self.plan.spliced)] for _ in range(self.plan.steps)]
+        for step in range(done, self.plan.steps):
+            began = time.monotonic()
+            for group in optimiser.param_groups:
+                group["lr"] = learning_rate(step, self.plan.steps, self.plan.rate * group["share"])
+            rows = [owned for queue in queues.values() for owned in queue[step]] + pairs[step]
+            loss, shares = self.step_loss(rows, (step + 1) / self.plan.steps)
+            optimiser.zero_grad(set_to_none=True)
+            loss["total"].backward()  # type: ignore[no-untyped-call]
+            torch.nn.utils.clip_grad_norm_(parameters, 1.0)
+            optimiser.step()
+            yield self._progress("model", step, loss["answer"], {**loss, "use": shares}, began)
 
     def runs(self, rows: Sequence[Owned]) -> list[GateRun]:
         """A run of the gate for each row, told what the objective tells it."""
@@ -286,16 +334,16 @@ class GateTrainer:
 
     # --- on kept hidden states ------------------------------------------------------------------------------
 
-    def _hard_phase(self, rows: Sequence[Owned]) -> Iterator[GateProgress]:
+    def _hard_phase(self, rows: Sequence[Owned], optimiser: torch.optim.Optimizer, done: int) -> Iterator[GateProgress]:
         """Fit the gate to whose token is whose, on hidden states read once; half of the draws do without the prompt."""
         states = kept_states(self.base, self.bank, rows, plan=self.plan, experts=self.gate.experts, owners=self.owners)
-        optimiser = torch.optim.AdamW(self.gate.parameters(), lr=self.plan.hard_rate, weight_decay=self.plan.decay)
         chooser = torch.Generator().manual_seed(self.plan.seed)
-        for step in range(self.plan.hard_steps):
+        draws = [torch.randint(len(states.rows), (HARD_BATCH,), generator=chooser) for _ in range(self.plan.hard_steps)]
+        for step in range(done, self.plan.hard_steps):
             began = time.monotonic()
             for group in optimiser.param_groups:
                 group["lr"] = learning_rate(step, self.plan.hard_steps, self.plan.hard_rate)
-            drawn = torch.randint(len(states.rows), (HARD_BATCH,), generator=chooser)
+            drawn = draws[step]
             runs = self.runs([states.rows[i] for i in drawn.tolist()])
             if step % 2 and self.gate.needs_embedding:
                 for run in runs:
@@ -309,34 +357,3 @@ class GateTrainer:
             terms["own"].backward()  # type: ignore[no-untyped-call]
             optimiser.step()
             yield self._progress("hidden states", step, terms["own"], terms, began)
-
-    # --- checkpoints ----------------------------------------------------------------------------------------
-
-    def checkpoint(self, optimiser: torch.optim.Optimizer, step: int) -> None:
-        """Write gate and optimiser; the state file last, as the mark of completeness."""
-        self.folder.mkdir(parents=True, exist_ok=True)
-        (self.folder / "state.json").unlink(missing_ok=True)
-        tensors = {f"gate.{key}": value.detach().contiguous() for key, value in self.gate.state_dict().items()}
-        for index, entry in optimiser.state_dict()["state"].items():
-            tensors |= {f"moments.{index}.{key}": torch.as_tensor(value) for key, value in entry.items()}
-        save_file(tensors, self.folder / "gate.safetensors")
-        state = {"step": step, "plan": asdict(self.plan), "experts": list(self.gate.experts)}
-        (self.folder / "state.json").write_text(json.dumps(state))
-
-    def restore(self, optimiser: torch.optim.Optimizer) -> int:
-        """The step to go on from; 0 unless a checkpoint of the same plan and experts is there."""
-        path = self.folder / "state.json"
-        if not path.is_file():
-            return 0
-        state = json.loads(path.read_text())
-        if state["plan"] != asdict(self.plan) or state["experts"] != list(self.gate.experts):
-            return 0
-        tensors = load_file(self.folder / "gate.safetensors")
-        self.gate.load_state_dict({k.removeprefix("gate."): v for k, v in tensors.items() if k.startswith("gate.")})
-        entries: dict[int, dict[str, Tensor]] = {}
-        for key, value in tensors.items():
-            if key.startswith("moments."):
-                _, index, name = key.split(".", 2)
-                entries.setdefault(int(index), {})[name] = value
-        optimiser.load_state_dict({"state": entries, "param_groups": optimiser.state_dict()["param_groups"]})
-        return int(state["step"])

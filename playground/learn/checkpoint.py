@@ -1,0 +1,66 @@
+"""Where a training is, in a folder: tensors, optimiser and state, so that one that was killed goes on where it was."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+
+STATE, TENSORS, MOMENTS = "state.json", "tensors.safetensors", "moments.safetensors"
+
+
+@dataclass(frozen=True, eq=False)
+class Saved:
+    """What was saved last: the trained tensors, the optimiser's moments by parameter, and whatever else was told."""
+
+    tensors: dict[str, Tensor]
+    moments: dict[int, dict[str, Tensor]]
+    state: dict[str, Any]
+
+    def resume(self, optimiser: torch.optim.Optimizer) -> None:
+        """Put the moments into `optimiser`, over the same parameters in the same order."""
+        optimiser.load_state_dict({"state": self.moments, "param_groups": optimiser.state_dict()["param_groups"]})
+
+
+class Checkpoint:
+    """One training's files. `of` (JSON) says all that the training depends on: a checkpoint of another is none."""
+
+    def __init__(self, folder: Path, of: Mapping[str, Any]) -> None:
+        self.folder = folder
+        self.of = json.loads(json.dumps(of))  # as JSON gives it back, so that the same compares equal
+
+    def save(self, tensors: Mapping[str, Tensor], optimiser: torch.optim.Optimizer, **state: Any) -> None:
+        """Replace what was saved; the state file comes last, as the mark of completeness."""
+        self.folder.mkdir(parents=True, exist_ok=True)
+        moments = {
+            f"{index}.{key}": torch.as_tensor(value)
+            for index, entry in optimiser.state_dict()["state"].items()
+            for key, value in entry.items()
+        }
+        (self.folder / STATE).unlink(missing_ok=True)
+        save_file({name: tensor.detach().contiguous() for name, tensor in tensors.items()}, self.folder / TENSORS)
+        save_file(moments, self.folder / MOMENTS)
+        (self.folder / STATE).write_text(json.dumps({"of": self.of, **state}))
+
+    def load(self) -> Saved | None:
+        """What was saved of this training; None to start afresh."""
+        path = self.folder / STATE
+        if not path.is_file():
+            return None
+        state: dict[str, Any] = json.loads(path.read_text())
+        if state.pop("of", None) != self.of:
+            return None
+        moments: dict[int, dict[str, Tensor]] = {}
+        for name, value in load_file(self.folder / MOMENTS).items():
+            index, _, key = name.partition(".")
+            moments.setdefault(int(index), {})[key] = value
+        return Saved(load_file(self.folder / TENSORS), moments, state)
+
+    def forget(self) -> None:
+        """Remove what was saved: the training has ended."""
+        for name in (STATE, TENSORS, MOMENTS):
+            (self.folder / name).unlink(missing_ok=True)

@@ -1,0 +1,48 @@
+"""Hashes of what a result depends on, so that what was made of the same is found again and of another is not."""
+
+import hashlib
+import inspect
+import sys
+
+import torch
+from pydantic import BaseModel as Model
+from torch import Tensor
+
+from playground.model.bank import Bank
+from playground.routers.base import Gate
+
+
+def fingerprint(*parts: Tensor | str) -> str:
+    """SHA-256 of texts and of the bytes of tensors, in order."""
+    digest = hashlib.sha256()
+    for part in parts:
+        if isinstance(part, str):
+            blob = part.encode()
+        else:
+            blob = part.detach().cpu().reshape(-1).view(torch.uint8).numpy().tobytes()
+        digest.update(f"{len(blob)}\n".encode())
+        digest.update(blob)
+    return digest.hexdigest()
+
+
+def of_adapters(bank: Bank) -> list[str]:
+    """Of each expert's matrices, in bank order; the base, first, has none."""
+    parts: list[list[Tensor]] = [[] for _ in bank.names]
+    for site in bank.sites:
+        owner, up = site.owner, site.up
+        if owner is not None and up is not None:
+            for index in range(1, len(bank)):
+                parts[index] += [site.weight[site.width :][owner == index], up[owner == index]]
+    return [fingerprint(*own) for own in parts]
+
+
+def of_gate(gate: Gate) -> str:
+    """Of the gate's parameters, settings and code."""
+    tensors = [*gate.named_parameters(), *gate.named_buffers()]
+    plain = {
+        key: value.model_dump_json() if isinstance(value, Model) else value
+        for key, value in vars(gate).items()
+        if isinstance(value, int | float | str | tuple | Model) and not key.startswith("_")
+    }
+    code = inspect.getsource(sys.modules[type(gate).__module__])
+    return fingerprint(code, repr(sorted(plain.items())), *(part for pair in tensors for part in pair))
