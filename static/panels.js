@@ -6,7 +6,7 @@
 
   /** Ends a run that is under way, if it is: what has arrived stays, and the stage line says so. */
   const cutOff = (state) => {
-    if (!(state.run || state.wait) || state.end || state.fail) return false;
+    if (!state.opening || state.end || state.fail) return false;
     const used = state.toks.filter((tok) => tok.w), pool = state.run ? state.run.pool : [];
     const u = pool.map((_, e) => used.length ? used.reduce((sum, tok) => sum + tok.w[e], 0) / used.length / 255 : 0);
     state.wait = null;
@@ -70,12 +70,11 @@
       on('.exports', 'click', (event) => { const kind = event.target.dataset.export; if (kind) this.export(kind); });
       for (const twin of this.element.querySelectorAll('details.twin')) twin.addEventListener('toggle', () => this.drawTwins());
     },
-    /** The visitor stopped the run; the server is asked for what can be done with it once it is stored. */
+    /** The visitor stopped the run. One that was asked for, and of which nothing has come yet, is stopped when it begins. */
     stop() {
-      const { state } = this;
-      if (!cutOff(state)) return;
+      if (this.playing) { this.replay(); return; }
+      this.halt = !cutOff(this.state) && this.asked;
       this.schedule();
-      if (state.run) this.trigger('input', { id: state.run.id });
     },
     /** Plays a finished run again in its own time, at most eight seconds long; a second press shows the end at once. */
     replay() {
@@ -147,6 +146,6 @@
       else view.beside(state);
     };
     watch('value', draw); draw();
-    return { stop() { if (cutOff(state)) Playground.view('run').schedule(); } };
+    return { stop() { cutOff(state); if (state.like?.s) state.like = null; Playground.view('run')?.schedule(); } };
   });
 })();

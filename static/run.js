@@ -143,12 +143,13 @@
   };
 
   class RunView {
-    constructor({ element, props, watch, trigger, server }) {
-      Object.assign(this, { element, props, trigger, server, lock: null, hover: null, expert: null, layer: null, tint: 'expert', sideBySide: null, follow: true, queued: false });
+    constructor({ element, props, watch, server }) {
+      Object.assign(this, { element, props, server, lock: null, hover: null, expert: null, layer: null, tint: 'expert', sideBySide: null, follow: true, queued: false });
       this.$ = (selector) => element.querySelector(selector);
       this.state = blank();
       this.read = reader(() => { clearInterval(this.playing); this.playing = 0; this.state = blank(); this.lock = this.hover = this.expert = this.layer = null; this.follow = true; this.fresh = true; this.beside(null); }, (record) => take(record, this.state));
       watch('value', () => this.update()); this.listen(); this.update();
+      document.addEventListener('click', (event) => { if (event.target.closest?.('#run')) { this.asked = true; this.halt = false; } }, true);
       document.addEventListener('pg-theme', () => { this.fresh = true; this.schedule(); });
       new ResizeObserver(() => this.schedule()).observe(element);
       setInterval(() => this.tick(), 1000);
@@ -158,6 +159,10 @@
       const { opening, toks } = this.state;
       // on a phone the answer lies below the controls: bring it into sight once, when a run begins
       if (opening && !opening.example && !toks.length && this._seen !== opening.n && matchMedia('(max-width: 720px)').matches) this.element.scrollIntoView({ block: 'start' });
+      if (opening && this._seen !== opening.n) {
+        this.asked = false;
+        if (this.halt) { this.halt = false; document.querySelector('#stop')?.click(); }
+      }
       if (opening) this._seen = opening.n;
       this.schedule();
     }

@@ -22,8 +22,9 @@ class HeldLayers(Gate):
     def weights(self, layer: int, hidden: Tensor, runs: Sequence[GateRun]) -> Tensor:
         """Weights (1, T, N) of `layer`; `hidden` is one row, because the gate belongs to one run."""
         held = self.get_buffer("held")
+        decided = Routing([self.inner], len(held)).decide(layer, hidden)  # a gate may need to see every layer in turn
         if layer not in self.layers:
-            held = Routing([self.inner], len(held)).decide(layer, hidden)
+            held = decided
         return held.expand(hidden.shape[0], hidden.shape[1], -1)
 
     def read_final(self, hidden: Tensor, run: GateRun, *, first_pass: bool) -> None:

@@ -14,7 +14,7 @@ SERVES: tuple[Serve, ...] = ("top", "sample", "mix")
 
 def checked_prompt(prompt: Any, limit: int) -> tuple[str, str]:
     """(prompt, notice): stripped, and cut at `limit` characters with a notice. Raises InvalidRequest when empty."""
-    text = str(prompt or "").strip()
+    text = str(prompt or "").encode("utf-8", "replace").decode().strip()  # half a pair of a broken paste is no text
     if not text:
         raise InvalidRequest("The prompt is empty.", "Type a prompt, or press an example.")
     if len(text) > limit:

@@ -1,7 +1,9 @@
 """The Compare tab: two answers side by side without names, one verdict, then who they were."""
 
 import secrets
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import closing
+from html import escape
 from typing import TYPE_CHECKING, Any
 
 import gradio as gr
@@ -10,10 +12,12 @@ from playground.core.fold import fold_all
 from playground.core.preferences import Verdict
 from playground.errors import InvalidRequest
 from playground.store.labels import current_labels
+from playground.store.people import labeller
 from playground.store.runs import load_events
 from playground.ui import asking, comparing, examples, identity, parts, readiness
 from playground.ui.comparing import Duel, Duels
 from playground.ui.trouble import ended, guarded
+from playground.ui.turns import Turn, Turns
 from playground.ui.views import compare, lines
 
 if TYPE_CHECKING:
@@ -45,6 +49,7 @@ class CompareTab:
         self.runtime = runtime
         self.handle = handle
         self.duels = Duels()
+        self.turns = Turns()
         self.token = gr.State("", time_to_live=7200)
         with gr.Row(elem_id="pair"):
             with gr.Column(scale=0, min_width=320, elem_id="pair-controls"):
@@ -124,20 +129,30 @@ class CompareTab:
         quiet: dict[str, Any] = {"show_progress": "hidden", "api_visibility": "private"}
         limit = self.runtime.settings.max_batch
         model: dict[str, Any] = {**quiet, "concurrency_id": "model", "concurrency_limit": limit}
-        asked = [self.handle, self.prompt, self.first, self.second, self.length]
+        asked = [self.handle, self.prompt, self.first, self.second, self.length, self.token]
         shown = [self.token, self.prompt, self.left, self.right, self.state, self.announce, self.reveal, self.reasons]
         every = [*shown, self.undo, *self.buttons.values()]
-        comparing_now = self.run.click(self.compare, asked, every, **model)
-        next_now = self.next.click(self.compare_next, asked, every, cancels=[comparing_now], **model)
-        self.run.click(None, None, None, cancels=[next_now], **quiet)
+        self.run.click(self.compare, asked, every, trigger_mode="multiple", **model)
+        self.next.click(self.compare_next, asked, every, trigger_mode="multiple", **model)
         after = [self.state, self.reveal, self.reasons, self.tags, self.note, self.undo, self.announce, self.history]
         changed = [*after, *self.buttons.values()]
         for verdict, button in self.buttons.items():
-            button.click(guarded(self._voter(verdict)), [self.token, self.handle], changed, queue=False, **quiet)
-        self.undo.click(guarded(self.take_back), [self.token, self.handle], changed, queue=False, **quiet)
+            button.click(self._saying(self._voter(verdict)), [self.token, self.handle], changed, queue=False, **quiet)
+        self.undo.click(self._saying(self.take_back), [self.token, self.handle], changed, queue=False, **quiet)
         self.keep.click(guarded(self.explain), [self.token, self.tags, self.note], self.announce, **quiet)
         self.steps.change(self.scale, self.steps, list(self.buttons.values()), **quiet)
-        self.history.select(guarded(self.reopen), self.handle, every, **quiet)
+        self.history.select(guarded(self.reopen), [self.handle, self.token], every, **quiet)
+
+    def _saying(self, callback: Callable[..., dict[Any, Any]]) -> Callable[..., dict[Any, Any]]:
+        """`callback`, whose failure is a sentence in the tab: events that skip the queue show no toast."""
+
+        def call(*values: Any) -> dict[Any, Any]:
+            def once() -> Iterator[dict[Any, Any]]:
+                yield callback(*values)
+
+            return next(ended(once(), lambda *trouble: self.said(escape(" ".join(trouble)))))
+
+        return call
 
     def enabled(self, on: bool) -> dict[Any, Any]:
         """Updates that switch every verdict button on or off."""
@@ -151,40 +166,52 @@ class CompareTab:
         """A comparison of a prompt of ours."""
         yield from self.compare(values[0], "", *values[2:])
 
-    def compare(self, kept: Any, prompt: Any, first: Any, second: Any, length: Any) -> Iterator[dict[Any, Any]]:
-        """Two answers stream side by side; the verdict row wakes when both can be judged."""
+    def compare(self, *values: Any) -> Iterator[dict[Any, Any]]:
+        """Two answers stream side by side; the verdict row wakes when both can be judged. What was compared before on
+        this page ends."""
+        kept, prompt, first, second, length, before = values
+        turn = self.turns.begin(before)
         blank = lines.opening(secrets.token_hex(4))
         fresh = {self.left: blank, self.right: blank, self.reveal: "", self.reasons: gr.Group(visible=False)}
         text = str(prompt or "").strip() or self.prompt_of_ours()
-        yield fresh | self.enabled(False) | self.said("") | {self.prompt: text, self.undo: gr.Button(interactive=False)}
+        off = self.enabled(False) | {self.undo: gr.Button(interactive=False)}
+        yield fresh | off | self.said("") | {self.prompt: text, self.token: turn.token}
 
         def failed(message: str, remedy: str) -> dict[Any, Any]:
             line = blank + lines.record(k="fail", m=message, remedy=remedy)
             return {self.left: line, self.right: line} | self.said("Nothing to judge this time.")
 
-        yield from ended(self._duel(blank, kept, text, (first, second), length), failed)
+        yield from ended(self._duel(turn, blank, kept, text, (first, second, length)), failed)
 
     def _duel(
-        self, blank: str, kept: Any, prompt: str, contenders: tuple[Any, Any], length: Any
+        self, turn: Turn, blank: str, kept: Any, prompt: str, wanted: tuple[Any, Any, Any]
     ) -> Iterator[dict[Any, Any]]:
-        for waiting in readiness.until_ready(self.runtime):
+        for waiting in readiness.until_ready(self.runtime, turn.left):
             blank += waiting
             yield {self.left: blank, self.right: blank}
+        if turn.left.is_set():
+            return
         checked, notice = asking.checked_prompt(prompt, self.runtime.settings.max_prompt_chars)
+        *contenders, length = wanted
         sampling = asking.sampling_of(0.7, 0.95, 1.1, length, secrets.randbelow(2**31))
         first, second = map(str, contenders)
-        duel = self.duels.add(comparing.new_duel(self.runtime, checked, first, second, sampling=sampling))
-        yield {self.token: duel.token} | self.said(notice or "Answering …")
+        duel = comparing.new_duel(self.runtime, checked, first, second, sampling=sampling)
+        duel.token, duel.left = turn.token, turn.left
+        self.duels.add(duel)
+        yield self.said(notice or "Answering …")
         yield from self._watch(duel, identity.session_of(identity.handle_of(kept)))
 
     def _watch(self, duel: Duel, session_id: str) -> Iterator[dict[Any, Any]]:
         was_votable = False
-        for left, right in comparing.decoded(self.runtime, duel, session_id):
-            update: dict[Any, Any] = {self.left: left, self.right: right}
-            if duel.is_votable and not was_votable and not duel.label_id and not duel.stop.is_set():
-                was_votable = True
-                update |= self.enabled(True) | self.said("Which is better? You may vote now.")
-            yield update
+        with closing(comparing.decoded(self.runtime, duel, session_id)) as sides:
+            for left, right in sides:
+                if duel.left.is_set():
+                    return
+                update: dict[Any, Any] = {self.left: left, self.right: right}
+                if duel.is_votable and not was_votable and not duel.label_id and not duel.stop.is_set():
+                    was_votable = True
+                    update |= self.enabled(True) | self.said("Which is better? You may vote now.")
+                yield update
         if duel.label_id or duel.stop.is_set():
             return
         if duel.has_failed:
@@ -254,13 +281,15 @@ class CompareTab:
         """The list of this visitor's last ten votes."""
         return compare.votes_html(comparing.own_labels(self.runtime, handle), self.runtime.pool)
 
-    def reopen(self, kept: Any, event: gr.EventData) -> dict[Any, Any]:
+    def reopen(self, kept: Any, before: Any, event: gr.EventData) -> dict[Any, Any]:
         """Show the comparison of a vote of this visitor again, with names; a changed vote is a new row."""
-        del kept
-        return self.opened(str(event._data.get("id", "")))
+        return self.opened(str(event._data.get("id", "")), kept, before)
 
-    def opened(self, label_id: str) -> dict[Any, Any]:
-        """Updates that show a stored label's comparison. Raises InvalidRequest for an unknown one."""
+    def opened(self, label_id: str, kept: Any, before: Any) -> dict[Any, Any]:
+        """Updates that show a stored label's comparison instead of the page's last, `before`. Raises InvalidRequest for
+        an unknown one."""
+        with self.runtime.database.write() as session:
+            mine = labeller(session, identity.handle_of(kept))
         with self.runtime.database.read() as session:
             rows = current_labels(session, label_id=label_id)
             if not rows:
@@ -268,16 +297,18 @@ class CompareTab:
             row = rows[0]
             shown = (row.a, row.b) if row.left == "a" else (row.b, row.a)
             states = [fold_all(load_events(session, side.run_id)) for side in shown]
-        duel = Duel(secrets.token_urlsafe(16), row.prompt, (), row.selection, row.pair_propensity, states)
-        duel.comparison_id, duel.label_id, duel.is_revealed = row.comparison_id, row.label_id, True
+        turn, is_own = self.turns.begin(before), row.labeller_id == mine
+        duel = Duel(turn.token, row.prompt, (), row.selection, row.pair_propensity, states)
+        duel.comparison_id, duel.is_revealed = row.comparison_id, True
+        duel.label_id = row.label_id if is_own else ""
         duel.done.set()
         self.duels.add(duel)
         texts = [lines.opening(duel.token[:8]) + "".join(map(lines.blind_line, state.events)) for state in states]
-        told = f"An earlier comparison; the vote was: {row.shown_verdict.text}. Another vote replaces it."
+        then = "Another vote replaces it." if is_own else "It is somebody else's; yours stands beside it."
         return (
             self.enabled(True)
-            | self.said(told)
+            | self.said(f"An earlier comparison; the vote was: {row.shown_verdict.text}. {then}")
             | {self.token: duel.token, self.prompt: row.prompt, self.left: texts[0], self.right: texts[1]}
             | {self.reveal: compare.reveal_html(states, row.shown_verdict, self.runtime.pool)}
-            | {self.reasons: gr.Group(visible=False), self.undo: gr.Button(interactive=True)}
+            | {self.reasons: gr.Group(visible=False), self.undo: gr.Button(interactive=is_own)}
         )

@@ -7,7 +7,7 @@ import secrets
 import threading
 import time
 from collections import OrderedDict
-from collections.abc import Iterator
+from collections.abc import Generator
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -50,6 +50,7 @@ class Duel:
     is_revealed: bool = False
     began: float = field(default_factory=time.monotonic)
     stop: threading.Event = field(default_factory=threading.Event)
+    left: threading.Event = field(default_factory=threading.Event)
     done: threading.Event = field(default_factory=threading.Event)
 
     @property
@@ -138,8 +139,9 @@ def _store(runtime: "Runtime", duel: Duel) -> None:
         )
 
 
-def decoded(runtime: "Runtime", duel: Duel, session_id: str) -> Iterator[tuple[str, str]]:
-    """The growing blind lines of both sides while they decode in one batch. An early vote ends it (`duel.stop`)."""
+def decoded(runtime: "Runtime", duel: Duel, session_id: str) -> Generator[tuple[str, str]]:
+    """The growing blind lines of both sides while they decode in one batch. An early vote ends it (`duel.stop`), and
+    so does a page that shows something else (`duel.left`)."""
     nonce = secrets.token_hex(4)
     texts = [opening(nonce), opening(nonce)]
     side: dict[str, int] = {}
@@ -153,7 +155,7 @@ def decoded(runtime: "Runtime", duel: Duel, session_id: str) -> Iterator[tuple[s
             if not isinstance(event, TokenGenerated) or now - shown >= UPDATE_SECONDS:
                 shown = now
                 yield texts[0], texts[1]
-            if duel.stop.is_set():
+            if duel.stop.is_set() or duel.left.is_set():
                 break
     finally:
         events.close()  # type: ignore[attr-defined]  # closing the engine's generator stores what was cut off
@@ -218,8 +220,10 @@ def undo_label(runtime: "Runtime", label_id: str, handle: str, *, token: str = "
 
 
 def explain(runtime: "Runtime", label_id: str, text: str, tags: list[str]) -> None:
-    """Store why. Raises InvalidRequest for a vote that does not exist or a text that is too long."""
+    """Store why. Raises InvalidRequest for a vote that is not in force or a text that is too long."""
     with runtime.database.write() as session:
+        if not current_labels(session, label_id=label_id):
+            raise InvalidRequest("This vote was taken back or changed.", "Vote again, then say why.")
         add_rationale(session, label_id, text.strip(), tags)
 
 

@@ -61,12 +61,12 @@ class LabelsTab:
         shown = [compare.token, compare.prompt, compare.left, compare.right, compare.state, compare.announce]
         every = [*shown, compare.reveal, compare.reasons, compare.undo, *compare.buttons.values(), tabs]
 
-        def reopen(event: gr.EventData) -> dict[Any, Any]:
+        def reopen(kept: Any, before: Any, event: gr.EventData) -> dict[Any, Any]:
             wanted = str(event._data.get("id", ""))
             there = {tabs: gr.Tabs(selected="compare")}
-            return there if wanted == "compare" else compare.opened(wanted) | there
+            return there if wanted == "compare" else compare.opened(wanted, kept, before) | there
 
-        self.table.select(guarded(reopen), None, every, **quiet)
+        self.table.select(guarded(reopen), [self.handle, compare.token], every, **quiet)
 
     def rows(self, filters: dict[str, Any]) -> tuple[list[LabelRow], int]:
         """(labels that pass, how many there are)."""

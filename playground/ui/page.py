@@ -1,10 +1,12 @@
 """The whole page: header, tabs, timers, and the one function that serves it. No logic of its own."""
 
 import threading
+from html import escape
 from typing import TYPE_CHECKING, Any
 
 import gradio as gr
 
+from playground.errors import PlaygroundError
 from playground.ui import identity, parts, readiness
 from playground.ui.assets import STATIC, page_head
 from playground.ui.compare_tab import CompareTab
@@ -14,7 +16,7 @@ from playground.ui.finetune_tab import FineTuneTab
 from playground.ui.labels_tab import LabelsTab
 from playground.ui.playground_tab import PlaygroundTab, own_runs
 from playground.ui.theme import page_theme
-from playground.ui.trouble import guarded
+from playground.ui.trouble import guarded, told
 
 if TYPE_CHECKING:
     from playground.runtime import Runtime
@@ -86,7 +88,10 @@ def _on_load(runtime: "Runtime", demo: gr.Blocks, handle: gr.BrowserState, play:
         value: dict[Any, Any] = {handle: who, play.recent: own_runs(runtime, who)}
         wanted = request.query_params.get("run") if request else None
         if wanted:
-            value |= play.open(wanted)
+            try:
+                value |= play.open(wanted)
+            except PlaygroundError as error:  # the visitor arrives all the same
+                gr.Warning(escape(" ".join(told(error))), duration=8)
         return value
 
     demo.load(guarded(arrive), handle, [handle, play.recent, play.view, play.last, play.override], **PRIVATE)

@@ -1,7 +1,6 @@
 """The Playground tab: a prompt, a router, and where the prompt goes while the answer is written."""
 
 import secrets
-import time
 from collections.abc import Iterator, Sequence
 from contextlib import closing
 from typing import TYPE_CHECKING, Any
@@ -16,6 +15,7 @@ from playground.ui import again, asking, examples, exporting, identity, likeness
 from playground.ui.format import percents, plural
 from playground.ui.stream import streamed
 from playground.ui.trouble import ended, guarded, told
+from playground.ui.turns import Turn, Turns
 from playground.ui.views import history, lines
 from playground.ui.views.experts import pool_choices
 from playground.ui.views.routers import router_choices
@@ -33,8 +33,8 @@ SERVE_CHOICES = [
     ("one is drawn by its share", "sample"),
     ("they are blended", "mix"),
 ]
-STOP = "() => { for (const kind of ['run', 'other']) window.Playground.view(kind)?.stop(); }"
-STORE_SECONDS, STORE_POLL = 5.0, 0.1
+STOP = "(...asked) => { for (const kind of ['run', 'other']) window.Playground.view(kind)?.stop(); return asked; }"
+STORE_SECONDS = 5.0
 FIRST_WATCHED = Observe(10, 3)  # as the controls count, from 1
 OVERRIDE_HINT = (
     "What if? Move the weights of the last run, for all layers or some, or leave experts out, and see the answer that "
@@ -89,6 +89,8 @@ class PlaygroundTab:
         self.runtime = runtime
         self.handle = handle
         self.last = gr.State(None, time_to_live=7200)
+        self.turns = Turns()
+        self.turn, self.aside = (gr.State("", time_to_live=7200) for _ in range(2))
         with gr.Row(elem_id="play"):
             with gr.Column(scale=0, min_width=360, elem_id="play-controls"):
                 self._draw_question()
@@ -152,15 +154,14 @@ class PlaygroundTab:
         model: dict[str, Any] = {**quiet, "concurrency_id": "model", "concurrency_limit": limit}
         asked: list[Any] = [self.handle, self.prompt, self.router, self.experts, *self.settings]
         outputs: list[Any] = [self.view, self.other, self.announce, self.last, self.recent, self.override]
-        running = self.run_button.click(self.answer, asked, outputs, **model)
-        overriding = self.again.click(self.answer_again, [self.last, self.override, self.handle], self.other, **model)
-        self.stop_button.click(None, None, None, js=STOP, **quiet)
-        self.stop_button.click(None, None, None, cancels=[running, overriding], **quiet)
-        self.view.input(
-            guarded(self.stopped), self.handle, [self.last, self.override, self.recent, self.announce], **quiet
-        )
+        turns = [self.turn, self.aside]
+        self.run_button.click(self.answer, [*turns, *asked], [self.turn, *outputs], **model)
+        asked_again = [*turns, self.last, self.override, self.handle]
+        self.again.click(self.answer_again, asked_again, [self.aside, self.other], **model)
+        kept = [self.last, self.override, self.recent, self.announce]
+        self.stop_button.click(guarded(self.stop), [*turns, self.handle], kept, js=STOP, **quiet)
         self.chips.select(guarded(self.pick), None, self.prompt, **quiet)
-        self.recent.select(guarded(self.reopen), None, [self.view, self.other, self.last, self.override], **quiet)
+        self.recent.select(guarded(self.reopen), turns, [self.view, self.other, self.last, self.override], **quiet)
 
     def request(self, values: Sequence[Any]) -> tuple[RunRequest, str]:
         """(request, notice) from prompt, router, experts, serve, five sampling values, layer and head, of a browser."""
@@ -177,29 +178,43 @@ class PlaygroundTab:
         )
         return request, notice
 
-    def stream(self, request: RunRequest, text: str, handle: str) -> Iterator[tuple[str, ViewState]]:
+    def stream(self, request: RunRequest, text: str, handle: str, turn: Turn) -> Iterator[tuple[str, ViewState]]:
         """The growing lines of one run; waits for the models and ends with a line that says what broke, if it did."""
         newest: tuple[str, ViewState] = (text, ViewState())
 
         def kept() -> Iterator[tuple[str, ViewState]]:
             nonlocal newest
-            for item in self._lines(request, text, handle):
+            for item in self._lines(request, text, handle, turn):
                 newest = item
                 yield item
 
         yield from ended(kept(), lambda *trouble: (newest[0] + failed_line(*trouble), newest[1]))
 
-    def _lines(self, request: RunRequest, text: str, handle: str) -> Iterator[tuple[str, ViewState]]:
-        for waiting in readiness.until_ready(self.runtime):
+    def _lines(self, request: RunRequest, text: str, handle: str, turn: Turn) -> Iterator[tuple[str, ViewState]]:
+        for waiting in readiness.until_ready(self.runtime, turn.left):
             text += waiting
             yield text, ViewState()
+        if turn.left.is_set():
+            return
         asking.known_router(self.runtime, request.router)
         events = self.runtime.run(request, session_id=identity.session_of(handle))
         with closing(events):  # type: ignore[type-var]  # the engine's iterator is a generator
-            yield from streamed(events, self.runtime.pool, text=text)
+            for shown, state in streamed(events, self.runtime.pool, text=text):
+                turn.run_id = state.run_id
+                if turn.left.is_set():
+                    return
+                yield shown, state
 
-    def answer(self, kept: Any, *values: Any) -> Iterator[dict[Any, Any]]:
+    def answer(self, before: Any, aside: Any, kept: Any, *values: Any) -> Iterator[dict[Any, Any]]:
         """Run the prompt: growing lines into the view, at the end the panels and the spoken sentence."""
+        self.turns.leave(aside)
+        turn = self.turns.begin(before)
+        try:
+            yield from self._answer(turn, kept, values)
+        finally:
+            turn.done.set()
+
+    def _answer(self, turn: Turn, kept: Any, values: Sequence[Any]) -> Iterator[dict[Any, Any]]:
         text, nothing = lines.opening(secrets.token_hex(4)), lines.opening(secrets.token_hex(4))
         try:
             request, notice = self.request(values)
@@ -207,11 +222,13 @@ class PlaygroundTab:
             yield {self.view: text + failed_line(*told(error)), self.other: nothing}
             return
         text = lines.opening(secrets.token_hex(4), note=notice)
-        yield {self.view: text, self.other: nothing, self.announce: "Answering."}
+        yield {self.turn: turn.token, self.view: text, self.other: nothing, self.announce: "Answering."}
         who, state = identity.handle_of(kept), ViewState()
-        for shown, reached in self.stream(request, text, who):
+        for shown, reached in self.stream(request, text, who, turn):
             text, state = shown, reached
             yield {self.view: text}
+        if turn.left.is_set():
+            return
         done: dict[Any, Any] = {self.view: text, self.announce: spoken(state)}
         if state.started is not None:
             done |= {
@@ -221,28 +238,44 @@ class PlaygroundTab:
             done[self.override] = again.override_value(state, self.runtime.pool)
         yield done
 
-    def stopped(self, kept: Any, event: gr.EventData) -> dict[Any, Any]:
-        """The panels after a stop: the run that was cut off is listed and can be answered again, once it is stored."""
-        run_id = str(event._data.get("id", ""))
-        for _ in range(round(STORE_SECONDS / STORE_POLL)):
-            try:
-                last, state = again.asked_again(self.runtime, run_id)
-            except InvalidRequest:
-                time.sleep(STORE_POLL)  # the run ends in its own thread, and is stored there
-                continue
-            said = f"Stopped after {plural(len(state.tokens), 'token')}."
-            override = again.override_value(state, self.runtime.pool)
-            recent = own_runs(self.runtime, identity.handle_of(kept))
-            return {self.last: last, self.override: override, self.recent: recent, self.announce: said}
-        return {self.last: None, self.override: "", self.announce: "Stopped. This run could not be stored."}
+    def stop(self, running: Any, aside: Any, kept: Any) -> dict[Any, Any]:
+        """End what is being written. The run that was cut off is listed and can be answered again, once it is
+        stored."""
+        self.turns.leave(aside)
+        turn = self.turns.get(running)
+        if turn is None or turn.done.is_set():
+            return {self.announce: gr.skip()}
+        turn.left.set()
+        turn.done.wait(STORE_SECONDS)
+        if not turn.run_id:
+            return {self.announce: "Stopped."}
+        try:
+            last, state = again.asked_again(self.runtime, turn.run_id)
+        except InvalidRequest:
+            return {self.last: None, self.override: "", self.announce: "Stopped. This run could not be stored."}
+        said = f"Stopped after {plural(len(state.tokens), 'token')}."
+        override = again.override_value(state, self.runtime.pool)
+        recent = own_runs(self.runtime, identity.handle_of(kept))
+        return {self.last: last, self.override: override, self.recent: recent, self.announce: said}
 
-    def answer_again(self, previous: again.LastRun | None, asked: Any, kept: Any) -> Iterator[str]:
+    def answer_again(self, running: Any, before: Any, *values: Any) -> Iterator[dict[Any, Any]]:
         """The counterfactual: the same prompt routed as the panel says, beside the first answer, and how likely each
         routing finds the other's answer."""
+        turn, main = self.turns.begin(before), self.turns.get(running)
+        for number, text in enumerate(self._again(turn, main, *values)):
+            if turn.left.is_set():
+                return
+            yield {self.other: text} | ({} if number else {self.aside: turn.token})
+
+    def _again(
+        self, turn: Turn, main: Turn | None, previous: again.LastRun | None, asked: Any, kept: Any
+    ) -> Iterator[str]:
         text = lines.opening(secrets.token_hex(4), note="override")
         try:
             if previous is None:
                 raise InvalidRequest("There is no run to answer again.", "Run a prompt first, then move the weights.")
+            if main is not None and not main.done.is_set():
+                raise InvalidRequest("A run is being written.", "Answer again when it has ended, or stop it.")
             request = again.counterfactual(previous.request, self.runtime.pool.select(previous.pool), asked)
         except PlaygroundError as error:
             yield text + failed_line(*told(error))
@@ -250,7 +283,7 @@ class PlaygroundTab:
         text += lines.record(k="what", s=again.changed_words(request, previous.pool))
         yield text
         state = ViewState()
-        for shown, reached in self.stream(request, text, identity.handle_of(kept)):
+        for shown, reached in self.stream(request, text, identity.handle_of(kept), turn):
             text, state = shown, reached
             yield text
         if state.finished is not None and state.finished.tokens:
@@ -272,8 +305,10 @@ class PlaygroundTab:
         position = str(event._data.get("id", "0"))
         return examples.PROMPTS[int(position) % len(examples.PROMPTS)][1] if position.isdigit() else ""
 
-    def reopen(self, event: gr.EventData) -> dict[Any, Any]:
-        """The recent run that was pressed; what stood beside is removed."""
+    def reopen(self, running: Any, aside: Any, event: gr.EventData) -> dict[Any, Any]:
+        """The recent run that was pressed, instead of what is being written; what stood beside is removed."""
+        self.turns.leave(running)
+        self.turns.leave(aside)
         return self.open(str(event._data.get("id", ""))) | {self.other: lines.opening(secrets.token_hex(4))}
 
     def open(self, run_id: str) -> dict[Any, Any]:

@@ -1,7 +1,7 @@
 """What the page says while models load: the header's status and the lines of a run that waits for them."""
 
 import json
-import time
+import threading
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
@@ -50,10 +50,11 @@ def header_value(runtime: "Runtime") -> str:
     )
 
 
-def until_ready(runtime: "Runtime", *, every: float = 0.4) -> Iterator[str]:
-    """A line each time the sentence changes, until models are ready. Raises NotReady when loading failed."""
+def until_ready(runtime: "Runtime", left: threading.Event, *, every: float = 0.4) -> Iterator[str]:
+    """A line each time the sentence changes, until models are ready or the visitor `left`. Raises NotReady when loading
+    failed."""
     last = ""
-    while not runtime.is_ready:
+    while not runtime.is_ready and not left.is_set():
         status = runtime.status
         if status.phase == "failed":
             raise NotReady(status.message or "The models could not be loaded.", status.remedy)
@@ -61,4 +62,4 @@ def until_ready(runtime: "Runtime", *, every: float = 0.4) -> Iterator[str]:
         if text != last:
             last = text
             yield waiting(text, share(status))
-        time.sleep(every)
+        left.wait(every)

@@ -1,0 +1,54 @@
+"""Whose turn it is to write to a visitor's page: the newest stream's. What began before is told to leave.
+
+The framework's own `cancels` comes too late for that: it waits for the stream that should replace the old one.
+"""
+
+import secrets
+import threading
+from collections import OrderedDict
+from dataclasses import dataclass, field
+
+KEPT = 2000
+
+
+@dataclass(eq=False)
+class Turn:
+    """One stream's turn. It writes nothing more once `left` is set, and sets `done` when what it made is stored.
+
+    `run_id` is the run it writes, empty before that began.
+    """
+
+    token: str
+    run_id: str = ""
+    left: threading.Event = field(default_factory=threading.Event)
+    done: threading.Event = field(default_factory=threading.Event)
+
+
+class Turns:
+    """The turns of this process, newest kept; a page holds only the random token of its own."""
+
+    def __init__(self) -> None:
+        self._known: OrderedDict[str, Turn] = OrderedDict()
+        self._lock = threading.Lock()
+
+    def begin(self, before: object) -> Turn:
+        """A new turn for the page whose last one was `before`, which leaves."""
+        self.leave(before)
+        turn = Turn(secrets.token_urlsafe(16))
+        with self._lock:
+            self._known[turn.token] = turn
+            while len(self._known) > KEPT:
+                self._known.popitem(last=False)
+        return turn
+
+    def get(self, token: object) -> Turn | None:
+        """The turn of `token`, if it is known."""
+        with self._lock:
+            return self._known.get(str(token or ""))
+
+    def leave(self, token: object) -> Turn | None:
+        """Tell the turn of `token` to write nothing more; it is given back, if it is known."""
+        turn = self.get(token)
+        if turn is not None:
+            turn.left.set()
+        return turn
