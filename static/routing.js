@@ -45,7 +45,7 @@
       this.drawings = [(sheet) => Playground.maps.tokens(sheet, drawing)];
       if (this.follow && !state.end) scroll.scrollLeft = scroll.scrollWidth;
       this.$('.live').hidden = this.follow || !!state.end;
-      if (state.toks.length && state.end) { const top = argmax(state.end.u); map.setAttribute('aria-label', `Heat map of expert weights over ${cols.count} tokens; ${pool[top].title} has most, ${percents(state.end.u)[top]}`); }
+      if (state.toks.length && state.end?.u.length) { const top = argmax(state.end.u); map.setAttribute('aria-label', `Heat map of expert weights over ${cols.count} tokens; ${pool[top].title} has most, ${percents(state.end.u)[top]}`); }
       if (!this.hovering) this.$('.map-what').textContent = this.mapWords();
       this.drawMeasures(); this.drawLayers(pool);
     },

@@ -118,10 +118,11 @@
     const gate = run && run.level === 'gate', carrying = toks.filter((tok) => tok.w);
     let mean = null;
     if (gate && carrying.length > 1) { mean = run.pool.map((_, e) => carrying.reduce((sum, tok) => sum + tok.w[e], 0) / carrying.length / 255); }
-    if (end && gate) return { weights: end.u, what: 'mean over the answer' };
+    const used = end && run && end.u.length === run.pool.length ? end.u : null;  // none when it was stopped before it began
+    if (used && gate) return { weights: used, what: 'mean over the answer' };
     if (gate && carrying.length) return { weights: of(carrying[carrying.length - 1]), mean, what: 'newest token · tick: mean so far' };
     if (dec) return { weights: dec.w, what: { argmax: 'the heaviest answers', sample: 'one was drawn', mixture: 'blended', override: 'set by hand' }[dec.scheme] || '', decision: true };
-    return end ? { weights: end.u, what: 'used' } : null;
+    return used ? { weights: used, what: 'used' } : null;
   };
 
   const stageWords = (state) => {

@@ -159,7 +159,8 @@ class PlaygroundTab:
         asked_again = [*turns, self.last, self.override, self.handle]
         self.again.click(self.answer_again, asked_again, [self.aside, self.other], **model)
         kept = [self.last, self.override, self.recent, self.announce]
-        self.stop_button.click(guarded(self.stop), [*turns, self.handle], kept, js=STOP, **quiet)
+        stopping: dict[str, Any] = {"js": STOP, "trigger_mode": "multiple"}
+        self.stop_button.click(guarded(self.stop), [*turns, self.handle], kept, **stopping, **quiet)
         self.chips.select(guarded(self.pick), None, self.prompt, **quiet)
         self.recent.select(guarded(self.reopen), turns, [self.view, self.other, self.last, self.override], **quiet)
 
@@ -211,6 +212,8 @@ class PlaygroundTab:
         turn = self.turns.begin(before)
         try:
             yield from self._answer(turn, kept, values)
+            if turn.left.is_set():
+                yield {self.turn: gr.skip()}  # the framework sends the last thing said once more at the end
         finally:
             turn.done.set()
 
@@ -264,6 +267,7 @@ class PlaygroundTab:
         turn, main = self.turns.begin(before), self.turns.get(running)
         for number, text in enumerate(self._again(turn, main, *values)):
             if turn.left.is_set():
+                yield {self.aside: gr.skip()}  # as in `answer`
                 return
             yield {self.other: text} | ({} if number else {self.aside: turn.token})
 

@@ -9,6 +9,7 @@ import pytest
 
 from playground.core.events import TokenGenerated
 from playground.core.route_measures import switches
+from playground.store.labels import current_labels
 from playground.store.runs import load_events
 
 pytestmark = [pytest.mark.timeout(120), pytest.mark.browser]
@@ -345,6 +346,96 @@ def test_stop_keeps_what_has_arrived(open_page: Any, scripted_page: tuple[str, A
         page.wait_for_function("() => /stopped at/.test(document.querySelector('.beside').innerText)")
     finally:
         runtime.delay = 0.01
+
+
+def test_a_stop_in_the_first_moment_stops_the_run_that_was_asked_for(
+    open_page: Any, scripted_page: tuple[str, Any]
+) -> None:
+    address, runtime = scripted_page
+    page = open_page(address)
+    runtime.delay = 0.15
+    try:
+        page.locator("#prompt textarea").fill("Stop me at once")
+        page.evaluate("() => { for (const id of ['run', 'stop']) document.getElementById(id).click(); }")
+        page.wait_for_function("() => /stopped at/.test(document.querySelector('.stage-text').innerText)")
+        page.wait_for_function("() => /^Stopped/.test(document.querySelector('#play-status').innerText)")
+        page.locator("#prompt textarea").fill("And go on")
+        page.locator("#run").click()
+        page.wait_for_function("() => +document.querySelector('#run-view .run').dataset.tokens >= 3")
+        page.get_by_text("Recent runs").click()
+        page.locator("#stop").click()
+        page.locator(".recent", has_text="And go on").wait_for()
+    finally:
+        runtime.delay = 0.01
+
+
+def test_a_reopened_run_stays_though_another_was_being_written(open_page: Any, scripted_page: tuple[str, Any]) -> None:
+    address, runtime = scripted_page
+    page = open_page(address)
+    run(page, "The earlier one")
+    page.get_by_text("Recent runs").click()
+    runtime.delay = 0.15
+    try:
+        page.locator("#prompt textarea").fill("The later one")
+        page.locator("#run").click()
+        page.wait_for_function("() => +document.querySelector('#run-view .run').dataset.tokens >= 1")
+        page.locator(".recent", has_text="The earlier one").first.click()
+        page.wait_for_function("() => /^reopened/.test(document.querySelector('.stage-text').innerText)")
+        page.wait_for_timeout(800)
+        assert "reopened" in page.locator(".stage-text").inner_text()
+        assert "The earlier one" in page.locator("#run-view .asked").inner_text()
+    finally:
+        runtime.delay = 0.01
+
+
+def test_a_vote_is_on_the_comparison_that_is_shown(open_page: Any, scripted_page: tuple[str, Any]) -> None:
+    address, runtime = scripted_page
+    page = open_page(address)
+    page.get_by_role("tab", name="Compare").click()
+    runtime.delay = 0.1
+    try:
+        page.locator("#pair-prompt textarea").fill("The first pair")
+        page.locator("#pair-run").click()
+        page.wait_for_selector("#vote-4:not([disabled])")
+        page.locator("#pair-prompt textarea").fill("The second pair")
+        page.locator("#pair-run").click()
+        page.wait_for_selector("#vote-4[disabled]")  # what could be voted on is gone
+        page.wait_for_selector("#vote-4:not([disabled])")
+        page.locator("#vote-4").click()
+        page.wait_for_selector("#reveal .saved")
+        page.locator("#pair-prompt textarea").fill("The third pair")
+        page.locator("#pair-run").click()
+        page.wait_for_selector("#side-a .side[data-state=running]")
+        page.locator("#pair-votes .vote-row").first.click()  # reopened while the third is written
+        page.wait_for_function("() => /earlier comparison/.test(document.querySelector('#pair-state').innerText)")
+        page.wait_for_timeout(800)
+        assert "earlier comparison" in page.locator("#pair-state").inner_text()
+        assert page.locator("#pair-prompt textarea").input_value() == "The second pair"
+        assert page.locator("#side-a .side").get_attribute("data-state") == "over"
+    finally:
+        runtime.delay = 0.01
+    with runtime.database.read() as session:
+        prompts = [row.prompt for row in current_labels(session)]
+    assert prompts[0] == "The second pair"
+    assert not {"The first pair", "The third pair"} & set(prompts)
+
+
+def test_an_undo_that_fails_says_why(open_page: Any, scripted_page: tuple[str, Any]) -> None:
+    page = open_page(scripted_page[0])
+    page.get_by_role("tab", name="Compare").click()
+    page.locator("#pair-prompt textarea").fill("Taken back elsewhere")
+    page.locator("#pair-run").click()
+    page.wait_for_selector("#vote-4:not([disabled])")
+    page.locator("#vote-4").click()
+    page.wait_for_selector("#reveal .saved")
+    page.get_by_role("tab", name="Labels").click()
+    page.locator("#label-text input, #label-text textarea").first.fill("Taken back elsewhere")
+    page.wait_for_function("() => document.querySelectorAll('#labels tbody tr').length === 1")
+    page.locator("#labels [data-undo]").click()
+    page.wait_for_function("() => /No label passes|No labels yet/.test(document.querySelector('#labels').innerText)")
+    page.get_by_role("tab", name="Compare").click()
+    page.locator("#vote-undo").click()
+    page.wait_for_function("() => /taken back/.test(document.querySelector('#pair-state').innerText)")
 
 
 def test_nothing_jumps_while_streaming(open_page: Any, scripted_page: tuple[str, Any]) -> None:
