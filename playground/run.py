@@ -250,7 +250,8 @@ class Run:
             self._prompt_weights = self._over_pool(seen.layer_weights)
             layered = self._prompt_weights.astype(np.float16)
         tokens = tuple(self.base.tokenizer.decode([token]) for token in self.ids)
-        return self._event(PromptRead, tokens=tokens, layer_weights=layered)
+        before, after = self.base.frame
+        return self._event(PromptRead, tokens=tokens, layer_weights=layered, own=(before, len(tokens) - after))
 
     def token(self, message: TokenMade) -> TokenGenerated:
         """One token of the answer."""

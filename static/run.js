@@ -13,9 +13,7 @@
     const E = run.pool.length, size = E * run.layers, w = bytes(r.w), l = bytes(r.l), h = bytes(r.h), n = r.t.length;
     const gap = n - (l ? l.length / size : 0), part = (list, i, width) => list && i >= 0 ? list.subarray(i * width, (i + 1) * width) : null;
     const toks = r.t.map((s, i) => ({ s, x: [], w: part(w, i, E), e: r.e ? r.e[i] : undefined, l: part(l, i - gap, size), h: part(h, i - gap, run.layers), m: r.m ? r.m[i - gap] : undefined }));
-    const text = run.prompt.trim(), at = r.t.join('').lastIndexOf(text), ends = [];
-    for (let i = 0, sum = 0; i < n; i++) ends.push(sum += r.t[i].length);
-    const own = at < 0 || !text ? [0, n] : [ends.findIndex((end) => end > at), ends.findIndex((end) => end >= at + text.length) + 1];
+    const own = r.own && r.own[1] > r.own[0] ? r.own : [0, n];
     return { t: r.t, toks, own };
   };
   /** Tokens count from the answer's first; negative ones are the prompt's, -1 its last. */
@@ -274,7 +272,9 @@
       const box = this.$('.timings'), { end, run } = this.state;
       if (box._of === end) return;
       box._of = end; box.replaceChildren();
-      const link = this.$('.permalink'); link.hidden = !run || !end;
+      const link = this.$('.permalink'), recorded = !!this.state.opening?.example;  // which no server holds
+      link.hidden = !run || !end || recorded;
+      for (const button of this.element.querySelectorAll('[data-export=json], [data-export=csv]')) button.hidden = recorded;
       if (run) link.href = '?run=' + encodeURIComponent(run.id);
       if (!end) return;
       const t = end.timings, rows = [['encode', t.encode_s], ['decide', t.decide_s], ['first token', t.first_token_s], ['total', t.total_s]];

@@ -143,6 +143,13 @@ def test_a_prompt_router_run_tells_everything_in_order(engine: Engine) -> None:
         assert len(token.alternatives) == 5
 
 
+def test_the_visitor_s_own_tokens_are_told_whatever_the_script(engine: Engine) -> None:
+    for prompt in ("hello there", "so sad 😢", "你好 x", "שלום"):
+        read = of(list(engine.run(RunRequest(prompt, router="alpha", sampling=GREEDY))), PromptRead)[0]
+        first, end = read.own
+        assert engine.base.tokenizer.decode(engine.base.chat_ids(prompt)[first:end]) == prompt
+
+
 def test_serving_a_mixture_or_a_sample(engine: Engine) -> None:
     mixed = list(engine.run(RunRequest("hello", router="alpha", sampling=GREEDY, serve="mix")))
     assert of(mixed, TokenGenerated)[0].weights == pytest.approx([0.2, 0.5, 0.3, 0])

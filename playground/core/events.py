@@ -61,13 +61,15 @@ class Decided(Event):
 
 @dataclass(frozen=True, eq=False)
 class PromptRead(Event):
-    """The prompt went through the model. `tokens` are its T token texts, chat template included.
+    """The prompt went through the model. `tokens` are its T token texts, chat template included; from the first of
+    `own` to before the second they are the visitor's.
 
     `layer_weights` (T, L, E) float16 are a gate's weights on the prompt's tokens; None when no gate ran.
     """
 
     tokens: tuple[str, ...]
     layer_weights: np.ndarray | None = None
+    own: tuple[int, int] = (0, 0)
 
 
 @dataclass(frozen=True, eq=False)

@@ -1,7 +1,9 @@
 """Loads the shared language model and its tokenizer: the only module that calls `from_pretrained` for the base."""
 
 import logging
+from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import torch
@@ -53,6 +55,12 @@ class BaseModel:
         """The longest context the model was made for."""
         return int(getattr(self.model.config, "max_position_embeddings", 2048))
 
+    @cached_property
+    def frame(self) -> tuple[int, int]:
+        """How many tokens the chat template puts before and after a prompt."""
+        one, other = self.chat_ids("§"), self.chat_ids("x")  # they begin and end unlike each other, in bytes too
+        return alike(one, other), alike(one[::-1], other[::-1])
+
     def chat_ids(self, prompt: str, answer: str = "") -> list[int]:
         """Token ids of one user turn, ready for the assistant, whose answer may have begun with `answer`.
 
@@ -79,6 +87,11 @@ class BaseModel:
     def answer_ids(self, answer: str) -> list[int]:
         """Token ids of a piece of an answer, without any special token."""
         return list(self.tokenizer(answer, add_special_tokens=False)["input_ids"])
+
+
+def alike(one: Sequence[int], other: Sequence[int]) -> int:
+    """How many tokens both begin with alike."""
+    return next((i for i, (a, b) in enumerate(zip(one, other, strict=False)) if a != b), min(len(one), len(other)))
 
 
 def choose_dtype(setting: str) -> torch.dtype:

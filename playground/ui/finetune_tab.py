@@ -11,6 +11,7 @@ import gradio as gr
 from playground.errors import NotReady
 from playground.ui import finetuning, parts
 from playground.ui.trouble import ended, guarded
+from playground.ui.turns import Turn, Turns
 from playground.ui.views import finetune
 from playground.ui.views.lines import opening
 from playground.ui.views.routers import router_choices
@@ -37,6 +38,8 @@ class FineTuneTab:
         self.runtime = runtime
         self.play = play
         self.draft = gr.State("", time_to_live=86400)
+        self.turns = Turns()
+        self.turn = gr.State("", time_to_live=7200)
         with gr.Row(elem_id="tune"):
             with gr.Column(scale=0, min_width=320, elem_id="tune-controls"):
                 self._draw_choices()
@@ -85,14 +88,14 @@ class FineTuneTab:
         outputs = [self.curve, self.outcome, self.decide, self.draft, self.versions, self.announce, self.facts]
         asked = [self.router, self.objective, self.beta]
         tune: dict[str, Any] = {**quiet, "concurrency_id": "tune", "concurrency_limit": 1}
-        running = self.run.click(self.fine_tune, asked, outputs, **tune)
-        self.cancel.click(self.cancelled, None, [self.curve, self.announce], cancels=[running], **quiet)
+        self.run.click(self.fine_tune, [self.turn, *asked], [self.turn, *outputs], **tune)
+        self.cancel.click(self.cancelled, self.turn, self.announce, **quiet)
         after = [self.versions, self.facts, self.play.router, self.decide, self.announce]
         self.promote.click(guarded(self.put_in_force), [self.draft, self.router, self.password], after, **quiet)
         self.keep.click(lambda: gr.Row(visible=False), None, self.decide, **quiet)
         self.rollback.click(guarded(self.put_back), [self.router, self.password], after, **quiet)
         self.router.change(guarded(self.refresh), self.router, [self.versions, self.facts], **quiet)
-
+        self.router.change(lambda: gr.Row(visible=False), None, self.decide, **quiet)  # the draft is another router's
         self.objective.change(guarded(self.describe), self.objective, self.line, **quiet)
 
         def promote_pressed(router: str, password: str, event: gr.EventData) -> dict[Any, Any]:
@@ -105,11 +108,19 @@ class FineTuneTab:
         self.versions.select(guarded(promote_pressed), [self.router, self.password], after, **quiet)
         self.outcome.select(guarded(try_prompt), None, [self.play.prompt, tabs], **quiet)
 
-    def fine_tune(self, router: str, objective: str, beta: float) -> Iterator[dict[Any, Any]]:
+    def fine_tune(self, before: Any, router: str, objective: str, beta: float) -> Iterator[dict[Any, Any]]:
         """Learn with a live curve; at the end before and after, what changed, and the draft to decide on."""
+        turn = self.turns.begin(before)
+        try:
+            yield from self._fine_tune(turn, router, objective, beta)
+        finally:
+            turn.done.set()
+
+    def _fine_tune(self, turn: Turn, router: str, objective: str, beta: float) -> Iterator[dict[Any, Any]]:
         text = [opening(secrets.token_hex(4)) + finetune.note_line("reading the labels")]
         hidden = gr.Row(visible=False)
         yield {
+            self.turn: turn.token,
             self.curve: text[0],
             self.outcome: "",
             self.decide: hidden,
@@ -121,9 +132,9 @@ class FineTuneTab:
             sentence = f"{message} {remedy}".strip()
             return {self.curve: text[0] + finetune.note_line(sentence), self.announce: sentence}
 
-        yield from ended(self._learn(text, router, objective, beta), failed)
+        yield from ended(self._learn(turn, text, router, objective, beta), failed)
 
-    def _learn(self, text: list[str], router: str, objective: str, beta: float) -> Iterator[dict[Any, Any]]:
+    def _learn(self, turn: Turn, text: list[str], router: str, objective: str, beta: float) -> Iterator[dict[Any, Any]]:
         """`text[0]` is the curve so far, kept outside so that a failure can be written under it."""
         if not self.runtime.is_ready:
             raise NotReady("The models are still loading.", "Try again in a moment.")
@@ -131,6 +142,10 @@ class FineTuneTab:
         with closing(finetuning.fine_tuning(self.runtime, router, objective, beta=beta)) as steps:  # type: ignore[type-var]
             for step in steps:
                 result = finetuning.result_of(step)
+                if result is None and turn.left.is_set():
+                    note = finetune.note_line("cancelled; the version in use is unchanged")
+                    yield {self.curve: text[0] + note, self.announce: "Cancelled."}
+                    return
                 if result is None:
                     text[0] += finetune.point_line(step)  # type: ignore[arg-type]
                     yield {self.curve: text[0]}
@@ -146,10 +161,14 @@ class FineTuneTab:
             self.announce: sentence,
         }
 
-    def cancelled(self) -> tuple[str, str]:
-        """What the curve says after a cancel."""
-        note = finetune.note_line("cancelled; the version in use is unchanged")
-        return opening(secrets.token_hex(4)) + note, "Cancelled."
+    def cancelled(self, running: Any) -> str:
+        """What is said of a cancel; the curve says it when the learning has ended."""
+        turn = self.turns.get(running)
+        if turn is None or turn.done.is_set():
+            gr.Info("Nothing is being learned just now.", duration=3)
+            return "Nothing is being learned just now."
+        turn.left.set()
+        return "Cancelling."
 
     def refresh(self, router: str) -> tuple[str, str]:
         """(versions, facts) of the chosen router."""

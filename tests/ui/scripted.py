@@ -233,7 +233,8 @@ class ScriptedRuntime:
         mixable = self.pool.select(names).mixable
         is_gate = info.level == "gate"
         read = np.stack([_layered(weights, mixable, step) for step in range(len(prompt))]) if is_gate else None
-        yield PromptRead(*head(), prompt, None if read is None else read.astype(np.float16))
+        layered = None if read is None else read.astype(np.float16)
+        yield PromptRead(*head(), prompt, layered, own=(3, len(prompt) - 2))
         words = WORDS if not request.override else (*WORDS[:12], " something", " else", ".")
         if names[int(np.argmax(weights))] == "calculator":
             yield ToolCalled(*head(), "calculator", "37 * 24 + 15", "903", True, 0.0004)

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from playground.errors import InvalidRequest
-from playground.ui.asking import chosen_experts
+from playground.ui.asking import checked_prompt, chosen_experts
 from playground.ui.views.experts import pool_choices
 
 READY = ["base", "sentiment", "emotion", "math", "calculator"]  # of the scripted pool, which also has "units"
@@ -41,3 +41,8 @@ def test_what_is_no_choice_is_refused(runtime: Any, value: Any, told: str) -> No
         chosen_experts(runtime.pool, value)
     assert told in str(caught.value)
     assert len(caught.value.message) < 120
+
+
+def test_half_a_pair_of_a_broken_paste_is_replaced() -> None:
+    text, _ = checked_prompt("see \ud83d here", 100)
+    assert text == "see ? here"

@@ -15,12 +15,11 @@ import torch
 from playground.encode.base import TextEncoder
 from playground.errors import InvalidRequest
 from playground.learn.measuring.systems import System
-from playground.model.base import BaseModel
+from playground.model.base import BaseModel, alike
 from playground.model.routing import Routing, forward
 from playground.settings import ROOT
 
 ROWS = ROOT / "data" / "bench" / "two_part.jsonl"
-UNLIKE = "§"  # begins and ends like no prompt: what it shares with one is the frame
 SMALLEST = 1e-6  # a weight of zero elsewhere would make the ratio endless
 
 
@@ -76,16 +75,9 @@ def spans(base: BaseModel, first: str, text: str) -> tuple[slice, slice]:
     """The tokens of the two parts in the chat prompt of `text`, which begins with `first`; a token that holds both
     belongs to the second."""
     whole = base.chat_ids(text)
-    other = base.chat_ids(UNLIKE)
-    frame = _same(other, whole)
-    tail = _same(other[::-1], whole[::-1])
-    middle = _same(base.chat_ids(first), whole)
+    frame, tail = base.frame
+    middle = alike(base.chat_ids(first), whole)
     return slice(frame, middle), slice(middle, len(whole) - tail)
-
-
-def _same(one: Sequence[int], other: Sequence[int]) -> int:
-    """How many tokens both begin with alike."""
-    return next((i for i, (a, b) in enumerate(zip(one, other, strict=False)) if a != b), min(len(one), len(other)))
 
 
 @torch.inference_mode()

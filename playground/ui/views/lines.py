@@ -84,7 +84,7 @@ def _routing(layered: np.ndarray) -> dict[str, Any]:
 
 
 def _prompt_read(event: PromptRead, _: Pool) -> dict[str, Any]:
-    shown: dict[str, Any] = {"k": "read", "t": list(event.tokens), "w": None}
+    shown: dict[str, Any] = {"k": "read", "t": list(event.tokens), "own": list(event.own), "w": None}
     if event.layer_weights is not None:
         layered = event.layer_weights.astype(np.float32)
         mean = layered.mean(axis=1)
