@@ -442,11 +442,16 @@ def test_nothing_jumps_while_streaming(open_page: Any, scripted_page: tuple[str,
     page = open_page(scripted_page[0])
     run(page, "Warm up")
     page.evaluate(
-        "() => { window.shift = 0; new PerformanceObserver(list => { for (const entry of list.getEntries())"
-        " if (!entry.hadRecentInput) window.shift += entry.value; }).observe({ type: 'layout-shift' }); }"
+        """() => {
+          window.shift = 0; window.shifted = [];
+          new PerformanceObserver(list => { for (const entry of list.getEntries()) if (!entry.hadRecentInput) {
+            window.shift += entry.value;
+            for (const { node } of entry.sources) window.shifted.push(node?.className || node?.nodeName);
+          } }).observe({ type: 'layout-shift' });
+        }"""
     )
     run(page, "Does it jump?")
-    assert page.evaluate("window.shift") < 0.02
+    assert page.evaluate("window.shift") < 0.02, page.evaluate("window.shifted")
 
 
 @pytest.mark.parametrize("theme", ["light", "dark"])
