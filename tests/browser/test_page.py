@@ -250,14 +250,19 @@ def test_a_vote_is_saved_once_and_can_be_taken_back(open_page: Any, scripted_pag
     assert votes()[0].revealed_before
 
 
-def test_labels_are_filtered_exported_reopened_and_undone(open_page: Any, scripted_page: tuple[str, Any]) -> None:
-    page = open_page(scripted_page[0])
+def compared(page: Any, prompt: str) -> None:
+    """Compare two answers to `prompt` and call it a tie."""
     page.get_by_role("tab", name="Compare").click()
-    page.locator("#pair-prompt textarea").fill("=A label to look at")
+    page.locator("#pair-prompt textarea").fill(prompt)
     page.locator("#pair-run").click()
     page.wait_for_selector("#vote-4:not([disabled])")
     page.locator("#vote-4").click()
     page.wait_for_selector("#reveal .saved")
+
+
+def test_labels_are_filtered_exported_reopened_and_undone(open_page: Any, scripted_page: tuple[str, Any]) -> None:
+    page = open_page(scripted_page[0])
+    compared(page, "=A label to look at")
     page.wait_for_selector("#side-a .side[data-state=over]")  # the vote may have come before the end
     page.get_by_role("tab", name="Labels").click()
     page.locator("#label-text input, #label-text textarea").first.fill("label to look")
@@ -422,12 +427,7 @@ def test_a_vote_is_on_the_comparison_that_is_shown(open_page: Any, scripted_page
 
 def test_an_undo_that_fails_says_why(open_page: Any, scripted_page: tuple[str, Any]) -> None:
     page = open_page(scripted_page[0])
-    page.get_by_role("tab", name="Compare").click()
-    page.locator("#pair-prompt textarea").fill("Taken back elsewhere")
-    page.locator("#pair-run").click()
-    page.wait_for_selector("#vote-4:not([disabled])")
-    page.locator("#vote-4").click()
-    page.wait_for_selector("#reveal .saved")
+    compared(page, "Taken back elsewhere")
     page.get_by_role("tab", name="Labels").click()
     page.locator("#label-text input, #label-text textarea").first.fill("Taken back elsewhere")
     page.wait_for_function("() => document.querySelectorAll('#labels tbody tr').length === 1")
