@@ -6,7 +6,7 @@ import os
 os.environ.setdefault("GRADIO_ANALYTICS_ENABLED", "False")  # read when gradio is imported
 gc.disable()  # imports make no garbage, and looking for it there is half a second of the wait for the page
 
-from playground.runtime import Runtime  # noqa: E402  (after the two lines above)
+from playground.serving.runtime import Runtime  # noqa: E402  (after the two lines above)
 from playground.settings import get_settings  # noqa: E402
 from playground.ui.page import serve  # noqa: E402
 

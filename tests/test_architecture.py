@@ -166,7 +166,7 @@ HEAVY = ("torch", "transformers", "sentence_transformers", "sympy", "pint", "pef
         "playground.core.events",
         "playground.store.database",
         "playground.store.labels",
-        "playground.runtime",
+        "playground.serving.runtime",
         "playground.cli.app",
         "playground.ui.page",
         "app",

@@ -14,17 +14,17 @@ from typing import Any
 
 import torch
 
-from playground.assembly import load_model
 from playground.bench.adapters import read_adapters, write_random_adapters
 from playground.bench.xlora import make_xlora, xlora_rate
 from playground.core.values import Observe, Sampling
 from playground.model.adapters import Adapter
 from playground.model.bank import Bank
-from playground.model.base import BaseModel
+from playground.model.base import LanguageModel
 from playground.model.decode import Batch, Row
 from playground.model.routing import RowRouting, gate_routing
 from playground.model.sampling import Sampler
 from playground.routers.parts import LinearGate
+from playground.serving.loading import load_model
 from playground.settings import Settings
 
 PROMPT = "Explain in a few sentences why the sky is blue and sunsets are red."
@@ -44,7 +44,7 @@ Way = Callable[[int], float]
 class Loop:
     """Our decode loop over one model with `adapters` in its bank; a gate decides in every layer."""
 
-    def __init__(self, base: BaseModel, adapters: Sequence[Adapter]) -> None:
+    def __init__(self, base: LanguageModel, adapters: Sequence[Adapter]) -> None:
         self.base = base
         self.adapters = adapters
         self.bank = Bank(base.model, int8=base.int8)
@@ -119,7 +119,7 @@ def _median_ratio(times: Sequence[float], to: Sequence[float]) -> float:
     return statistics.median(a / b for a, b in zip(times, to, strict=True))
 
 
-def generate_rate(base: BaseModel, tokens: int) -> float:
+def generate_rate(base: LanguageModel, tokens: int) -> float:
     """Tokens per second of the library's greedy `generate`, prompt included."""
     ids = torch.tensor([base.chat_ids(PROMPT)], device=base.model.device)
     began = time.perf_counter()
@@ -176,7 +176,7 @@ def by_experts(growth: Mapping[int, float], routed_ratio: float) -> dict[str, fl
     return {str(count): round(routed_ratio * growth[EXPERTS] / ratio, 3) for count, ratio in growth.items()}
 
 
-def _name(base: BaseModel) -> str:
+def _name(base: LanguageModel) -> str:
     return "int8" if base.int8 else str(base.dtype).removeprefix("torch.")
 
 

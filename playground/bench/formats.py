@@ -14,25 +14,25 @@ from typing import Any
 import numpy as np
 import torch
 
-from playground.assembly import load_bank, load_model
 from playground.core.statistics import paired_interval
 from playground.core.values import Sampling
 from playground.experts.catalogue import load_catalogue
 from playground.learn.rows import read_rows, sample_rows
 from playground.learn.tasks import TASKS
 from playground.model.bank import Bank
-from playground.model.base import BaseModel
+from playground.model.base import LanguageModel
 from playground.model.decode import Batch, Row
 from playground.model.int8 import MOST_ROWS
 from playground.model.routing import Routing, RowRouting, routed
 from playground.model.sampling import Sampler
 from playground.model.scoring import answer_logprobs
+from playground.serving.loading import load_bank, load_model
 from playground.settings import Settings
 
 SETS = ("selfinstruct", "lookalike", "gsm8k")
 ROWS = 12
 TOKENS = 64
-Served = tuple[BaseModel, Bank]
+Served = tuple[LanguageModel, Bank]
 
 
 def compare_formats(plain: Served, quick: Served, texts: Sequence[tuple[str, str]], tokens: int) -> dict[str, Any]:
@@ -145,7 +145,7 @@ def agreement(served: Served, answers: Sequence[tuple[list[int], list[int]]]) ->
     return [row for row in found if len(row)]
 
 
-def _row(base: BaseModel, bank: Bank, ids: Sequence[int], forced: Sequence[int] = ()) -> Row:
+def _row(base: LanguageModel, bank: Bank, ids: Sequence[int], forced: Sequence[int] = ()) -> Row:
     sampler = Sampler(Sampling(temperature=0, repetition_penalty=1.0), int(base.model.config.vocab_size))
     return Row(list(ids), even_mix(bank), sampler, forced=deque(forced))
 

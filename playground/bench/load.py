@@ -23,7 +23,7 @@ from playground.core.events import Event, Failed, RunStarted, TokenGenerated
 from playground.core.preferences import Verdict
 from playground.core.values import RunRequest, Sampling
 from playground.errors import InvalidRequest, PlaygroundError
-from playground.runtime import Runtime
+from playground.serving.runtime import Runtime
 from playground.settings import Settings
 from playground.store.database import Database
 from playground.store.labels import create_comparison, vote

@@ -11,10 +11,10 @@ from typing import Any
 import torch
 from peft import XLoraConfig, get_peft_model
 
-from playground.model.base import BaseModel
+from playground.model.base import LanguageModel
 
 
-def make_xlora(base: BaseModel, folders: Sequence[Path]) -> Any:
+def make_xlora(base: LanguageModel, folders: Sequence[Path]) -> Any:
     """X-LoRA over the adapters in `folders`, with one weight a layer, around `base`'s own model, which it changes."""
     base.model.config.use_cache = False
     config = XLoraConfig(

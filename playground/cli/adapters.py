@@ -7,12 +7,12 @@ import typer
 from playground.cli.reply import JsonFlag, Reply, replying
 from playground.cli.start import base_with_progress, read_settings
 from playground.core.values import Pool
-from playground.experts import adding
+from playground.experts.adapters import adding
 from playground.experts.catalogue import load_catalogue
 from playground.settings import Settings
 
 if TYPE_CHECKING:
-    from playground.experts.adding import Candidate
+    from playground.experts.adapters.adding import Candidate
 
 SourceArgument = Annotated[str, typer.Argument(help="The adapter's folder, a zip file of it, or a hub id: owner/name.")]
 STATES = {"pass": "ok", "warn": "doubt", "fail": "failed"}
@@ -71,7 +71,7 @@ def _installed(settings: Settings) -> Pool:
 def _looked(source: str, pool: Pool, settings: Settings, reply: Reply) -> "Candidate":
     """The adapter, looked at and told line by line."""
     base = base_with_progress(settings, reply)
-    from playground.assembly import check_adapter  # noqa: PLC0415  (imports torch)
+    from playground.serving.loading import check_adapter  # noqa: PLC0415  (imports torch)
 
     candidate = check_adapter(source, base, pool, settings)
     reply.progress("")

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from playground.learn.measuring.measurer import Measurer
     from playground.learn.measuring.systems import System
     from playground.routers.base import Gate
-    from playground.runtime import Runtime
+    from playground.serving.runtime import Runtime
 
 SECONDS_BETWEEN_LINES = 30.0
 

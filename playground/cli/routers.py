@@ -60,9 +60,8 @@ def fit(
         settings = read_settings()
         # All of these import torch: only when there is something to fit.
         from playground.routers.base import ROUTERS, GateRouter  # noqa: PLC0415
-        from playground.routers.library import SHIPPED, discover, fit_shipped  # noqa: PLC0415
+        from playground.routers.library import SHIPPED, fit_shipped  # noqa: PLC0415
 
-        discover()
         if issubclass(ROUTERS.get(name), GateRouter):
             if joint and (out is None or name != "lora_mixer"):
                 raise InvalidRequest("Only lora_mixer trains its experts along, and never in place.", "Give --out.")
@@ -108,16 +107,14 @@ def ablate(
 
 def _gate_fitting(settings: Settings, reply: Reply, data: Path) -> "GateFitting":
     """Base, bank and encoder loaded for making gates."""
-    from playground.assembly import load_bank  # noqa: PLC0415  (imports torch)
     from playground.encode.encoder import Encoder  # noqa: PLC0415
     from playground.learn.gates.fitting import GateFitting  # noqa: PLC0415
-    from playground.routers.library import discover  # noqa: PLC0415
+    from playground.serving.loading import load_bank  # noqa: PLC0415  (imports torch)
 
     def show(step: "GateProgress") -> None:
         text = f"{step.phase}: step {step.step} of {step.steps}, loss {step.loss:.3f}, balance {step.balance:.2f}"
         reply.progress(text, ends=step.step % max(20, step.steps // 10) == 0)
 
-    discover()
     base = base_with_progress(settings, reply)
     bank, pool = load_bank(base, load_catalogue(settings.experts_dir))
     return GateFitting(base, bank, pool, Encoder(settings), data, settings.cache_dir / "training", show)

@@ -16,7 +16,7 @@ def serve(
     with replying(False):
         settings = read_settings()
         # gradio takes seconds to import, and no other command needs it
-        from playground.runtime import Runtime  # noqa: PLC0415
+        from playground.serving.runtime import Runtime  # noqa: PLC0415
         from playground.ui.page import serve as open_page  # noqa: PLC0415
 
         open_page(Runtime(settings), host=host, port=port)

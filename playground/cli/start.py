@@ -13,8 +13,8 @@ from playground.errors import InvalidRequest
 from playground.settings import ROOT, Settings, get_settings
 
 if TYPE_CHECKING:
-    from playground.model.base import BaseModel
-    from playground.runtime import Runtime
+    from playground.model.base import LanguageModel
+    from playground.serving.runtime import Runtime
 
 
 # a few dozen rows written for this project: enough to see the commands work, not to judge an expert by
@@ -37,7 +37,7 @@ def read_settings() -> Settings:
 @contextlib.contextmanager
 def ready_runtime(reply: Reply) -> Iterator["Runtime"]:
     """A runtime whose model is loaded, closed on leaving. Raises the PlaygroundError that kept it from loading."""
-    from playground.runtime import Runtime  # noqa: PLC0415  (`db` and `doctor` must work when this does not)
+    from playground.serving.runtime import Runtime  # noqa: PLC0415  (`db` and `doctor` must work when this does not)
 
     runtime = Runtime(read_settings())
     runtime.start()
@@ -53,9 +53,9 @@ def ready_runtime(reply: Reply) -> Iterator["Runtime"]:
         runtime.close()
 
 
-def base_with_progress(settings: Settings, reply: Reply) -> "BaseModel":
+def base_with_progress(settings: Settings, reply: Reply) -> "LanguageModel":
     """A language model of one's own, not shared with a running engine: training changes it."""
-    from playground.assembly import load_model  # noqa: PLC0415  (imports torch)
+    from playground.serving.loading import load_model  # noqa: PLC0415  (imports torch)
 
     def show(phase: str, done: int, total: int) -> None:
         reply.progress(f"{phase} the language model{_megabytes(done, total)}")

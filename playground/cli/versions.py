@@ -13,7 +13,7 @@ from playground.cli.reply import JsonFlag, replying
 from playground.cli.start import read_settings
 
 if TYPE_CHECKING:
-    from playground.learn.labels.versions import Versions
+    from playground.serving.versions import Versions
 
 versions = typer.Typer(help="Router versions: list, promote, roll back.")
 
@@ -21,10 +21,8 @@ versions = typer.Typer(help="Router versions: list, promote, roll back.")
 @contextlib.contextmanager
 def opened() -> Iterator["Versions"]:
     """The versions in the database of the settings in force, with its tables up to date."""
-    from playground.learn.labels.versions import Versions  # noqa: PLC0415  (imports torch)
-    from playground.routers.library import discover  # noqa: PLC0415  (as above)
+    from playground.serving.versions import Versions  # noqa: PLC0415  (imports torch)
 
-    discover()
     database = open_database()
     try:
         database.upgrade()

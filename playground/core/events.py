@@ -18,13 +18,16 @@ from playground.core.values import EVIDENCE, Evidence, Level, Scheme
 SCHEMA_VERSION = 1
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, kw_only=True)
 class Event:
-    """`seq` counts from 0 within a run; `at` is seconds since the run started (monotonic)."""
+    """`seq` counts from 0 within a run; `at` is seconds since the run started (monotonic).
 
-    run_id: str
-    seq: int
-    at: float
+    An expert outside the model leaves these three at their defaults: the recorder of the run fills them in.
+    """
+
+    run_id: str = ""
+    seq: int = 0
+    at: float = 0.0
 
 
 @dataclass(frozen=True, eq=False)

@@ -12,12 +12,12 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from playground.core.registry import NAME
+from playground.core.plugins import NAME
 from playground.core.values import Expert, Pool
 from playground.experts.base import Tool
-from playground.experts.calculator import Calculator
-from playground.experts.units import Units
-from playground.experts.worker import Worker
+from playground.experts.tools.calculator.calculator import Calculator
+from playground.experts.tools.units.units import Units
+from playground.experts.tools.worker import Worker
 
 CONFIG, WEIGHTS, CARD = "adapter_config.json", "adapter_model.safetensors", "card.json"
 SLOTS = 10

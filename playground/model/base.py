@@ -16,7 +16,7 @@ log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, eq=False)
-class BaseModel:
+class LanguageModel:
     """The language model as the library made it, and what is needed to talk to it.
 
     `int8` asks for products of few rows with weights in that format; `dtype` is that of all the rest.
@@ -107,7 +107,9 @@ def choose_dtype(setting: str) -> torch.dtype:
     return torch.bfloat16 if quick else torch.float32
 
 
-def load_base(folder: str, dtype: torch.dtype, *, int8: bool = False, name: str = "", local: bool = True) -> BaseModel:
+def load_base(
+    folder: str, dtype: torch.dtype, *, int8: bool = False, name: str = "", local: bool = True
+) -> LanguageModel:
     """The model in `folder` (or of that hub id when not `local`), in eval mode with frozen parameters.
 
     Raises ArtefactError when it cannot be read.
@@ -125,4 +127,4 @@ def load_base(folder: str, dtype: torch.dtype, *, int8: bool = False, name: str 
     if torch.cuda.is_available():
         model.to("cuda")
     log.info("base loaded folder=%s dtype=%s layers=%s", folder, dtype, model.config.num_hidden_layers)
-    return BaseModel(model=model, tokenizer=tokenizer, name=name or folder, dtype=dtype, int8=int8)
+    return LanguageModel(model=model, tokenizer=tokenizer, name=name or folder, dtype=dtype, int8=int8)

@@ -17,7 +17,7 @@ from transformers import DynamicCache
 
 from playground.core.values import Observe
 from playground.model.bank import Bank
-from playground.model.base import BaseModel
+from playground.model.base import LanguageModel
 from playground.model.routing import Routing, RowRouting, forward
 from playground.model.sampling import Drawn, Sampler
 
@@ -62,7 +62,7 @@ class Batch:
     """Rows that decode together. `join` reads a row's prompt alone and draws its first token, so that every row in the
     batch always has one token the model has not read; `step` reads those and draws the next."""
 
-    def __init__(self, base: BaseModel, bank: Bank) -> None:
+    def __init__(self, base: LanguageModel, bank: Bank) -> None:
         self.base = base
         self.bank = bank
         self.rows: list[Row] = []

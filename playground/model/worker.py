@@ -20,7 +20,7 @@ import torch
 from playground.errors import NotReady
 from playground.model.adapters import Adapter
 from playground.model.bank import Bank
-from playground.model.base import BaseModel
+from playground.model.base import LanguageModel
 from playground.model.decode import Batch, Row, Seen, Step
 
 log = logging.getLogger(__name__)
@@ -121,7 +121,7 @@ class Decoder:
     """
 
     def __init__(
-        self, base: BaseModel, bank: Bank, *, max_batch: int = 8, max_queue: int = 32, threads: int = 0
+        self, base: LanguageModel, bank: Bank, *, max_batch: int = 8, max_queue: int = 32, threads: int = 0
     ) -> None:
         self.base = base
         self.bank = bank

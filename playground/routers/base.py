@@ -13,18 +13,18 @@ from typing import ClassVar, Self, TypeVar
 
 import numpy as np
 import torch
-from pydantic import BaseModel
 from torch import Tensor, nn
 
+from playground.core.plugins import Plugins
 from playground.core.preferences import LabelledPair
-from playground.core.registry import Registry
 from playground.core.values import Context, Decision, Level
 from playground.errors import ArtefactError, InvalidRequest
+from playground.options import Options
 from playground.routers.artefact import read_router, write_router
 
 
-class RouterOptions(BaseModel):
-    """A router's settings. Fields are drawn as controls on the page and as flags on the command line."""
+class RouterOptions(Options):
+    """Settings of a router. Each is drawn as a control on the page and taken as `--option name=value`."""
 
 
 @dataclass(frozen=True)
@@ -232,7 +232,7 @@ class GateRouter(Router):
         return made
 
 
-ROUTERS: Registry[type[Router]] = Registry("router")
+ROUTERS: Plugins[type[Router]] = Plugins("router", "playground.routers.prompt", "playground.routers.gate")
 R = TypeVar("R", bound=type[Router])
 
 

@@ -1,11 +1,5 @@
-"""Finds the routers: one file each in the folders `prompt` and `gate`. A broken file is a reason, not a crash.
+"""Fit the parameters that ship with a prompt-level router on the project's own examples, and measure them."""
 
-Also refits the shipped parameters on the project's own examples.
-"""
-
-import importlib
-import logging
-import threading
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
@@ -20,38 +14,7 @@ from playground.routers.examples import EXAMPLES, Example, ExampleSet, folds, lo
 from playground.settings import ROOT
 
 SHIPPED = ROOT / "data" / "routers"
-FOLDERS = ("prompt", "gate")
 FOLDS = 5
-
-log = logging.getLogger(__name__)
-_finding = threading.Lock()
-_found: set[str] = set()
-_broken: dict[str, str] = {}
-
-
-def discover(folders: tuple[str, ...] = FOLDERS) -> None:
-    """Import every router file once, sorted by name. Safe to call again and from several threads."""
-    with _finding:
-        for folder in folders:
-            for path in sorted((Path(__file__).parent / folder).glob("[a-z]*.py")):
-                module = f"playground.routers.{folder}.{path.stem}"
-                if module not in _found:
-                    _found.add(module)
-                    _try_import(module, path.stem)
-
-
-def _try_import(module: str, name: str) -> None:
-    # the errors a file can raise while it is read; anything stranger is a bug that should be seen
-    try:
-        importlib.import_module(module)
-    except (ImportError, SyntaxError, NameError, AttributeError, TypeError, ValueError, OSError) as error:
-        log.exception("event=router_broken router=%s", name)
-        _broken[name] = f"{type(error).__name__}: {error}"
-
-
-def broken() -> dict[str, str]:
-    """Router files that could not be imported: name to reason."""
-    return dict(_broken)
 
 
 @runtime_checkable
@@ -81,7 +44,6 @@ def fit_shipped(
     the experts' cards. Experts it lacks are fitted all the same, measured with nothing but their name for a card, and
     listed under `without_card`. Raises InvalidRequest for a router that is not fitted on examples.
     """
-    discover(("prompt",))
     kind = ROUTERS.get(name)
     if not isinstance(kind, Shippable):
         raise InvalidRequest(f"The router {name!r} is not fitted on examples.", "Choose a prompt-level router.")

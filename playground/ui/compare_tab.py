@@ -8,20 +8,23 @@ from typing import TYPE_CHECKING, Any
 
 import gradio as gr
 
+from playground.actions import ask as asking
+from playground.actions import compare as comparing
+from playground.actions import identity
+from playground.actions.compare import Duel, Duels
 from playground.core.fold import fold_all
 from playground.core.preferences import Verdict
 from playground.errors import InvalidRequest
 from playground.store.labels import current_labels
 from playground.store.people import labeller
 from playground.store.runs import load_events
-from playground.ui import asking, comparing, examples, identity, parts, readiness
-from playground.ui.comparing import Duel, Duels
-from playground.ui.trouble import ended, guarded
+from playground.ui import examples, parts, readiness
+from playground.ui.failures import ended, guarded
 from playground.ui.turns import Turn, Turns
 from playground.ui.views import compare, lines
 
 if TYPE_CHECKING:
-    from playground.runtime import Runtime
+    from playground.serving.runtime import Runtime
 
 SIDE = (
     '<section class="side" data-state="empty" aria-label="Answer {letter}"><header><b>{letter}</b></header>'

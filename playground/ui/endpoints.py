@@ -10,20 +10,23 @@ from typing import TYPE_CHECKING, Any
 
 import gradio as gr
 
+from playground.actions import ask as asking
+from playground.actions import compare as comparing
+from playground.actions import finetune as finetuning
+from playground.actions import identity
+from playground.actions.ask_again import answered_again
 from playground.core.fold import ViewState, answer_json, fold_all
 from playground.core.preferences import Verdict
 from playground.core.values import RunRequest
 from playground.errors import InvalidRequest
-from playground.experts import adding
+from playground.experts.adapters import adding
 from playground.store.labels import LabelRow, as_records, current_labels, vote
 from playground.store.people import labeller as labeller_id
-from playground.ui import asking, comparing, finetuning, identity
-from playground.ui.again import answered_again
 from playground.ui.experts_tab import PATIENCE_SECONDS
-from playground.ui.trouble import guarded, guarded_stream
+from playground.ui.failures import guarded, guarded_stream
 
 if TYPE_CHECKING:
-    from playground.runtime import Runtime
+    from playground.serving.runtime import Runtime
 
 LOAD_SECONDS = 600.0
 

@@ -9,19 +9,19 @@ from typing import TYPE_CHECKING, Any
 
 import gradio as gr
 
+from playground.actions.identity import require_admin
 from playground.core.daily import daily_use, first_moment
 from playground.errors import InvalidRequest
-from playground.experts.adding import Candidate, card_from, discard
-from playground.experts.facts import facts_of
+from playground.experts.adapters.adding import Candidate, card_from, discard
+from playground.experts.adapters.facts import facts_of
 from playground.store.runs import usages_since
 from playground.ui import parts
-from playground.ui.identity import require_admin
+from playground.ui.failures import ended, guarded
 from playground.ui.palette import PALETTE
-from playground.ui.trouble import ended, guarded
 from playground.ui.views.experts import checklist_html, experts_html, working_html
 
 if TYPE_CHECKING:
-    from playground.runtime import Runtime
+    from playground.serving.runtime import Runtime
     from playground.ui.playground_tab import PlaygroundTab
 
 INTRO = (

@@ -8,16 +8,17 @@ from typing import TYPE_CHECKING, Any
 
 import gradio as gr
 
+from playground.actions import finetune as finetuning
 from playground.errors import NotReady
-from playground.ui import finetuning, parts
-from playground.ui.trouble import ended, guarded
+from playground.ui import parts
+from playground.ui.failures import ended, guarded
 from playground.ui.turns import Turn, Turns
 from playground.ui.views import finetune
 from playground.ui.views.lines import opening
 from playground.ui.views.routers import router_choices
 
 if TYPE_CHECKING:
-    from playground.runtime import Runtime
+    from playground.serving.runtime import Runtime
     from playground.ui.playground_tab import PlaygroundTab
 
 CURVE = (

@@ -5,15 +5,17 @@ from typing import TYPE_CHECKING, Any
 
 import gradio as gr
 
+from playground.actions import compare as comparing
+from playground.actions import identity
 from playground.errors import PlaygroundError
 from playground.store.labels import LabelRow, current_labels, export_csv, export_jsonl
 from playground.store.people import labeller
-from playground.ui import comparing, identity, parts
-from playground.ui.trouble import guarded, told
+from playground.ui import parts
+from playground.ui.failures import guarded, told
 from playground.ui.views.labels import chosen, labels_html
 
 if TYPE_CHECKING:
-    from playground.runtime import Runtime
+    from playground.serving.runtime import Runtime
     from playground.ui.compare_tab import CompareTab
 
 READ_AT_MOST = 5000

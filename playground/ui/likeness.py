@@ -9,11 +9,11 @@ from playground.core.route_measures import usage_correlation
 from playground.errors import PlaygroundError
 from playground.store.runs import recent_usages
 from playground.ui import parts
+from playground.ui.failures import told
 from playground.ui.palette import looks
-from playground.ui.trouble import told
 
 if TYPE_CHECKING:
-    from playground.runtime import Runtime
+    from playground.serving.runtime import Runtime
 
 LAST_RUNS = 200
 

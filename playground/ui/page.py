@@ -6,20 +6,21 @@ from typing import TYPE_CHECKING, Any
 
 import gradio as gr
 
+from playground.actions import identity
 from playground.errors import PlaygroundError
-from playground.ui import identity, parts, readiness
+from playground.ui import parts, readiness
 from playground.ui.assets import STATIC, page_head
 from playground.ui.compare_tab import CompareTab
 from playground.ui.endpoints import add_endpoints
 from playground.ui.experts_tab import ExpertsTab
+from playground.ui.failures import guarded, told
 from playground.ui.finetune_tab import FineTuneTab
 from playground.ui.labels_tab import LabelsTab
 from playground.ui.playground_tab import PlaygroundTab, own_runs
 from playground.ui.theme import page_theme
-from playground.ui.trouble import guarded, told
 
 if TYPE_CHECKING:
-    from playground.runtime import Runtime
+    from playground.serving.runtime import Runtime
 
 HEADER = (
     '<div class="top"><h1>Routing playground</h1>'

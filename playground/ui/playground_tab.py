@@ -7,22 +7,26 @@ from typing import TYPE_CHECKING, Any
 
 import gradio as gr
 
+from playground.actions import ask as asking
+from playground.actions import ask_again as again
+from playground.actions import export as exporting
+from playground.actions import identity
 from playground.core.fold import ViewState
 from playground.core.values import Observe, RunRequest
 from playground.errors import InvalidRequest, PlaygroundError
 from playground.store.runs import load_events, recent_runs
-from playground.ui import again, asking, examples, exporting, identity, likeness, parts, readiness
+from playground.ui import examples, likeness, parts, readiness
+from playground.ui.attention import Watching
+from playground.ui.failures import ended, guarded, told
 from playground.ui.format import percents, plural
 from playground.ui.stream import streamed
-from playground.ui.trouble import ended, guarded, told
 from playground.ui.turns import Turn, Turns
 from playground.ui.views import history, lines
 from playground.ui.views.experts import pool_choices
 from playground.ui.views.routers import router_choices
-from playground.ui.watching import Watching
 
 if TYPE_CHECKING:
-    from playground.runtime import Runtime
+    from playground.serving.runtime import Runtime
 
 ROUTER_MENU = (
     '<div class="router-menu"><label>Router <select aria-describedby="router-card"></select></label>'

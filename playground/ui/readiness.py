@@ -10,7 +10,7 @@ from playground.ui.format import megabytes
 from playground.ui.views.lines import waiting
 
 if TYPE_CHECKING:
-    from playground.runtime import Runtime, Status
+    from playground.serving.runtime import Runtime, Status
 
 WORDS = {"starting": "starting", "converting": "preparing the language model", "loading": "loading the models"}
 

@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 import torch
 
-from playground.assembly import load_bank, load_model
 from playground.bench import decode, formats
 from playground.experts.catalogue import load_catalogue
+from playground.serving.loading import load_bank, load_model
 from playground.settings import Settings
 
 

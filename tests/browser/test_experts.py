@@ -16,7 +16,7 @@ WAIT_MS = 120_000
 def served(tmp_path_factory: pytest.TempPathFactory, tiny_model_folder: Path) -> Iterator[tuple[str, Any]]:
     """(address, runtime) of a page over the tiny model with one shipped expert."""
     # gradio and torch take seconds: only when a browser test runs
-    from playground.runtime import Runtime  # noqa: PLC0415
+    from playground.serving.runtime import Runtime  # noqa: PLC0415
     from playground.settings import Settings  # noqa: PLC0415
     from playground.ui.page import serve  # noqa: PLC0415
 

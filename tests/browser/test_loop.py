@@ -30,7 +30,7 @@ TAUGHT = (
 @pytest.fixture(scope="module")
 def real_page(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, Any]]:
     """(address, runtime) of a page over the real models and a database of its own."""
-    from playground.runtime import Runtime  # noqa: PLC0415  loads nothing until it starts
+    from playground.serving.runtime import Runtime  # noqa: PLC0415  loads nothing until it starts
     from playground.ui.page import serve  # noqa: PLC0415  gradio takes seconds: only when a browser test runs
 
     runtime = Runtime(Settings(data_dir=tmp_path_factory.mktemp("loop"), database_url="", admin_password=""))

@@ -2,7 +2,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from playground.experts.worker import Worker
+from playground.experts.tools.worker import Worker
 
 
 @pytest.fixture(scope="session")

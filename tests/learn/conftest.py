@@ -16,11 +16,10 @@ from playground.encode.encoder import Encoder
 from playground.learn.labels import dataset
 from playground.learn.labels.dataset import Probes
 from playground.learn.labels.trainer import Parts
-from playground.learn.labels.versions import Versions
 from playground.learn.tasks import TASKS
-from playground.routers import library
 from playground.routers.base import LabelSet
 from playground.routers.examples import load_examples
+from playground.serving.versions import Versions
 from playground.settings import Settings
 from playground.store.database import Database
 
@@ -82,7 +81,6 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> World:
 
 @pytest.fixture
 def versions(database: Database, settings: Settings) -> Versions:
-    library.discover()
     return Versions(database, settings)
 
 

@@ -19,7 +19,7 @@ from playground.learn.measuring.two_part import read_two_part, spans, two_part
 from playground.learn.tasks import EMOTIONS, MEASURED, TASKS
 from playground.model.adapters import read_adapter
 from playground.model.bank import Bank
-from playground.model.base import BaseModel, load_base
+from playground.model.base import LanguageModel, load_base
 from playground.model.scoring import answer_logprobs
 from playground.routers.gate.emotion_qwen import EmotionQwen
 from playground.routers.gate.lora_mixer import LoraMixer
@@ -40,7 +40,7 @@ class Letters:
 
 
 @pytest.fixture(scope="module")
-def tiny(tiny_model_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[BaseModel, Bank, dict]:
+def tiny(tiny_model_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[LanguageModel, Bank, dict]:
     folder = tmp_path_factory.mktemp("experts")
     for slot, name in enumerate(EXPERTS):
         write_tiny_expert(folder, name, slot, seed=slot)

@@ -20,15 +20,12 @@ from playground.learn.gates.states import kept_states, near_alone
 from playground.learn.gates.trainer import CHECKPOINT_EVERY, GateProgress, GateTrainer, train_gate
 from playground.model.adapters import read_adapter
 from playground.model.bank import Bank
-from playground.model.base import BaseModel, load_base
+from playground.model.base import LanguageModel, load_base
 from playground.routers.gate.emotion_qwen import EmotionQwen
 from playground.routers.gate.lora_mixer import LoraMixer
 from playground.routers.gate.mogu import DialGate
-from playground.routers.library import discover
 from playground.routers.parts import keep_top
 from tests.tiny import write_tiny_expert
-
-discover()
 
 
 def test_even_probabilities_are_balanced_and_most_uncertain() -> None:
@@ -67,12 +64,12 @@ class Letters:
 
 
 @pytest.fixture
-def parts(tmp_path: Path, tiny_model_folder: Path) -> Callable[[], tuple[BaseModel, Bank, Letters]]:
+def parts(tmp_path: Path, tiny_model_folder: Path) -> Callable[[], tuple[LanguageModel, Bank, Letters]]:
     """Makes a tiny base with two experts in a bank, and an encoder; anew with each call."""
     for slot, name in enumerate(("sentiment", "math")):
         write_tiny_expert(tmp_path / "experts", name, slot, seed=slot)
 
-    def made() -> tuple[BaseModel, Bank, Letters]:
+    def made() -> tuple[LanguageModel, Bank, Letters]:
         base = load_base(str(tiny_model_folder), torch.float32)
         bank = Bank(base.model)
         bank.stack([read_adapter(tmp_path / "experts" / name, name, base.model) for name in ("sentiment", "math")])

@@ -5,7 +5,7 @@ import pytest
 
 from playground.core.values import Context
 from playground.routers.base import ROUTERS, Policy
-from playground.routers.library import SHIPPED, discover
+from playground.routers.library import SHIPPED
 from tests.learn.conftest import NAMES, World
 
 
@@ -14,7 +14,6 @@ from tests.learn.conftest import NAMES, World
 def test_a_probe_goes_to_its_expert_whichever_others_are_installed(
     world: World, name: str, missing: tuple[str, ...]
 ) -> None:
-    discover()
     policy = ROUTERS.get(name).load(SHIPPED / name)
     assert isinstance(policy, Policy)
     pool = world.pool.select([expert for expert in NAMES if expert not in missing])

@@ -13,8 +13,8 @@ from playground.learn.labels import dataset
 from playground.learn.labels.fitting import FitProgress, mean_kl
 from playground.learn.labels.metrics import agreement, compare, log_loss
 from playground.learn.labels.trainer import FineTuned, fine_tune, served_weights
-from playground.learn.labels.versions import Versions
 from playground.routers.base import LabelSet, Policy
+from playground.serving.versions import Versions
 from playground.store.labels import create_comparison, labelled_pairs, vote
 from playground.store.people import labeller
 from playground.store.runs import save_run

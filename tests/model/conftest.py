@@ -9,7 +9,7 @@ from peft import LoraConfig, get_peft_model
 
 from playground.model.adapters import read_adapter
 from playground.model.bank import Bank
-from playground.model.base import BaseModel, load_base
+from playground.model.base import LanguageModel, load_base
 from tests.tiny import write_tiny_expert
 
 MAKES = {
@@ -36,13 +36,13 @@ def adapter_folders(tiny_model_folder: Path, tmp_path_factory: pytest.TempPathFa
 
 
 @pytest.fixture
-def tiny_base(tiny_model_folder: Path) -> BaseModel:
+def tiny_base(tiny_model_folder: Path) -> LanguageModel:
     """The tiny model in float32, unwrapped."""
     return load_base(str(tiny_model_folder), torch.float32)
 
 
 @pytest.fixture
-def bank(tiny_base: BaseModel, adapter_folders: dict[str, Path]) -> Bank:
+def bank(tiny_base: LanguageModel, adapter_folders: dict[str, Path]) -> Bank:
     """The tiny model's bank with all three adapters; wraps `tiny_base`."""
     adapters = [read_adapter(folder, name, tiny_base.model) for name, folder in adapter_folders.items()]
     made = Bank(tiny_base.model)

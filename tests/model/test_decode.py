@@ -9,7 +9,7 @@ from peft import PeftModel
 
 from playground.core.values import Observe, Sampling
 from playground.model.bank import Bank
-from playground.model.base import BaseModel, load_base
+from playground.model.base import LanguageModel, load_base
 from playground.model.decode import Batch, Row, Step
 from playground.model.routing import Routing, RowRouting, routed
 from playground.model.sampling import Sampler
@@ -25,17 +25,17 @@ def gated(gate: LinearGate) -> RowRouting:
     return RowRouting(gate=gate, run=GateRun(0))
 
 
-def random_gate(base: BaseModel, bank: Bank, seed: int) -> LinearGate:
+def random_gate(base: LanguageModel, bank: Bank, seed: int) -> LinearGate:
     gate = LinearGate(bank.names, base.layers, base.width, top_k=3, temperature=1.0)
     torch.nn.init.normal_(gate.matrix, std=3.0, generator=torch.Generator().manual_seed(seed))
     return gate.eval().requires_grad_(False)
 
 
-def make_row(base: BaseModel, prompt: str, routing: RowRouting, observe: Observe | None = None) -> Row:
+def make_row(base: LanguageModel, prompt: str, routing: RowRouting, observe: Observe | None = None) -> Row:
     return Row(base.chat_ids(prompt), routing, Sampler(GREEDY, base.model.config.vocab_size), observe)
 
 
-def alone(base: BaseModel, bank: Bank, row: Row, tokens: int = 16) -> list[Step]:
+def alone(base: LanguageModel, bank: Bank, row: Row, tokens: int = 16) -> list[Step]:
     batch = Batch(base, bank)
     _, first = batch.join(row)
     return [first, *(batch.step()[0] for _ in range(tokens - 1))]
@@ -49,7 +49,7 @@ def constant(*weights: float) -> RowRouting:
     return RowRouting(constant=torch.tensor(weights))
 
 
-def test_unrouted_equals_the_library(tiny_base: BaseModel, bank: Bank, tiny_model_folder: Path) -> None:
+def test_unrouted_equals_the_library(tiny_base: LanguageModel, bank: Bank, tiny_model_folder: Path) -> None:
     plain = load_base(str(tiny_model_folder), torch.float32)
     prompt = torch.tensor([plain.chat_ids(PROMPTS[1])])
     expected = plain.model.generate(prompt, max_new_tokens=16, min_new_tokens=16, do_sample=False)[0, prompt.shape[1] :]
@@ -61,7 +61,7 @@ def test_unrouted_equals_the_library(tiny_base: BaseModel, bank: Bank, tiny_mode
 
 
 def test_one_expert_equals_peft_token_for_token(
-    tiny_base: BaseModel, bank: Bank, tiny_model_folder: Path, adapter_folders: dict[str, Path]
+    tiny_base: LanguageModel, bank: Bank, tiny_model_folder: Path, adapter_folders: dict[str, Path]
 ) -> None:
     model = PeftModel.from_pretrained(
         load_base(str(tiny_model_folder), torch.float32).model, adapter_folders["plain"]
@@ -76,7 +76,7 @@ def test_one_expert_equals_peft_token_for_token(
     assert ids(alone(tiny_base, bank, make_row(tiny_base, PROMPTS[0], constant(0, 1, 0, 0)), 12)) == expected
 
 
-def test_cached_decoding_gives_the_weights_of_one_full_pass(tiny_base: BaseModel, bank: Bank) -> None:
+def test_cached_decoding_gives_the_weights_of_one_full_pass(tiny_base: LanguageModel, bank: Bank) -> None:
     gate = random_gate(tiny_base, bank, 0)
     row = make_row(tiny_base, PROMPTS[1], gated(gate))
     steps = alone(tiny_base, bank, row, 8)
@@ -93,7 +93,7 @@ def test_cached_decoding_gives_the_weights_of_one_full_pass(tiny_base: BaseModel
         assert step.drawn.token_id == int(logits[start + index].argmax())
 
 
-def test_rows_join_and_leave_without_a_trace(tiny_base: BaseModel, bank: Bank) -> None:
+def test_rows_join_and_leave_without_a_trace(tiny_base: LanguageModel, bank: Bank) -> None:
     """Each row of a batch, whenever it joined and whoever left, has the tokens of its run alone."""
     routings = [
         gated(random_gate(tiny_base, bank, 1)),
@@ -122,7 +122,7 @@ def test_rows_join_and_leave_without_a_trace(tiny_base: BaseModel, bank: Bank) -
     assert [made[i] for i in range(3)] == expected
 
 
-def test_observing_changes_no_token_and_shows_the_attention(tiny_base: BaseModel, bank: Bank) -> None:
+def test_observing_changes_no_token_and_shows_the_attention(tiny_base: LanguageModel, bank: Bank) -> None:
     routing = gated(random_gate(tiny_base, bank, 2))
     blind = alone(tiny_base, bank, make_row(tiny_base, PROMPTS[1], routing))
     row = make_row(tiny_base, PROMPTS[1], routing, Observe(layer=1, head=3))
@@ -139,7 +139,7 @@ def test_observing_changes_no_token_and_shows_the_attention(tiny_base: BaseModel
         torch.testing.assert_close(torch.from_numpy(step.attention), expected, atol=1e-5, rtol=0)
 
 
-def test_observed_attention_equals_the_librarys_eager_weights(tiny_base: BaseModel, bank: Bank) -> None:
+def test_observed_attention_equals_the_librarys_eager_weights(tiny_base: LanguageModel, bank: Bank) -> None:
     text = torch.tensor([tiny_base.chat_ids(PROMPTS[1])])
     call = Routing([constant(1, 0, 0, 0)], len(bank), whole_layer=0)
     with torch.inference_mode(), routed(call):
@@ -150,7 +150,7 @@ def test_observed_attention_equals_the_librarys_eager_weights(tiny_base: BaseMod
     torch.testing.assert_close(call.attention[0], eager, atol=1e-5, rtol=0)
 
 
-def test_two_threads_never_see_each_others_routing(tiny_base: BaseModel, bank: Bank) -> None:
+def test_two_threads_never_see_each_others_routing(tiny_base: LanguageModel, bank: Bank) -> None:
     gates = [random_gate(tiny_base, bank, 10 + i) for i in range(2)]
     expected = [ids(alone(tiny_base, bank, make_row(tiny_base, PROMPTS[1], gated(g)), 24)) for g in gates]
     assert expected[0] != expected[1]
@@ -171,7 +171,7 @@ def test_two_threads_never_see_each_others_routing(tiny_base: BaseModel, bank: B
     assert got == {i: [expected[i]] * 4 for i in range(2)}
 
 
-def test_a_masked_expert_gets_exactly_nothing(tiny_base: BaseModel, bank: Bank) -> None:
+def test_a_masked_expert_gets_exactly_nothing(tiny_base: LanguageModel, bank: Bank) -> None:
     mask = torch.tensor([1.0, 0.0, 1.0, 0.0])
     row = make_row(tiny_base, PROMPTS[0], RowRouting(gate=random_gate(tiny_base, bank, 4), run=GateRun(0), mask=mask))
     for step in alone(tiny_base, bank, row, 6):
@@ -180,7 +180,7 @@ def test_a_masked_expert_gets_exactly_nothing(tiny_base: BaseModel, bank: Bank) 
         assert step.layer_weights.sum(-1) == pytest.approx(1, abs=1e-5)
 
 
-def test_shared_prompt_scoring_equals_scoring_alone(tiny_base: BaseModel, bank: Bank) -> None:
+def test_shared_prompt_scoring_equals_scoring_alone(tiny_base: LanguageModel, bank: Bank) -> None:
     prompt = tiny_base.chat_ids(PROMPTS[1])
     answers = [[7, 9, 11], [5], [30, 31, 32, 33]]
     together = answer_logprobs(tiny_base.model, prompt, answers)

@@ -10,7 +10,7 @@ from torch.nn import functional
 from playground.core.values import Sampling
 from playground.model.adapters import read_adapter
 from playground.model.bank import Bank
-from playground.model.base import BaseModel, choose_dtype, load_base
+from playground.model.base import LanguageModel, choose_dtype, load_base
 from playground.model.decode import Batch, Row
 from playground.model.int8 import MOST_ROWS, Head, Product, balanced, quantised
 from playground.model.routing import Routing, RowRouting, routed
@@ -81,14 +81,14 @@ def test_gradients_pass_where_they_are_asked_for() -> None:
     assert hidden.grad is not None
 
 
-def served(folder: Path, adapters: dict[str, Path], *, int8: bool) -> tuple[BaseModel, Bank]:
+def served(folder: Path, adapters: dict[str, Path], *, int8: bool) -> tuple[LanguageModel, Bank]:
     base = load_base(str(folder), choose_dtype("int8"), int8=int8)
     bank = Bank(base.model, int8=base.int8)
     bank.stack([read_adapter(path, name, base.model) for name, path in adapters.items()])
     return base, bank
 
 
-def logits(base: BaseModel, bank: Bank, ids: list[int], *, mixed: bool = True) -> torch.Tensor:
+def logits(base: LanguageModel, bank: Bank, ids: list[int], *, mixed: bool = True) -> torch.Tensor:
     size = len(bank)
     weights = torch.full((size,), 1 / size) if mixed else torch.eye(size)[0]
     with torch.inference_mode(), routed(Routing([RowRouting(constant=weights)], size)):

@@ -11,13 +11,13 @@ from safetensors.torch import load_file, save_file
 from playground.errors import InvalidRequest
 from playground.model.adapters import read_adapter
 from playground.model.bank import Bank
-from playground.model.base import BaseModel, load_base
+from playground.model.base import LanguageModel, load_base
 from playground.model.routing import Routing, RowRouting, current_routing, routed
 
 IDS = torch.tensor([[5, 40, 77, 12, 90, 33, 8]])
 
 
-def mixed_logits(base: BaseModel, bank: Bank, weights: list[float], ids: torch.Tensor = IDS) -> torch.Tensor:
+def mixed_logits(base: LanguageModel, bank: Bank, weights: list[float], ids: torch.Tensor = IDS) -> torch.Tensor:
     with torch.inference_mode(), routed(Routing([RowRouting(constant=torch.tensor(weights))] * len(ids), len(bank))):
         return base.model(input_ids=ids).logits
 
@@ -37,7 +37,9 @@ def peft_logits(folder: Path, adapters: dict[str, Path], weights: dict[str, floa
         return model(input_ids=IDS).logits
 
 
-def test_base_alone_is_the_plain_model_bit_for_bit(tiny_base: BaseModel, bank: Bank, tiny_model_folder: Path) -> None:
+def test_base_alone_is_the_plain_model_bit_for_bit(
+    tiny_base: LanguageModel, bank: Bank, tiny_model_folder: Path
+) -> None:
     plain = load_base(str(tiny_model_folder), torch.float32).model
     with torch.inference_mode():
         expected = plain(input_ids=IDS).logits
@@ -52,7 +54,7 @@ def test_base_alone_is_the_plain_model_bit_for_bit(tiny_base: BaseModel, bank: B
     [(0, 1, 0, 0), (0, 0, 1, 0), (0, 0, 0, 1), (0.25, 0.25, 0.25, 0.25), (0.1, 0.6, 0.0, 0.3)],
 )
 def test_fixed_weights_equal_peft(
-    tiny_base: BaseModel,
+    tiny_base: LanguageModel,
     bank: Bank,
     tiny_model_folder: Path,
     adapter_folders: dict[str, Path],
@@ -64,7 +66,7 @@ def test_fixed_weights_equal_peft(
     torch.testing.assert_close(mixed_logits(tiny_base, bank, list(weights)), expected, atol=1e-4, rtol=0)
 
 
-def test_rows_of_a_batch_keep_their_own_weights(tiny_base: BaseModel, bank: Bank) -> None:
+def test_rows_of_a_batch_keep_their_own_weights(tiny_base: LanguageModel, bank: Bank) -> None:
     rows = [[1.0, 0, 0, 0], [0, 1.0, 0, 0], [0, 0, 0.5, 0.5]]
     together = Routing([RowRouting(constant=torch.tensor(row)) for row in rows], len(bank))
     with torch.inference_mode(), routed(together):
@@ -73,13 +75,15 @@ def test_rows_of_a_batch_keep_their_own_weights(tiny_base: BaseModel, bank: Bank
         torch.testing.assert_close(row, mixed_logits(tiny_base, bank, weights)[0], atol=1e-5, rtol=0)
 
 
-def test_restacking_replaces_the_experts(tiny_base: BaseModel, bank: Bank, adapter_folders: dict[str, Path]) -> None:
+def test_restacking_replaces_the_experts(
+    tiny_base: LanguageModel, bank: Bank, adapter_folders: dict[str, Path]
+) -> None:
     before = mixed_logits(tiny_base, bank, [0, 0, 1, 0])
     bank.stack([read_adapter(adapter_folders["stabilised"], "stabilised", tiny_base.model)])
     torch.testing.assert_close(mixed_logits(tiny_base, bank, [0, 1]), before, atol=1e-5, rtol=0)
 
 
-def test_routing_is_gone_after_the_call(tiny_base: BaseModel, bank: Bank) -> None:
+def test_routing_is_gone_after_the_call(tiny_base: LanguageModel, bank: Bank) -> None:
     mixed_logits(tiny_base, bank, [0, 1, 0, 0])
     assert current_routing() is None
 
@@ -130,7 +134,7 @@ def test_mamba_projections_are_mixed_too() -> None:
     ],
 )
 def test_a_bad_adapter_is_refused_with_its_reason(
-    broken_adapter: Path, tiny_base: BaseModel, spoil: str, said: str
+    broken_adapter: Path, tiny_base: LanguageModel, spoil: str, said: str
 ) -> None:
     config, weights = broken_adapter / "adapter_config.json", broken_adapter / "adapter_model.safetensors"
     values = json.loads(config.read_text())

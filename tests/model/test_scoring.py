@@ -6,7 +6,7 @@ from torch import Tensor
 from transformers import DynamicCache
 
 from playground.model.bank import Bank
-from playground.model.base import BaseModel
+from playground.model.base import LanguageModel
 from playground.model.routing import Routing, RowRouting, forward, gate_routing, routed
 from playground.model.scoring import answer_logprobs, choose, common_prefix, routed_logprobs
 from playground.routers.base import Gate
@@ -28,7 +28,7 @@ def stirred(gate: Gate) -> Gate:
 
 
 @pytest.fixture
-def gates(tiny_base: BaseModel, bank: Bank) -> dict[str, Gate]:
+def gates(tiny_base: LanguageModel, bank: Bank) -> dict[str, Gate]:
     size = {"layers": tiny_base.layers, "width": tiny_base.width}
     names = bank.names
     made = {
@@ -53,7 +53,7 @@ def opened(bank: Bank, gates: dict[str, Gate], tokens: int) -> list[RowRouting]:
 
 
 @torch.inference_mode()
-def alone(base: BaseModel, bank: Bank, route: RowRouting, prompt: list[int], answer: list[int]) -> Tensor:
+def alone(base: LanguageModel, bank: Bank, route: RowRouting, prompt: list[int], answer: list[int]) -> Tensor:
     """The answer's log-probabilities with the prompt in one pass and the answer in one other, nothing shared."""
     cache = DynamicCache(config=base.model.config)
     logits: list[Tensor] = []
@@ -66,7 +66,7 @@ def alone(base: BaseModel, bank: Bank, route: RowRouting, prompt: list[int], ans
 
 
 def test_many_systems_and_answers_in_one_batch_are_each_as_alone(
-    tiny_base: BaseModel, bank: Bank, gates: dict[str, Gate]
+    tiny_base: LanguageModel, bank: Bank, gates: dict[str, Gate]
 ) -> None:
     prompt = tiny_base.answer_ids(PROMPT)
     answers = [tiny_base.answer_ids(text) for text in ANSWERS]
@@ -81,7 +81,7 @@ def test_many_systems_and_answers_in_one_batch_are_each_as_alone(
 
 
 def test_cutting_a_batch_into_passes_changes_nothing(
-    tiny_base: BaseModel, bank: Bank, gates: dict[str, Gate], monkeypatch: pytest.MonkeyPatch
+    tiny_base: LanguageModel, bank: Bank, gates: dict[str, Gate], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     prompt = tiny_base.answer_ids(PROMPT)
     answers = [tiny_base.answer_ids(text) for text in ANSWERS]
@@ -95,7 +95,7 @@ def test_cutting_a_batch_into_passes_changes_nothing(
 
 
 def test_one_answer_is_read_in_one_pass_and_agrees_with_the_plain_model(
-    tiny_base: BaseModel, bank: Bank, gates: dict[str, Gate]
+    tiny_base: LanguageModel, bank: Bank, gates: dict[str, Gate]
 ) -> None:
     prompt, answer = tiny_base.answer_ids(PROMPT), tiny_base.answer_ids("a longer answer")
     found = routed_logprobs(tiny_base.model, opened(bank, gates, len(prompt)), len(bank), prompt, [answer])
@@ -108,7 +108,7 @@ def test_one_answer_is_read_in_one_pass_and_agrees_with_the_plain_model(
     torch.testing.assert_close(found[1][0], expected, atol=2e-5, rtol=0)
 
 
-def test_answers_of_one_token_need_no_second_pass(tiny_base: BaseModel, bank: Bank) -> None:
+def test_answers_of_one_token_need_no_second_pass(tiny_base: LanguageModel, bank: Bank) -> None:
     prompt = tiny_base.answer_ids(PROMPT)
     answers = [tiny_base.answer_ids("a"), tiny_base.answer_ids("b")]
     found = answer_logprobs(tiny_base.model, prompt, answers)
@@ -122,7 +122,7 @@ def test_only_several_answers_have_a_beginning_in_common() -> None:
     assert common_prefix([[1, 2, 3]]) == 0
 
 
-def test_the_choice_is_by_mean_over_the_tokens_that_differ(tiny_base: BaseModel, bank: Bank) -> None:
+def test_the_choice_is_by_mean_over_the_tokens_that_differ(tiny_base: LanguageModel, bank: Bank) -> None:
     prompt = tiny_base.answer_ids(PROMPT)
     answers = [tiny_base.answer_ids(f"It is {word}.") for word in ("up", "downwards", "x")]
     shared = len(tiny_base.answer_ids("It is "))

@@ -5,11 +5,11 @@ import threading
 import torch
 
 from playground.model.bank import Bank
-from playground.model.base import BaseModel
+from playground.model.base import LanguageModel
 from playground.model.worker import Decoder
 
 
-def test_only_the_models_thread_has_several_processors(tiny_base: BaseModel) -> None:
+def test_only_the_models_thread_has_several_processors(tiny_base: LanguageModel) -> None:
     before = torch.get_num_threads()
     decoder = Decoder(tiny_base, Bank(tiny_base.model), threads=3)
     try:

@@ -19,7 +19,6 @@ from playground.routers.gate.phatgoose import Phatgoose, VectorGate
 from playground.routers.gate.topk_moe import TopKMoe
 from playground.routers.gate.uniform import Uniform
 from playground.routers.gate.xlora import XLora
-from playground.routers.library import discover
 from playground.routers.parts import LinearGate, keep_top, layer_normed
 
 LAYERS, WIDTH, Z = 3, 16, 6
@@ -52,7 +51,6 @@ def make(name: str) -> GateRouter:
     return router
 
 
-discover()
 GATES = [name for name in ROUTERS if issubclass(ROUTERS.get(name), GateRouter)]
 
 

@@ -11,7 +11,7 @@ import pytest
 from playground.core.checklist import Checklist, Line
 from playground.core.daily import daily_use
 from playground.core.values import Expert
-from playground.experts.facts import AdapterFacts, FileFact
+from playground.experts.adapters.facts import AdapterFacts, FileFact
 from playground.ui.experts_tab import example_prompt, serving_router
 from playground.ui.views.experts import checklist_html, experts_html
 from playground.ui.views.routers import router_choices

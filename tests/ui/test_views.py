@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from playground.actions.export import run_csv
 from playground.core.events import Event, Failed, PromptRead, RunStarted, TokenGenerated, events_to_json, to_dict
 from playground.core.fold import fold_all
 from playground.core.preferences import Verdict
@@ -22,7 +23,6 @@ from playground.learn.labels.metrics import BeforeAfter, Figure
 from playground.learn.labels.trainer import FineTuned, RoutingChange
 from playground.ui import format as words
 from playground.ui.examples import load_events
-from playground.ui.exporting import run_csv
 from playground.ui.palette import PALETTE, looks
 from playground.ui.views.compare import reveal_html
 from playground.ui.views.finetune import outcome_html

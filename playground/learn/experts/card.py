@@ -14,7 +14,7 @@ from playground.core.statistics import matthews_interval, mean_interval
 from playground.learn.experts.recipes import Recipe
 from playground.learn.rows import Row, read_rows, sample_rows
 from playground.learn.tasks import TASKS, Task, refuses
-from playground.model.base import BaseModel
+from playground.model.base import LanguageModel
 from playground.model.scoring import answer_logprobs, choose
 
 TEST_ROWS = 60
@@ -22,7 +22,7 @@ LOSS_ROWS = 40
 ANSWER_TOKENS = 32
 
 
-def row_score(model: Any, base: BaseModel, task: Task, row: Row) -> float:
+def row_score(model: Any, base: LanguageModel, task: Task, row: Row) -> float:
     """1 or 0 for a choice task; the mean negative log-likelihood per answer token, in nats, for a loss task."""
     prompt = base.chat_ids(task.prompt(row), task.opening(row))
     end = base.tokenizer.eos_token_id
@@ -46,12 +46,12 @@ def summarise(task: Task, rows: Sequence[Row], scores: Sequence[float]) -> tuple
 METRICS = {"accuracy": "accuracy", "matthews": "Matthews r", "loss": "answer loss in nats", "refusal": "right refusals"}
 
 
-def _refusal_scores(model: Any, base: BaseModel, rows: Sequence[Row]) -> list[float]:
+def _refusal_scores(model: Any, base: LanguageModel, rows: Sequence[Row]) -> list[float]:
     texts = greedy_replies(base, model, [str(row["prompt"]) for row in rows], ANSWER_TOKENS)
     return [float(refuses(text) == (row["answer"] == "refuse")) for (text, _), row in zip(texts, rows, strict=True)]
 
 
-def greedy_replies(base: BaseModel, model: Any, prompts: Sequence[str], tokens: int) -> list[tuple[str, bool]]:
+def greedy_replies(base: LanguageModel, model: Any, prompts: Sequence[str], tokens: int) -> list[tuple[str, bool]]:
     """(reply, whether it ended by itself) to each prompt, greedy, at most `tokens` tokens, by the library's
     generate."""
     tokenizer = base.tokenizer
@@ -69,7 +69,7 @@ def greedy_replies(base: BaseModel, model: Any, prompts: Sequence[str], tokens: 
     return made
 
 
-def _figure(model: Any, base: BaseModel, task: Task, data: Path, seed: int) -> str:
+def _figure(model: Any, base: LanguageModel, task: Task, data: Path, seed: int) -> str:
     """One sentence: base and expert on the task's test rows."""
     rows = sample_rows(read_rows(data, task.folder, "test"), LOSS_ROWS if task.metric == "loss" else TEST_ROWS, seed)
     if not rows:
@@ -88,7 +88,7 @@ def _figure(model: Any, base: BaseModel, task: Task, data: Path, seed: int) -> s
 
 def write_card(
     model: Any,
-    base: BaseModel,
+    base: LanguageModel,
     recipe: Recipe,
     *,
     data: Path,
@@ -122,7 +122,7 @@ def write_card(
     return card
 
 
-def _readme(card: dict[str, Any], base: BaseModel, recipe: Recipe) -> str:
+def _readme(card: dict[str, Any], base: LanguageModel, recipe: Recipe) -> str:
     training = card["training"]
     before, after = training["validation_before"], training["validation_after"]
     return f"""---

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from playground.core.registry import Registry
+from playground.core.plugins import Plugins
 
 
 @dataclass(frozen=True)
@@ -35,7 +35,7 @@ class Recipe:
     spdx: str = "apache-2.0"
 
 
-RECIPES: Registry[Recipe] = Registry("expert recipe")
+RECIPES: Plugins[Recipe] = Plugins("expert recipe")
 
 for _recipe in (
     Recipe(

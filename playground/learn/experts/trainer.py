@@ -25,7 +25,7 @@ from playground.learn.experts.recipes import RECIPES, Recipe
 from playground.learn.fingerprints import fingerprint
 from playground.learn.rows import Row, sample_rows, split_rows
 from playground.learn.tasks import TASKS, Task
-from playground.model.base import BaseModel
+from playground.model.base import LanguageModel
 
 log = logging.getLogger(__name__)
 
@@ -64,7 +64,13 @@ class Example:
 
 
 def make_examples(
-    base: BaseModel, task: Task, rows: Sequence[Row], *, seed: int | None, limit: int, answer_tokens: int | None = None
+    base: LanguageModel,
+    task: Task,
+    rows: Sequence[Row],
+    *,
+    seed: int | None,
+    limit: int,
+    answer_tokens: int | None = None,
 ) -> list[Example]:
     """Tokenised rows of at most `limit` tokens, answers cut at `answer_tokens`; `seed` None uses the measuring
     template, else drawn ones.
@@ -85,7 +91,7 @@ def make_examples(
     return examples
 
 
-def with_replies(base: BaseModel, task: Task, rows: Sequence[Row], kept: Path) -> list[Row]:
+def with_replies(base: LanguageModel, task: Task, rows: Sequence[Row], kept: Path) -> list[Row]:
     """`rows` with the base's own greedy reply to each, at most REPLY_TOKENS tokens; kept in the file `kept`."""
     prompts = [task.prompt(row) for row in rows]
     of = fingerprint(base.name, str(base.dtype), str(REPLY_TOKENS), *prompts)
@@ -111,7 +117,7 @@ def balanced_rows(rows: Sequence[Row], seed: int) -> list[Row]:
 
 
 def mixed_examples(
-    base: BaseModel, recipe: Recipe, data: Path, *, count: int, limit: int, seed: int, kept: Path
+    base: LanguageModel, recipe: Recipe, data: Path, *, count: int, limit: int, seed: int, kept: Path
 ) -> tuple[list[Example], list[Example]]:
     """(training, validation) examples of a recipe's mix, about `count` and VALIDATION_ROWS, in the mix's shares.
 
@@ -213,7 +219,7 @@ def learning_rate(step: int, steps: int, peak: float) -> float:
     return peak * (0.1 + 0.45 * (1 + float(torch.cos(torch.tensor(share * torch.pi)))))
 
 
-def attach_adapter(base: BaseModel, recipe: Recipe) -> Any:
+def attach_adapter(base: LanguageModel, recipe: Recipe) -> Any:
     """The base wrapped by PEFT with a fresh adapter as the recipe says."""
     config = LoraConfig(
         r=recipe.rank,
@@ -228,7 +234,7 @@ def attach_adapter(base: BaseModel, recipe: Recipe) -> Any:
 
 def train(
     name: str,
-    base: BaseModel,
+    base: LanguageModel,
     *,
     data: Path,
     out: Path,

@@ -16,7 +16,7 @@ from playground.encode.base import TextEncoder
 from playground.errors import InvalidRequest
 from playground.learn.experts.recipes import RECIPES
 from playground.learn.experts.trainer import Example, mixed_examples
-from playground.model.base import BaseModel
+from playground.model.base import LanguageModel
 
 
 @dataclass(frozen=True, eq=False)
@@ -38,7 +38,7 @@ class Owned:
 
 
 def domains(
-    base: BaseModel,
+    base: LanguageModel,
     encoder: TextEncoder,
     experts: Sequence[str],
     data: Path,
@@ -73,7 +73,13 @@ def domains(
 
 
 def spliced(
-    base: BaseModel, encoder: TextEncoder, training: Mapping[str, Sequence[Owned]], *, count: int, limit: int, seed: int
+    base: LanguageModel,
+    encoder: TextEncoder,
+    training: Mapping[str, Sequence[Owned]],
+    *,
+    count: int,
+    limit: int,
+    seed: int,
 ) -> list[Owned]:
     """`count` examples with the prompts of two experts' rows one after the other and then both answers.
 
@@ -100,7 +106,7 @@ def spliced(
     return made
 
 
-def _place_of(base: BaseModel, prompt: Sequence[int], first: str) -> int:
+def _place_of(base: LanguageModel, prompt: Sequence[int], first: str) -> int:
     """How many tokens of the chat `prompt` stand before the second part, whose text follows `first`."""
     alone = base.chat_ids(first.strip() or "x")
     same = 0

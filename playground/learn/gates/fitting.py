@@ -14,7 +14,7 @@ from playground.learn.gates.trainer import GateProgress, train_gate
 from playground.learn.gates.untrained import write_untrained
 from playground.model.adapters import read_adapter
 from playground.model.bank import Bank
-from playground.model.base import BaseModel
+from playground.model.base import LanguageModel
 from playground.routers.gate.topk_moe import TopKMoe
 
 ABLATION_STEPS = 30
@@ -24,7 +24,7 @@ ABLATION_STEPS = 30
 class GateFitting:
     """What every fit needs: the model with its bank, the encoder, the experts' data, and where checkpoints go."""
 
-    base: BaseModel
+    base: LanguageModel
     bank: Bank
     pool: Pool
     encoder: TextEncoder

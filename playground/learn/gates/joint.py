@@ -23,7 +23,7 @@ from playground.learn.gates.objectives import OBJECTIVES, GatePlan
 from playground.learn.gates.trainer import GateProgress, GateTrainer, Recorder, start_from_rows
 from playground.model.adapters import KEY, WEIGHTS, Adapter
 from playground.model.bank import Bank
-from playground.model.base import BaseModel
+from playground.model.base import LanguageModel
 from playground.routers.artefact import add_to_card
 from playground.routers.base import GateRun, RouterOptions
 from playground.routers.gate.lora_mixer import LoraMixer, PromptedLinearGate
@@ -54,7 +54,7 @@ class JointTrainer(GateTrainer):
         self,
         gate: PromptedLinearGate,
         plan: GatePlan,
-        base: BaseModel,
+        base: LanguageModel,
         bank: Bank,
         adapters: Sequence[Adapter],
     ) -> None:
@@ -103,7 +103,7 @@ class JointTrainer(GateTrainer):
 
 
 def train_joint(
-    base: BaseModel,
+    base: LanguageModel,
     bank: Bank,
     adapters: Sequence[Adapter],
     folders: Sequence[Path],

@@ -6,7 +6,7 @@ from playground.core.statistics import mean_interval
 from playground.learn.experts.trainer import padded, row_losses
 from playground.learn.gates.data import Owned
 from playground.model.bank import Bank
-from playground.model.base import BaseModel
+from playground.model.base import LanguageModel
 from playground.model.routing import Routing, RowRouting, read_first, routed
 from playground.routers.base import Gate
 
@@ -23,7 +23,9 @@ def sentence(measured: dict[str, dict[str, float]]) -> str:
 
 
 @torch.inference_mode()
-def measure(gate: Gate, base: BaseModel, bank: Bank, validation: dict[str, list[Owned]]) -> dict[str, dict[str, float]]:
+def measure(
+    gate: Gate, base: LanguageModel, bank: Bank, validation: dict[str, list[Owned]]
+) -> dict[str, dict[str, float]]:
     """Answer loss (mean, low, high over rows, nats per token) of base, even mix, gate, and each row's own expert."""
     size = len(bank)
     columns = None

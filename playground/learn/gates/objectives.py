@@ -11,7 +11,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from playground.core.registry import Registry
+from playground.core.plugins import Plugins
 from playground.learn.gates.data import Owned
 from playground.routers.base import Gate
 from playground.routers.gate.mogu import DialGate
@@ -99,7 +99,7 @@ class Objective:
         return -weights.gather(1, owners.unsqueeze(1)).clamp_min(1e-9).log().mean()
 
 
-OBJECTIVES: Registry[Objective] = Registry("gate objective")
+OBJECTIVES: Plugins[Objective] = Plugins("gate objective")
 
 
 class LoraMixerObjective(Objective):

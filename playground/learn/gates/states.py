@@ -11,7 +11,7 @@ from playground.learn.experts.trainer import padded
 from playground.learn.gates.data import Owned
 from playground.learn.gates.objectives import GatePlan
 from playground.model.bank import Bank
-from playground.model.base import BaseModel
+from playground.model.base import LanguageModel
 from playground.model.routing import Routing, RowRouting, routed
 from playground.routers.base import Gate, GateRun
 
@@ -48,7 +48,7 @@ class States:
 
 @torch.no_grad()
 def kept_states(
-    base: BaseModel,
+    base: LanguageModel,
     bank: Bank,
     rows: Sequence[Owned],
     *,

@@ -25,7 +25,7 @@ from playground.learn.gates.measures import measure, sentence
 from playground.learn.gates.objectives import OBJECTIVES, GatePlan, Objective, balance_terms
 from playground.learn.gates.states import kept_states
 from playground.model.bank import Bank
-from playground.model.base import BaseModel
+from playground.model.base import LanguageModel
 from playground.model.routing import Routing, RowRouting, read_first, routed
 from playground.routers.artefact import add_to_card
 from playground.routers.base import ROUTERS, Gate, GateRouter, GateRun, RouterOptions
@@ -78,7 +78,7 @@ class Recorder(Gate):
 
 def train_gate(
     name: str,
-    base: BaseModel,
+    base: LanguageModel,
     bank: Bank,
     encoder: TextEncoder,
     *,
@@ -156,7 +156,7 @@ class GateTrainer:
         gate: Gate,
         objective: Objective,
         plan: GatePlan,
-        base: BaseModel,
+        base: LanguageModel,
         bank: Bank,
         *,
         checkpoint: Checkpoint | None = None,

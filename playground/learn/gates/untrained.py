@@ -18,7 +18,7 @@ from playground.errors import InvalidRequest
 from playground.learn.gates.data import Owned, domains, spliced
 from playground.learn.gates.measures import measure, sentence
 from playground.model.bank import Bank
-from playground.model.base import BaseModel
+from playground.model.base import LanguageModel
 from playground.model.subspaces import input_directions
 from playground.routers.artefact import add_to_card
 from playground.routers.base import ROUTERS, GateRouter, Installed
@@ -32,7 +32,7 @@ GRID = np.linspace(0.05, 0.8, 76)
 
 def write_untrained(
     name: str,
-    base: BaseModel,
+    base: LanguageModel,
     bank: Bank,
     pool: Pool,
     encoder: TextEncoder,

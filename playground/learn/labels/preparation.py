@@ -10,9 +10,9 @@ from playground.encode.base import TextEncoder, describe
 from playground.learn.labels import dataset
 from playground.learn.labels.dataset import Probes
 from playground.learn.labels.trainer import Parts
-from playground.learn.labels.versions import Versions
 from playground.routers.base import LabelSet
 from playground.routers.examples import load_examples
+from playground.serving.versions import Versions
 from playground.store.label_views import labelled_pairs
 
 

@@ -30,8 +30,8 @@ from playground.learn.labels.fitting import (
 )
 from playground.learn.labels.metrics import BeforeAfter, agreement, as_metrics, compare, log_loss
 from playground.learn.labels.objectives import OBJECTIVES, Objective
-from playground.learn.labels.versions import Versions
 from playground.routers.base import LabelSet, Policy
+from playground.serving.versions import Versions
 from playground.store import versions as rows
 from playground.store.tables import TrainingRunRow
 

@@ -18,7 +18,7 @@ from playground.core.values import Sampling
 from playground.encode.base import TextEncoder
 from playground.learn.measuring.systems import System
 from playground.model.bank import Bank
-from playground.model.base import BaseModel
+from playground.model.base import LanguageModel
 from playground.model.decode import Batch, Row
 from playground.model.sampling import Sampler
 from playground.model.scoring import common_prefix, routed_logprobs
@@ -76,7 +76,7 @@ class Measurer:
     """Asks systems of one bank. `expect` the cost of all that will be asked, for the time left to be told."""
 
     def __init__(
-        self, base: BaseModel, bank: Bank, encoder: TextEncoder, kept: Kept, progress: Progress | None = None
+        self, base: LanguageModel, bank: Bank, encoder: TextEncoder, kept: Kept, progress: Progress | None = None
     ) -> None:
         self.base = base
         self.bank = bank

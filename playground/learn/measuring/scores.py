@@ -15,7 +15,7 @@ from playground.learn.measuring.measurer import Question
 from playground.learn.measuring.systems import BASE, ORACLE
 from playground.learn.rows import Row
 from playground.learn.tasks import Task, refuses
-from playground.model.base import BaseModel
+from playground.model.base import LanguageModel
 
 EXACT_TOKENS = 192
 
@@ -28,7 +28,7 @@ class Scored:
     losses: list[float] | None = None
 
 
-def question(base: BaseModel, task: Task, row: Row) -> Question:
+def question(base: LanguageModel, task: Task, row: Row) -> Question:
     """The row as its task's metric needs it asked: its answers weighed, or for refusals a greedy answer."""
     if task.metric == "refusal":
         return drawn_question(base, task, row, tokens=ANSWER_TOKENS)
@@ -40,7 +40,7 @@ def question(base: BaseModel, task: Task, row: Row) -> Question:
     return Question(text, tuple(prompt), tuple((*base.answer_ids(answer), end) for answer in answers))
 
 
-def drawn_question(base: BaseModel, task: Task, row: Row, *, tokens: int = EXACT_TOKENS) -> Question:
+def drawn_question(base: LanguageModel, task: Task, row: Row, *, tokens: int = EXACT_TOKENS) -> Question:
     """The row asked for a greedy answer."""
     text = task.prompt(row)
     return Question(text, tuple(base.chat_ids(text, task.opening(row))), tokens=tokens, stop=task.stop)

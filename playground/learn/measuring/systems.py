@@ -13,7 +13,7 @@ from torch import Tensor
 from playground.learn.fingerprints import fingerprint, of_adapters, of_gate
 from playground.model import lora, routing, scoring
 from playground.model.bank import Bank
-from playground.model.base import BaseModel
+from playground.model.base import LanguageModel
 from playground.model.routing import RowRouting, gate_routing
 from playground.routers.base import Gate
 
@@ -39,7 +39,7 @@ class System:
         return gate_routing(self.gate, self.names, prompt_tokens=prompt_tokens, embedding=wanted, device=self.device)
 
 
-def systems_of(base: BaseModel, bank: Bank, gates: Mapping[str, Gate]) -> dict[str, System]:
+def systems_of(base: LanguageModel, bank: Bank, gates: Mapping[str, Gate]) -> dict[str, System]:
     """'base', each expert, 'uniform', then the gates whose experts are all in the bank."""
     size, device = len(bank), base.model.device
     one_hot = torch.eye(size, device=device)

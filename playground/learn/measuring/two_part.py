@@ -15,7 +15,7 @@ import torch
 from playground.encode.base import TextEncoder
 from playground.errors import InvalidRequest
 from playground.learn.measuring.systems import System
-from playground.model.base import BaseModel, alike
+from playground.model.base import LanguageModel, alike
 from playground.model.routing import Routing, forward
 from playground.settings import ROOT
 
@@ -40,7 +40,7 @@ def read_two_part(path: Path = ROWS, *, split: str = "test") -> list[dict[str, s
 
 
 def two_part(
-    base: BaseModel, encoder: TextEncoder, systems: Mapping[str, System], rows: Sequence[Mapping[str, str]]
+    base: LanguageModel, encoder: TextEncoder, systems: Mapping[str, System], rows: Sequence[Mapping[str, str]]
 ) -> dict[str, Any]:
     """{gate: {"median_ratio", "n", "ratios"}} over both parts of all rows whose experts the gate knows; `n` counts
     parts. A gate that knows none of them has n 0 and no median."""
@@ -71,7 +71,7 @@ def two_part(
     }
 
 
-def spans(base: BaseModel, first: str, text: str) -> tuple[slice, slice]:
+def spans(base: LanguageModel, first: str, text: str) -> tuple[slice, slice]:
     """The tokens of the two parts in the chat prompt of `text`, which begins with `first`; a token that holds both
     belongs to the second."""
     whole = base.chat_ids(text)
@@ -81,7 +81,7 @@ def spans(base: BaseModel, first: str, text: str) -> tuple[slice, slice]:
 
 
 @torch.inference_mode()
-def _weights(base: BaseModel, gates: Sequence[System], ids: Sequence[int], embedding: torch.Tensor) -> np.ndarray:
+def _weights(base: LanguageModel, gates: Sequence[System], ids: Sequence[int], embedding: torch.Tensor) -> np.ndarray:
     """(gates, T, N) weights over the bank of each gate reading `ids`, mean over layers; all gates in one pass."""
     routing = Routing([gate.open(len(ids), embedding) for gate in gates], len(gates[0].names))
     read = torch.tensor([list(ids)] * len(gates), device=base.model.device)

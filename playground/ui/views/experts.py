@@ -8,7 +8,7 @@ from typing import Any
 from playground.core.checklist import Checklist, Line
 from playground.core.daily import DAYS, DailyUse
 from playground.core.values import Expert, Pool
-from playground.experts.facts import AdapterFacts
+from playground.experts.adapters.facts import AdapterFacts
 from playground.ui.format import percent, plural, shortened
 from playground.ui.palette import Look, look_of
 from playground.ui.views.why import chip

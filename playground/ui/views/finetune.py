@@ -12,11 +12,11 @@ from playground.ui.views.lines import record
 from playground.ui.views.why import chip
 
 if TYPE_CHECKING:
+    from playground.actions.finetune import LabelCount
     from playground.learn.labels.fitting import FitProgress
     from playground.learn.labels.metrics import BeforeAfter
     from playground.learn.labels.trainer import FineTuned, RoutingChange
     from playground.store.versions import VersionInfo
-    from playground.ui.finetuning import LabelCount
 
 FEW_PROMPTS = 30
 FEW_LABELS = 10  # below this an interval over prompts says more than it knows

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from playground.runtime import RouterInfo
+    from playground.serving.runtime import RouterInfo
 
 LEVEL_LINES = {
     "prompt": "Reads the prompt and weighs the experts before the answer begins.",

@@ -9,15 +9,16 @@ from dataclasses import dataclass
 from typing import ClassVar, TypeVar
 
 import torch
-from pydantic import BaseModel, Field
+from pydantic import Field
 from torch import Tensor
 from torch.nn.functional import logsigmoid
 
-from playground.core.registry import Registry
+from playground.core.plugins import Plugins
+from playground.options import Options
 
 
-class ObjectiveOptions(BaseModel):
-    """Settings of an objective; drawn as controls on the page and as flags on the command line."""
+class ObjectiveOptions(Options):
+    """Settings of an objective. Each is drawn as a control on the page and taken as `--option name=value`."""
 
     beta: float = Field(0.1, ge=0.1, le=10.0, description="How boldly to act on labels: lower moves routing further.")
     ridge: float = Field(0.1, ge=0.01, le=100.0, description="How strongly to stay near the version before.")
@@ -74,7 +75,7 @@ def log_ratio_margin(log_policy: Tensor, log_reference: Tensor, usage_difference
     return torch.einsum("ne,ne->n", usage_difference, log_policy - log_reference)
 
 
-OBJECTIVES: Registry[type[Objective]] = Registry("objective")
+OBJECTIVES: Plugins[type[Objective]] = Plugins("label objective", "playground.learn.labels.objectives")
 O = TypeVar("O", bound=type[Objective])  # noqa: E741
 
 

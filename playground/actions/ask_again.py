@@ -1,0 +1,151 @@
+"""A run answered again with something changed: weights set by hand, in all layers or some, or experts left out.
+
+Checks what a browser or a client asks, makes the request, and keeps nothing.
+"""
+
+import json
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from playground.core.fold import ViewState, answer_json, fold_all
+from playground.core.route_measures import first_difference
+from playground.core.values import Observe, Pool, RunRequest, Serve, normalised
+from playground.errors import InvalidRequest
+from playground.store.runs import load_events, load_run
+from playground.ui.palette import looks
+
+if TYPE_CHECKING:
+    from playground.serving.runtime import Runtime
+
+MOST_LAYERS = 1000
+SERVED: dict[str, Serve] = {"mixture": "mix", "sample": "sample"}
+
+
+@dataclass(frozen=True)
+class LastRun:
+    """What the newest run of this visitor was asked, so that it can be answered again with other weights."""
+
+    request: RunRequest
+    pool: tuple[str, ...]
+    run_id: str
+
+
+def override_value(state: ViewState, pool: Pool) -> str:
+    """What the override panel is drawn from, and asks before it is touched: the experts of a run, its weights in
+    percent, in all of its layers."""
+    if state.started is None:
+        return ""
+    experts = [vars(look) | {"icon": look.icon} for look in looks(state.pool, pool)]
+    weights = np.zeros(len(experts)) if state.weights is None else 100 * np.asarray(state.weights, np.float64)
+    layers = state.started.layers
+    asked = {"mode": "set", "weights": weights.round(2).tolist(), "from": 1, "to": layers, "dropped": []}
+    return json.dumps({"pool": experts, "layers": layers, **asked})
+
+
+def asked_again(runtime: "Runtime", run_id: str) -> tuple[LastRun, ViewState]:
+    """A stored run as it can be answered again, and its state. Raises InvalidRequest for an unknown one."""
+    with runtime.database.read() as session:
+        stored, state = load_run(session, run_id), fold_all(load_events(session, run_id))
+    started = state.started
+    observe = None
+    if started is not None and started.observed_layer >= 0:
+        observe = Observe(started.observed_layer, started.observed_head)
+    request = RunRequest(
+        stored.prompt,
+        stored.router,
+        version=stored.version,
+        pool=stored.experts,
+        sampling=stored.sampling,
+        observe=observe,
+        serve=SERVED.get(state.decided.scheme, "top") if state.decided else "top",
+    )
+    return LastRun(request, stored.experts, run_id), state
+
+
+def changed_words(request: RunRequest, before: Sequence[str]) -> str:
+    """What a counterfactual changed, for the line above its answer."""
+    if request.override is None:
+        return "Without " + ", ".join(name for name in before if name not in (request.pool or ()))
+    if request.override_layers:
+        return f"With your weights in layers {request.override_layers[0] + 1} to {request.override_layers[-1] + 1}"
+    return "With your weights"
+
+
+def counterfactual(request: RunRequest, pool: Pool, value: Any) -> RunRequest:
+    """`request` as the override panel asks it again, over the `pool` of the first run.
+
+    `value` is the panel's JSON: experts left out, or weights for all layers or some. Raises InvalidRequest for
+    anything that is no such thing.
+    """
+    try:
+        asked = json.loads(str(value))
+        mode, dropped = str(asked["mode"]), {str(name) for name in asked["dropped"]}
+        weights = [float(weight) for weight in asked["weights"]]
+        first, last, layers = int(asked["from"]), int(asked["to"]), int(asked["layers"])
+    except (ValueError, TypeError, KeyError) as error:
+        raise InvalidRequest("The weights are not usable.", "Run the prompt again, then move them.") from error
+    if mode == "drop":
+        return leaving_out(request, pool, dropped)
+    if len(weights) != len(pool):
+        raise InvalidRequest("The weights belong to other experts.", "Run the prompt again, then move them.")
+    chosen = range(max(1, first), min(last, layers, MOST_LAYERS) + 1)
+    return overriding(request, weights, pool, tuple(layer - 1 for layer in chosen) if len(chosen) < layers else ())
+
+
+def leaving_out(request: RunRequest, pool: Pool, dropped: Collection[str]) -> RunRequest:
+    """`request` for the router to decide again without the experts `dropped`. Raises InvalidRequest when none stay."""
+    kept = tuple(name for name in pool.names if name not in dropped)
+    if len(kept) in (0, len(pool)):
+        raise InvalidRequest("Nobody is left out, or everybody.", "Tick at least one expert, and not all.")
+    return replace(request, pool=kept, override=None, override_layers=())
+
+
+def overriding(request: RunRequest, weights: Sequence[float], pool: Pool, layers: tuple[int, ...] = ()) -> RunRequest:
+    """`request` with weights set by hand over `pool`, in `layers` alone when there are any.
+
+    They are blended, unless a tool is heaviest, which then answers alone.
+    """
+    shares = normalised(weights)
+    serve: Serve = "mix" if pool.mixable[int(np.argmax(shares))] else "top"
+    return replace(
+        request,
+        pool=pool.names,
+        override=tuple(float(share) for share in shares),
+        override_layers=layers,
+        serve=request.serve if layers else serve,
+    )
+
+
+def from_names(previous: LastRun, pool: Pool, change: Mapping[str, Any]) -> RunRequest:
+    """The request a client asks by names: {weights: {expert: share}, layers: [from, to]} or {leave_out: [experts]}.
+
+    Layers count from 1. Raises InvalidRequest for anything else.
+    """
+    try:
+        if change.get("leave_out"):
+            return leaving_out(previous.request, pool, {str(name) for name in change["leave_out"]})
+        weights = {str(name): float(weight) for name, weight in dict(change["weights"]).items()}
+        first, last = (int(layer) for layer in change.get("layers") or (1, 0))
+    except (KeyError, TypeError, ValueError) as error:
+        raise InvalidRequest("The change is not usable.", "Give weights by expert, or leave_out as a list.") from error
+    for name in weights:
+        pool.index(name)
+    layers = tuple(range(max(1, first) - 1, min(last, MOST_LAYERS)))
+    return overriding(previous.request, [weights.get(name, 0.0) for name in pool.names], pool, layers)
+
+
+def answered_again(runtime: "Runtime", run_id: str, change: Mapping[str, Any]) -> dict[str, Any]:
+    """Both answers, the token (from 1) in which they first differ, and how likely each routing finds each answer.
+
+    Raises InvalidRequest for an unknown run or a change that cannot be made.
+    """
+    previous, before = asked_again(runtime, run_id)
+    request = from_names(previous, runtime.pool.select(previous.pool), change)
+    after = fold_all(runtime.run(request, session_id="api"))
+    answers = {"first": answer_json(before), "again": answer_json(after)}
+    at = first_difference(*([token.token_id for token in state.tokens] for state in (before, after)))
+    likely = vars(runtime.likelihoods(run_id, after.run_id))
+    return {**answers, "first_difference": None if at is None else at + 1, "likelihoods": likely}

@@ -1,0 +1,84 @@
+"""A stored run as a file: JSON with full precision, or CSV with a row per token."""
+
+import csv
+import io
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from playground.core.events import events_to_json
+from playground.core.fold import ViewState, fold_all
+from playground.core.route_measures import consent, entropy, overlap, switches
+from playground.errors import InvalidRequest, PlaygroundError
+from playground.store.runs import load_events
+from playground.ui.failures import told
+
+if TYPE_CHECKING:
+    from playground.serving.runtime import Runtime
+
+FORMULA_SIGNS = ("=", "+", "-", "@", "\t", "\r")
+
+
+def _cell(text: str) -> str:
+    """Spreadsheets run cells that begin like a formula; a quote in front keeps them text."""
+    return "'" + text if text.lstrip(" \n").startswith(FORMULA_SIGNS) else text
+
+
+def _turns(weights: list[np.ndarray]) -> list[int]:
+    """1 where another expert leads than at the token before, else 0."""
+    return switches(np.stack(weights)).astype(int).tolist() if weights else []
+
+
+def _measures(layered: np.ndarray | None) -> list[str]:
+    """Entropy in nats, agreement of layers and share of leading layers of one token; empty cells without a gate."""
+    if layered is None:
+        return ["", "", ""]
+    values = layered.astype(np.float64)
+    return [f"{float(value):.6g}" for value in (entropy(values).mean(), overlap(values), consent(values))]
+
+
+def run_csv(state: ViewState) -> str:
+    """A row per token, the prompt's (`p1`, …) first when a gate weighed them: text, probabilities, the weight of each
+    expert, how even and how agreed the layers were, and whether another expert took the lead."""
+    out = io.StringIO(newline="")
+    table = csv.writer(out)
+    names = ["routing_entropy", "layer_agreement", "leading_layers", "switch"]
+    table.writerow(["token", "text", "logprob", "entropy", *state.pool, *names])
+    read = state.prompt_read
+    if read is not None and read.layer_weights is not None:
+        mean = read.layer_weights.astype(np.float32).mean(axis=1)
+        for i, turn in enumerate(_turns(list(mean))):
+            weights = [f"{float(weight):.8g}" for weight in mean[i]]
+            measures = _measures(read.layer_weights[i])
+            table.writerow([f"p{i + 1}", _cell(read.tokens[i]), "", "", *weights, *measures, turn])
+    for token, turn in zip(state.tokens, _turns([token.weights for token in state.tokens]), strict=True):
+        weights = [f"{float(weight):.8g}" for weight in token.weights]
+        row = [token.index + 1, _cell(token.text), f"{token.logprob:.6g}", f"{token.entropy:.6g}", *weights]
+        table.writerow([*row, *_measures(token.layer_weights), turn])
+    return out.getvalue()
+
+
+def exported(runtime: "Runtime", run_id: str, kind: str) -> str:
+    """The text of a stored run as `json` or `csv`. Raises InvalidRequest for another kind or an unknown run."""
+    if kind not in ("json", "csv"):
+        raise InvalidRequest(f"There is no export as {kind!r}.", "Choose json or csv.")
+    with runtime.database.read() as session:
+        events = load_events(session, run_id)
+    if kind == "csv":
+        return run_csv(fold_all(events))
+    return events_to_json(events)
+
+
+def server_functions(runtime: "Runtime") -> list[Any]:
+    """What the run view may ask for by itself. The arguments come from the browser, so they are checked here."""
+
+    def export_run(asked: Any) -> dict[str, Any]:
+        """A stored run as the text of a file."""
+        try:
+            return {"text": exported(runtime, str(asked["run"])[:64], str(asked["kind"]))}
+        except (KeyError, TypeError):
+            return {"error": "Say which run."}
+        except PlaygroundError as error:
+            return {"error": " ".join(told(error)).strip()}
+
+    return [export_run]

@@ -1,0 +1,210 @@
+"""Adds an adapter to the experts and takes it away again: staged, looked at, given a card, moved into place.
+
+Knows files and cards; whether an adapter fits the base is asked of the function it is given.
+"""
+
+import json
+import re
+import shutil
+import tempfile
+import time
+from collections import Counter
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from pydantic import ValidationError
+
+from playground.core.checklist import Checklist, Line
+from playground.core.values import Expert, Pool
+from playground.errors import InvalidRequest, StorageError
+from playground.experts.adapters.facts import facts_of, file_fact
+from playground.experts.adapters.sources import README, stage
+from playground.experts.catalogue import CARD, SLOTS, TAKEN, WEIGHTS, Card, free_name
+
+STAGING = ".staging-"  # the catalogue looks past names that begin with a dot
+STAGING_SECONDS = 86_400.0
+MAX_EXAMPLES = 16
+NOT_STATED = "not stated"
+LICENCE = re.compile(r"^license:[ \t]*[\"']?([\w.+ -]{1,60}?)[\"']?[ \t]*$", re.MULTILINE)
+Examine = Callable[[Path, str], Checklist]  # (folder, name) -> whether the adapter fits the base
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """An adapter that was brought and looked at, with the card it might have. Add it, or `discard` it."""
+
+    folder: Path
+    label: str
+    checklist: Checklist
+    card: Card
+
+
+def check(
+    source: str | Sequence[Path], *, pool: Pool, added_dir: Path, limit_bytes: int, examine: Examine
+) -> Candidate:
+    """Bring the adapter and look at it. Nothing is added yet; the files wait in a hidden folder of `added_dir`.
+
+    Raises InvalidRequest when `source` names nothing, StorageError when the disk refuses.
+    """
+    try:
+        added_dir.mkdir(parents=True, exist_ok=True)
+        _sweep(added_dir)
+        folder = Path(tempfile.mkdtemp(prefix=STAGING, dir=added_dir))
+    except OSError as error:
+        raise StorageError(f"Nothing can be written here ({error.strerror}).", "Set PLAYGROUND_DATA_DIR.") from error
+    with ExitStack() as undo:
+        undo.callback(shutil.rmtree, folder, ignore_errors=True)
+        staged = stage(source, folder, limit_bytes)
+        card = _suggested(staged.label, folder, pool)
+        checklist = staged.checklist
+        if checklist.ok:
+            checklist += examine(folder, card.name)
+        if checklist.ok:
+            checklist += Checklist.of([*_twins(folder, pool), name_line(card.name, pool)])
+        undo.pop_all()
+        return Candidate(folder, staged.label, checklist, card)
+
+
+def discard(candidate: Candidate) -> None:
+    """Forget a candidate that is not wanted; one that was added is not touched."""
+    shutil.rmtree(candidate.folder, ignore_errors=True)
+
+
+def _sweep(added_dir: Path) -> None:
+    """Remove what an earlier process left in the middle of a check."""
+    for folder in added_dir.glob(f"{STAGING}*"):
+        if time.time() - folder.stat().st_mtime > STAGING_SECONDS:
+            shutil.rmtree(folder, ignore_errors=True)
+
+
+def _twins(folder: Path, pool: Pool) -> list[Line]:
+    """A doubt when an expert of `pool` has the very same weights."""
+    mine = file_fact(folder / WEIGHTS).sha256
+    facts = [(expert.title, facts_of(expert)) for expert in pool.experts]
+    same = [title for title, fact in facts if fact and mine in {file.sha256 for file in fact.files}]
+    return [Line("Weights", "warn", f"The same weights are already here as {same[0]}.")] if same else []
+
+
+def name_line(name: str, pool: Pool) -> Line:
+    """Whether an expert may be called `name` in `pool`."""
+    if name in TAKEN or name in pool.names:
+        return Line("Name", "fail", f"The name {name} is taken by another expert.", "Choose another name.")
+    return Line("Name", "pass", f"The name {name} is free.")
+
+
+# --- the card ---------------------------------------------------------------------------------------------------
+
+
+def _suggested(label: str, folder: Path, pool: Pool) -> Card:
+    """A card to begin with: what came with the adapter, as far as it is usable, and what is free in `pool`."""
+    told = _told(folder)
+    plain = re.sub(r"\.zip$", "", label.partition("@")[0].rpartition("/")[2] or label)
+    title = str(told.get("title") or plain.replace("_", " ").replace("-", " ")).strip()[:60] or "Adapter"
+    name = free_name(str(told.get("name") or plain), pool.names)
+    used = Counter(expert.slot for expert in pool.experts)
+    examples = told.get("examples")
+    return Card(
+        name=name,
+        title=title,
+        description=str(told.get("description") or f"An adapter from {label}.")[:600],
+        mark=_free_mark(title, pool),
+        slot=min(range(SLOTS), key=lambda slot: (used[slot], slot)),
+        licence=str(told.get("licence") or NOT_STATED)[:100],
+        trained_on=str(told.get("trained_on") or "")[:300],
+        figure=str(told.get("figure") or "")[:300],
+        examples=tuple(str(text)[:2000] for text in examples[:MAX_EXAMPLES]) if isinstance(examples, list) else (),
+        source=label[:200],
+    )
+
+
+def _told(folder: Path) -> dict[str, Any]:
+    """What the files that came with an adapter say of it: its own card, or the licence of a model card."""
+    told: dict[str, Any] = {}
+    try:
+        front = (folder / README).read_text("utf-8", errors="replace").split("---", 2)
+        licence = LICENCE.search(front[1]) if len(front) == 3 and not front[0].strip() else None
+        told = {"licence": licence[1]} if licence else {}
+    except OSError:
+        pass  # most adapters have none
+    try:
+        card = json.loads((folder / CARD).read_bytes())
+        told |= card if isinstance(card, dict) else {}
+    except (OSError, ValueError, RecursionError):
+        pass  # as above
+    return told
+
+
+def _free_mark(title: str, pool: Pool) -> str:
+    """Two letters of `title` that no other expert has, where there are some."""
+    letters = [char for char in title if char.isascii() and char.isalpha()] or ["X"]
+    taken = {expert.mark.lower() for expert in pool.experts}
+    marks = [(letters[0] + other).title() for other in (*letters[1:], *"abcdefghijklmnopqrstuvwxyz")]
+    return next((mark for mark in marks if mark.lower() not in taken), marks[0])
+
+
+def card_from(suggested: Card, **fields: Any) -> Card:
+    """`suggested` with a person's `fields`; texts are stripped, None keeps what was suggested.
+
+    Raises InvalidRequest that names the field.
+    """
+    given = {key: value for key, value in fields.items() if value is not None}
+    given |= {key: value.strip() for key, value in given.items() if isinstance(value, str)}
+    examples = [text.strip() for text in given.pop("examples", suggested.examples) if text.strip()]
+    if len(examples) > MAX_EXAMPLES:
+        raise InvalidRequest(f"{len(examples)} examples are too many.", f"Give at most {MAX_EXAMPLES}.")
+    values = {**suggested.model_dump(), **given, "examples": examples}
+    values["licence"] = values["licence"] or NOT_STATED
+    try:
+        return Card.model_validate(values)
+    except ValidationError as error:
+        first = error.errors()[0]
+        field = str(first["loc"][0]) if first["loc"] else "card"
+        remedy = "Use lower case, digits and underscores, a letter first." if field == "name" else "Correct it."
+        raise InvalidRequest(f"The {field} cannot be used: {first['msg'].lower()}.", remedy) from error
+
+
+# --- in and out ---------------------------------------------------------------------------------------------------
+
+
+def keep(candidate: Candidate, card: Card, pool: Pool) -> Path:
+    """Move a candidate that passed into its place, with its card; the folder it has now.
+
+    Raises InvalidRequest for one that did not pass or whose name is taken, StorageError when the disk refuses.
+    """
+    (candidate.checklist + Checklist((name_line(card.name, pool),))).require(card.title)
+    target = candidate.folder.parent / card.name
+    if target.exists():
+        raise InvalidRequest(f"The name {card.name} is taken by another expert.", "Choose another name.")
+    try:
+        text = json.dumps(card.model_dump(), indent=1, ensure_ascii=False)
+        (candidate.folder / CARD).write_text(text + "\n", "utf-8")
+        candidate.folder.rename(target)
+    except FileNotFoundError as error:
+        raise InvalidRequest("These files are no longer here.", "Check the adapter again.") from error
+    except OSError as error:
+        raise StorageError(f"The expert cannot be stored ({error.strerror}).", "See that the disk has room.") from error
+    return target
+
+
+def removable(pool: Pool, name: str) -> Expert:
+    """The expert called `name`, which may be removed. Raises InvalidRequest for one that shipped, or is not there."""
+    expert = pool.experts[pool.index(name)]
+    if not expert.is_added:
+        raise InvalidRequest(f"{expert.title} came with the playground.", "Only added experts can be removed.")
+    return expert
+
+
+def delete(expert: Expert) -> None:
+    """Delete the files of an added expert. Raises StorageError when the disk refuses."""
+    folder = Path(expert.folder)
+    try:
+        hidden = Path(tempfile.mkdtemp(prefix=STAGING, dir=folder.parent))
+        folder.rename(hidden / folder.name)  # at once; a half-deleted folder would be a broken expert
+        shutil.rmtree(hidden, ignore_errors=True)
+    except OSError as error:
+        raise StorageError(
+            f"{expert.title} cannot be deleted ({error.strerror}).", f"Delete {folder.name} by hand."
+        ) from error

@@ -1,0 +1,111 @@
+"""Attention of a finished run on demand: one layer, or every head and their rollout with progress and a way to stop."""
+
+import base64
+import threading
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from playground.errors import InvalidRequest, PlaygroundError
+from playground.ui.failures import told
+
+if TYPE_CHECKING:
+    from playground.serving.runtime import Runtime
+
+MOST_JOBS = 64
+
+
+class Stopped(InvalidRequest):
+    """The visitor stopped the computation."""
+
+
+def as_bytes(shares: np.ndarray) -> str:
+    """Shares in 0…1 as base64 of one byte each, row-major."""
+    return base64.b64encode(np.rint(np.clip(shares.astype(np.float32), 0, 1) * 255).astype(np.uint8).tobytes()).decode()
+
+
+def as_floats(shares: np.ndarray) -> str:
+    """Shares as base64 of float32, little-endian, row-major: for those far below a byte's steps."""
+    return base64.b64encode(np.ascontiguousarray(shares, "<f4").tobytes()).decode()
+
+
+class Watching:
+    """What the run view may ask of attention. Arguments come from the browser and are checked here.
+
+    A computation under way is kept under the random name its page gave it, as [layers done, layers, wanted].
+    """
+
+    def __init__(self, runtime: "Runtime") -> None:
+        self.runtime = runtime
+        self._jobs: dict[str, list[int]] = {}
+        self._lock = threading.Lock()
+
+    def server_functions(self) -> list[Any]:
+        """The functions that the page may call; the framework asks for plain ones."""
+
+        def attention(asked: Any) -> dict[str, Any]:
+            """All heads of one layer of a stored run: (H, T, T) as bytes."""
+            return self.layer(asked)
+
+        def attention_all(asked: Any) -> dict[str, Any]:
+            """Every head small, and the rollout."""
+            return self.overview(asked)
+
+        def attention_progress(asked: Any) -> dict[str, Any]:
+            """How far `attention_all` is; with `stop` it ends after the layer under way."""
+            return self.progress(asked)
+
+        return [attention, attention_all, attention_progress]
+
+    def layer(self, asked: Any) -> dict[str, Any]:
+        """All heads of one layer of a stored run, or {error}."""
+        try:
+            heads, tokens = self.runtime.attention(str(asked["run"])[:64], int(asked["layer"]))
+        except (KeyError, TypeError, ValueError):
+            return {"error": "That layer is not in this run."}
+        except PlaygroundError as error:
+            return {"error": " ".join(told(error)).strip()}
+        return {"heads": heads.shape[0], "size": heads.shape[1], "tokens": tokens, "data": as_bytes(heads)}
+
+    def overview(self, asked: Any) -> dict[str, Any]:
+        """Every head of a stored run as bytes, the rollout as floats; {stopped} when it was, {error} when it broke."""
+        try:
+            run_id, name = str(asked["run"])[:64], str(asked["job"])[:40]
+        except (KeyError, TypeError):
+            return {"error": "Say which run."}
+        with self._lock:
+            if len(self._jobs) >= MOST_JOBS:
+                return {"error": "Too many are being computed; try again in a minute."}
+            job = self._jobs.setdefault(name, [0, 0, 1])
+
+        def on_layer(done: int, layers: int) -> None:
+            job[0], job[1] = done, layers
+            if not job[2]:
+                raise Stopped("Stopped.")
+
+        try:
+            found = self.runtime.attention_overview(run_id, on_layer)
+        except Stopped:
+            return {"stopped": True}
+        except PlaygroundError as error:
+            return {"error": " ".join(told(error)).strip()}
+        finally:
+            with self._lock:
+                self._jobs.pop(name, None)
+        layers, heads, small, _ = found.heads.shape
+        sizes = {"layers": layers, "heads": heads, "small": small, "size": len(found.rollout)}
+        return {**sizes, "tokens": found.tokens, "data": as_bytes(found.heads), "rollout": as_floats(found.rollout)}
+
+    def progress(self, asked: Any) -> dict[str, Any]:
+        """{done, layers} of a computation under way; {} when there is none of that name."""
+        try:
+            name, stop = str(asked["job"])[:40], bool(asked.get("stop"))
+        except (KeyError, TypeError, AttributeError):
+            return {}
+        with self._lock:
+            job = self._jobs.get(name)
+        if job is None:
+            return {}
+        if stop:
+            job[2] = 0
+        return {"done": job[0], "layers": job[1]}

@@ -1,0 +1,125 @@
+"""Finished runs read again on the tiny model: held layers, all heads and their rollout, likelihoods, likeness."""
+
+from dataclasses import replace
+from pathlib import Path
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+
+from playground.core.events import RunStarted, TokenGenerated
+from playground.core.route_measures import rollout, shrunk
+from playground.core.values import Observe, RunRequest
+from playground.errors import InvalidRequest
+from playground.experts.catalogue import load_catalogue
+from playground.serving.engine import Engine
+from playground.serving.replay import THUMBNAIL, adapters_likeness, likelihoods, overview
+from tests import test_engine
+from tests.serving.test_engine import GREEDY, of, tokens
+from tests.tiny import write_tiny_expert
+
+engine = test_engine.engine  # the fixture
+BETA = (0.0, 0.0, 1.0, 0.0)
+
+
+def ask(router: str = "alpha", prompt: str = "hello there", **options: object) -> RunRequest:
+    return RunRequest(prompt, router=router, sampling=GREEDY, **options)  # type: ignore[arg-type]
+
+
+def stored(engine: Engine, request: RunRequest) -> list:
+    """A run under the name its router is found by again; the routers of these tests share one name."""
+    events = list(engine.run(request))
+    return [replace(events[0], router=request.router), *events[1:]]
+
+
+def layered(events: list) -> np.ndarray:
+    return np.stack([event.layer_weights for event in of(events, TokenGenerated)])
+
+
+def test_weights_hold_in_their_layers_and_the_router_decides_in_the_rest(engine: Engine) -> None:
+    held = list(engine.run(ask(override=BETA, override_layers=(1,))))
+    [started] = of(held, RunStarted)
+    assert (started.held, started.held_layers) == (BETA, (1,))
+    assert layered(held)[:, 0] == pytest.approx(np.tile([0, 1, 0, 0], (len(tokens(held)), 1)))
+    assert layered(held)[:, 1] == pytest.approx(np.tile(BETA, (len(tokens(held)), 1)))
+    free, gated = (
+        list(engine.run(ask("lora_mixer"))),
+        list(engine.run(ask("lora_mixer", override=BETA, override_layers=(1,)))),
+    )
+    assert layered(gated)[:, 1] == pytest.approx(np.tile(BETA, (len(tokens(gated)), 1)))
+    assert layered(gated)[0, 0] == pytest.approx(layered(free)[0, 0], abs=1e-3)  # layer 1 comes after
+
+
+def test_holding_what_the_router_chose_anyway_changes_nothing(engine: Engine) -> None:
+    plain, held = list(engine.run(ask())), list(engine.run(ask(override=(0, 1, 0, 0), override_layers=(0,))))
+    assert tokens(held) == tokens(plain)
+    both = list(engine.run(ask(override=BETA, override_layers=(0, 1))))
+    assert tokens(both) == tokens(list(engine.run(ask(override=BETA))))
+
+
+@pytest.mark.parametrize(("weights", "layers"), [(None, (0,)), (BETA, (2,)), (BETA, (-1,)), ((0.5, 0, 0, 0.5), (0,))])
+def test_layers_that_cannot_be_held_are_refused(engine: Engine, weights: tuple | None, layers: tuple) -> None:
+    with pytest.raises(InvalidRequest):
+        list(engine.run(ask(override=weights, override_layers=layers)))
+
+
+@pytest.mark.parametrize("router", ["alpha", "lora_mixer"])
+def test_a_held_run_is_read_again_as_it_was(engine: Engine, router: str) -> None:
+    events = stored(engine, ask(router, override=BETA, override_layers=(0,), observe=Observe(1, 2)))
+    heads, _ = engine.attention(events, 1)
+    last = of(events, TokenGenerated)[-1].attention
+    assert heads[2, len(last) - 1, : len(last)] == pytest.approx(last, abs=2e-3)
+
+
+def test_the_overview_holds_every_head_and_their_rollout(engine: Engine) -> None:
+    events = list(engine.run(ask("lora_mixer")))
+    seen: list[tuple[int, int]] = []
+    found = overview(engine, events, lambda done, layers: seen.append((done, layers)))
+    whole = [engine.attention(events, layer)[0].astype(np.float32) for layer in range(2)]
+    assert seen == [(1, 2), (2, 2)]
+    assert found.heads == pytest.approx(np.stack([shrunk(layer, THUMBNAIL) for layer in whole]), abs=2e-3)
+    assert found.rollout == pytest.approx(rollout(whole), abs=2e-3)
+    assert found.rollout.sum(-1) == pytest.approx(np.ones(len(found.tokens)), abs=1e-4)
+
+
+def test_an_overview_can_be_ended_between_layers(engine: Engine) -> None:
+    def stop(done: int, layers: int) -> None:
+        raise InvalidRequest("Stopped.")
+
+    with pytest.raises(InvalidRequest, match="Stopped"):
+        overview(engine, stored(engine, ask()), stop)
+    assert tokens(list(engine.run(ask())))  # the model's thread goes on
+
+
+def test_likelihoods_are_those_the_runs_were_written_with(engine: Engine) -> None:
+    first, second = stored(engine, ask()), stored(engine, ask("lora_mixer"))
+    found = likelihoods(engine, first, second)
+    for events, own in ((first, found.first_by_first), (second, found.second_by_second)):
+        assert own == pytest.approx(np.mean([event.logprob for event in of(events, TokenGenerated)]), abs=1e-3)
+    other = likelihoods(engine, second, first)
+    assert (other.first_by_second, other.second_by_first) == pytest.approx(
+        (found.second_by_first, found.first_by_second)
+    )
+    # greedy answers: no routing likes the other's answer better than it likes its own, here
+    assert found.first_by_second < found.first_by_first
+    assert found.second_by_first < found.second_by_second
+
+
+def test_a_tools_routing_has_no_likelihood(engine: Engine) -> None:
+    by_tool = stored(engine, ask("tool", "What is 17% of 2,340?"))
+    by_model = stored(engine, ask("alpha", "What is 17% of 2,340?"))
+    found = likelihoods(engine, by_tool, by_model)
+    assert (found.first_by_first, found.second_by_first) == (None, None)
+    assert found.first_by_second is not None
+    with pytest.raises(InvalidRequest):
+        likelihoods(engine, by_model, by_model[:3])
+
+
+def test_adapters_are_compared_from_their_folders(engine: Engine, tmp_path: Path) -> None:
+    for slot, name in enumerate(("one", "other")):
+        write_tiny_expert(tmp_path, name, slot, seed=slot)
+    there = SimpleNamespace(base=engine.base, pool=load_catalogue(tmp_path))
+    found = adapters_likeness(there, tmp_path)  # type: ignore[arg-type]  # what it reads of an engine
+    assert found.names == ("one", "other")
+    assert 0 < found.reading[0, 1] < 0.3
+    assert found.chance == pytest.approx(2 / 48)
