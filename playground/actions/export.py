@@ -1,21 +1,24 @@
-"""A stored run as a file: JSON with full precision, or CSV with a row per token."""
+"""Export: a stored run as JSON with full precision or as CSV with a row per token, and labels in every known format."""
 
 import csv
 import io
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from playground.actions.runs import events_of
 from playground.core.events import events_to_json
 from playground.core.fold import ViewState, fold_all
 from playground.core.route_measures import consent, entropy, overlap, switches
-from playground.errors import InvalidRequest, PlaygroundError
-from playground.store.runs import load_events
-from playground.ui.failures import told
+from playground.core.records import LabelRow
+from playground.errors import InvalidRequest
+from playground.exchange.base import FORMATS, as_records
 
 if TYPE_CHECKING:
     from playground.serving.runtime import Runtime
 
+RUN_KINDS = ("json", "csv")
 FORMULA_SIGNS = ("=", "+", "-", "@", "\t", "\r")
 
 
@@ -58,27 +61,21 @@ def run_csv(state: ViewState) -> str:
     return out.getvalue()
 
 
-def exported(runtime: "Runtime", run_id: str, kind: str) -> str:
-    """The text of a stored run as `json` or `csv`. Raises InvalidRequest for another kind or an unknown run."""
-    if kind not in ("json", "csv"):
-        raise InvalidRequest(f"There is no export as {kind!r}.", "Choose json or csv.")
-    with runtime.database.read() as session:
-        events = load_events(session, run_id)
+def export_run(runtime: "Runtime", run_id: str, kind: str) -> str:
+    """Return a stored run as the text of a file. Raise InvalidRequest for another kind or an unknown run."""
+    if kind not in RUN_KINDS:
+        raise InvalidRequest(f"A run cannot be exported as {kind[:20]!r}.", f"Choose {' or '.join(RUN_KINDS)}.")
+    events = events_of(runtime, run_id)
     if kind == "csv":
         return run_csv(fold_all(events))
     return events_to_json(events)
 
 
-def server_functions(runtime: "Runtime") -> list[Any]:
-    """What the run view may ask for by itself. The arguments come from the browser, so they are checked here."""
+def export_labels(rows: Sequence[LabelRow], name: str) -> str:
+    """Return labels as the text of a file in the format `name`. Raise InvalidRequest for an unknown format."""
+    return FORMATS.get(name)().write(rows)
 
-    def export_run(asked: Any) -> dict[str, Any]:
-        """A stored run as the text of a file."""
-        try:
-            return {"text": exported(runtime, str(asked["run"])[:64], str(asked["kind"]))}
-        except (KeyError, TypeError):
-            return {"error": "Say which run."}
-        except PlaygroundError as error:
-            return {"error": " ".join(told(error)).strip()}
 
-    return [export_run]
+def labels_json(rows: Sequence[LabelRow]) -> dict[str, Any]:
+    """Return labels as JSON-ready values."""
+    return {"labels": as_records(rows)}

@@ -8,7 +8,7 @@ import base64
 import dataclasses
 import json
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -34,7 +34,8 @@ class Event:
 class RunStarted(Event):
     """The request as it will be served. `layers` and `heads` size the pictures; `pool` are expert names in order.
 
-    `held` (E,) are weights that a person set for `held_layers` alone; both are empty otherwise.
+    `held` (E,) are weights that a person set for `held_layers` alone; both are empty otherwise. `options` are the
+    router's settings that were changed for this run, (name, value) each.
     """
 
     prompt: str
@@ -49,6 +50,7 @@ class RunStarted(Event):
     observed_head: int = -1
     held: tuple[float, ...] = ()
     held_layers: tuple[int, ...] = ()
+    options: tuple[tuple[str, Any], ...] = field(default=(), metadata={"sparse": True})
 
 
 @dataclass(frozen=True, eq=False)
@@ -159,8 +161,9 @@ def _decode(value: Any) -> Any:
 
 
 def to_dict(event: Event) -> dict[str, Any]:
-    """The event as JSON-ready values; arrays as base64 with dtype and shape."""
-    fields = {f.name: _encode(getattr(event, f.name)) for f in dataclasses.fields(event)}
+    """The event as JSON-ready values; arrays as base64 with dtype and shape. An empty sparse field is left out."""
+    values = {f.name: (getattr(event, f.name), f.metadata.get("sparse")) for f in dataclasses.fields(event)}
+    fields = {name: _encode(value) for name, (value, is_sparse) in values.items() if not is_sparse or value}
     return {"event": type(event).__name__, "schema": SCHEMA_VERSION, **fields}
 
 

@@ -6,7 +6,6 @@ Folding a list in pieces gives what folding it at once gives.
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
-from typing import Any
 
 import numpy as np
 
@@ -20,7 +19,6 @@ from playground.core.events import (
     TokenGenerated,
     ToolCalled,
 )
-from playground.errors import InvalidRequest
 
 
 @dataclass(frozen=True, eq=False)
@@ -129,28 +127,3 @@ def ending(state: ViewState) -> Finished:
         reason="failed" if state.failed else "cancelled",
     )
 
-
-def answer_json(state: ViewState) -> dict[str, Any]:
-    """A finished run as `ask` gives it. Raises InvalidRequest when the run failed or never ended."""
-    if state.failed is not None:
-        raise InvalidRequest(state.failed.message, state.failed.remedy)
-    if state.started is None or state.finished is None or state.decided is None:
-        raise InvalidRequest("The run ended without an answer.", "Try again; if it stays so, this is a bug.")
-    layered = [token.layer_weights for token in state.tokens if token.layer_weights is not None]
-    return {
-        "answer": state.finished.text,
-        "router": state.started.router,
-        "version": state.started.version,
-        "expert": state.top_expert,
-        "weights": dict(zip(state.pool, map(float, state.decided.weights), strict=True)),
-        "usage": dict(zip(state.pool, map(float, state.finished.usage), strict=True)),
-        "layer_weights_shape": state.layer_weights_shape,
-        "layer_weights": np.stack(layered).astype(float).round(4).tolist() if layered else None,
-        "explanation": state.decided.evidence.sentence,
-        "tools": [{"expert": t.expert, "query": t.query, "result": t.result, "ok": t.ok} for t in state.tools],
-        "timings": state.finished.timings,
-        "tokens": state.finished.tokens,
-        "prompt_tokens": state.finished.prompt_tokens,
-        "reason": state.finished.reason,
-        "run_id": state.run_id,
-    }

@@ -5,9 +5,9 @@ Weight vectors are over the pool in pool order, shape (E,), non-negative, sum 1.
 """
 
 import hashlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import ClassVar, Literal
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 
@@ -18,6 +18,18 @@ Level = Literal["prompt", "gate", "controller"]
 Scheme = Literal["argmax", "sample", "mixture", "override"]
 Serve = Literal["top", "sample", "mix"]
 
+# what each level does, in the order in which menus list them
+LEVELS: dict[Level, str] = {
+    "prompt": "Reads the prompt and weighs the experts before the answer begins.",
+    "gate": "A small module inside the model that weighs the experts for each token in each layer.",
+    "controller": "Thinks in rounds: calls an expert, reads what it says, decides again.",
+}
+# what becomes of the weights that a prompt-level router gives
+SERVES: dict[Serve, str] = {
+    "top": "the heaviest expert answers",
+    "sample": "one is drawn by its share",
+    "mix": "they are blended",
+}
 MIXABLE_KINDS: tuple[ExpertKind, ...] = ("base", "lora")
 
 
@@ -148,13 +160,10 @@ EVIDENCE: dict[str, type] = {member.kind: member for member in (Neighbours, Scor
 class Decision:
     """What a router decided before decoding, with always enough to draw why.
 
-    `weights` (E,) float32; `propensity` (E,) float32 is the distribution the served expert is drawn from;
-    `uncertainty` (E,) is a half width per weight, where the router gives one.
+    `weights` (E,) float32; `uncertainty` (E,) is a half width per weight, where the router gives one.
     """
 
     weights: np.ndarray
-    propensity: np.ndarray
-    scheme: Scheme
     evidence: Evidence
     uncertainty: np.ndarray | None = None
 
@@ -198,7 +207,8 @@ class Sampling:
 class RouterInfo:
     """A router as a person sees it: `version` is the one in force, `reason` why it is not ready.
 
-    `note` is what to know of it all the same, such as experts it was not trained with.
+    `note` is what to know of it all the same, such as experts it was not trained with. `options` describe a control
+    for each setting that a run may change.
     """
 
     name: str
@@ -211,6 +221,7 @@ class RouterInfo:
     figure: str
     version: str
     note: str = ""
+    options: tuple[Mapping[str, Any], ...] = ()
 
 
 @dataclass(frozen=True)
@@ -227,7 +238,8 @@ class RunRequest:
 
     `override` replaces the router's weights (pool order): the counterfactual; in `override_layers` alone (counted from
     0) when there are any, while the router decides in the others. `serve` says what becomes of prompt-level
-    weights: the heaviest expert answers, one is drawn, or the mixable ones are blended.
+    weights: the heaviest expert answers, one is drawn, or the mixable ones are blended. `options` change settings of
+    the router for this run alone.
     """
 
     prompt: str
@@ -239,6 +251,7 @@ class RunRequest:
     override: tuple[float, ...] | None = None
     serve: Serve = "top"
     override_layers: tuple[int, ...] = ()
+    options: Mapping[str, Any] = field(default_factory=dict)
 
 
 def normalised(weights: Sequence[float] | np.ndarray) -> np.ndarray:

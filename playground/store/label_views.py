@@ -12,6 +12,7 @@ from sqlalchemy.orm import aliased
 from sqlmodel import Session, SQLModel, col, func, select
 
 from playground.core.preferences import LabelledPair, Verdict
+from playground.core.records import LabelRow, Side
 from playground.store.arrays import unpack
 from playground.store.tables import (
     ComparisonRow,
@@ -25,66 +26,6 @@ from playground.store.tables import (
 )
 
 CHUNK = 500  # ids in one query
-HASTY_MS = 1500.0
-HASTY_MS_PER_WORD = 15.0
-
-
-@dataclass(frozen=True, eq=False)
-class Side:
-    """One answer of a comparison. `usage` (E,) over `experts`."""
-
-    run_id: str
-    text: str
-    router: str
-    version: str
-    experts: tuple[str, ...]
-    usage: np.ndarray
-
-    @property
-    def expert(self) -> str:
-        """The expert with the most usage, empty when none was used."""
-        return self.experts[int(self.usage.argmax())] if self.usage.size and self.usage.max() > 0 else ""
-
-
-@dataclass(frozen=True, eq=False)
-class LabelRow:
-    """A vote in force, with what it was about. `verdict` is on `a` and `b`; `left` names the one shown left."""
-
-    label_id: str
-    comparison_id: str
-    created_at: datetime
-    labeller_id: str
-    labeller: str
-    verdict: Verdict
-    prompt: str
-    a: Side
-    b: Side
-    left: str
-    selection: str
-    pair_propensity: float | None
-    source: str
-    source_detail: dict[str, Any]
-    revealed_before: bool
-    blind: bool
-    lead_ms: int
-    rationale: str
-    tags: tuple[str, ...]
-
-    @property
-    def shown_verdict(self) -> Verdict:
-        """The verdict as the labeller gave it: A is the left answer."""
-        return self.verdict if self.left == "a" else self.verdict.swapped()
-
-    @property
-    def winner(self) -> str:
-        """The expert of the better answer, empty for a tie, both bad or skip."""
-        return {"a": self.a.expert, "b": self.b.expert}.get(self.verdict.choice, "")
-
-    @property
-    def is_hasty(self) -> bool:
-        """Whether the vote came sooner than both answers could be read (preferences, E); 0 means not measured."""
-        words = len(self.a.text.split()) + len(self.b.text.split())
-        return 0 < self.lead_ms < max(HASTY_MS, HASTY_MS_PER_WORD * words)
 
 
 def current_labels(

@@ -10,26 +10,13 @@ from sqlmodel import Session, col, select
 from playground.core.daily import DatedUsage
 from playground.core.events import Decided, Event, Failed, RunStarted, to_dict
 from playground.core.fold import ending, fold_all
+from playground.core.records import RunSummary
 from playground.core.values import Sampling
 from playground.errors import InvalidRequest
 from playground.store.arrays import pack, unpack
 from playground.store.prompts import pool_id, prompt_id, storable
 from playground.store.tables import DecisionRow, PoolRow, PromptRow, RouterVersionRow, RunRow
 from playground.store.traces import load_trace, save_trace
-
-
-@dataclass(frozen=True)
-class RunSummary:
-    """One line of the list of runs. `expert` is the one with the most usage, empty when none answered."""
-
-    id: str
-    created_at: datetime
-    prompt: str
-    router: str
-    version: str
-    expert: str
-    tokens: int
-    text: str
 
 
 @dataclass(frozen=True, eq=False)

@@ -8,6 +8,7 @@ from typing import Any
 import sqlalchemy as sa
 from sqlmodel import Session, col, select
 
+from playground.core.records import VersionInfo
 from playground.errors import InvalidRequest
 from playground.store.tables import (
     EvaluationRow,
@@ -20,30 +21,6 @@ from playground.store.tables import (
 from playground.store.tables.columns import now
 
 CHUNK = 500
-
-
-@dataclass(frozen=True, eq=False)
-class VersionInfo:
-    """One version of a router. `state` is 'current', 'promoted before' or 'draft'; `params_path` is relative."""
-
-    id: str
-    router: str
-    level: str
-    parent: str | None
-    created_at: datetime
-    note: str
-    metrics: dict[str, Any] = field(default_factory=dict)
-    config: dict[str, Any] = field(default_factory=dict)
-    labels_hash: str = ""
-    encoder: str = ""
-    params_path: str = ""
-    params_sha256: str = ""
-    state: str = "draft"
-
-    @property
-    def is_current(self) -> bool:
-        """Whether it is the version in force."""
-        return self.state == "current"
 
 
 @dataclass(frozen=True)

@@ -113,7 +113,7 @@ class NearestPrompts(Policy):
         spread[known] = 1.96 * np.sqrt(0.25 / (votes[where[known]] + 1.0))
         uncertainty = np.minimum(spread * 2 * np.sqrt(weights * (1 - weights)), 1.0).astype(np.float32)
         evidence = self._evidence(near, similarity, ctx.pool.names)
-        return Decision(weights, propensity=weights, scheme="sample", evidence=evidence, uncertainty=uncertainty)
+        return Decision(weights, evidence=evidence, uncertainty=uncertainty)
 
     def nearest(self, embedding: np.ndarray, among: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Rows of the k nearest prompts on which some expert of `among` was tried, their closeness, and their cosines.

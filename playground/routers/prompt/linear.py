@@ -78,7 +78,7 @@ class LinearProbe(Policy):
             shown[~known] += np.mean(logits[where[known]] - shown[known])
             shown[known] = logits[where[known]]
         evidence = Scores(sentence=_sentence(ctx, weights), scores=tuple(round(float(s), 4) for s in shown))
-        return Decision(weights=weights, propensity=weights, scheme="sample", evidence=evidence)
+        return Decision(weights=weights, evidence=evidence)
 
     @classmethod
     def from_examples(cls, examples: ExampleSet) -> Self:

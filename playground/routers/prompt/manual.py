@@ -22,7 +22,7 @@ class Manual(Policy):
         """Equal weights (E,)."""
         weights = np.full(len(ctx.pool), 1 / len(ctx.pool), np.float32)
         says = "Every expert has the same weight: drag one to route by hand."
-        return Decision(weights=weights, propensity=weights, scheme="sample", evidence=Text(says))
+        return Decision(weights=weights, evidence=Text(says))
 
     @classmethod
     def from_examples(cls, examples: ExampleSet) -> Self:
