@@ -176,7 +176,7 @@ class Engine:
         position = int(weights.argmax())
         expert = run.pool.experts[position]
         if expert.kind == "tool":
-            result = self.tools[expert.name].answer(run.request.prompt)
+            result = self.tools[expert.name].compute(run.request.prompt)
             yield run.tool_called(expert.name, result)
             if result.ok:
                 run.route(self._constant_routing(run.pool, np.zeros(len(run.pool))), written_by=position)

@@ -16,7 +16,9 @@ from playground.core.values import Expert, Pool, RouterInfo
 from playground.encode.encoder import Encoder
 from playground.errors import NotReady, PlaygroundError
 from playground.experts.adapters import adding
-from playground.experts.catalogue import Card, free_name, load_catalogue, load_tools
+from playground.experts.adapters.cards import Card, free_name
+from playground.experts.base import Tool
+from playground.experts.catalogue import load_answerers, load_catalogue
 from playground.model.adapters import Adapter, examine, read_adapter
 from playground.model.artefacts import base_folder
 from playground.model.bank import Bank
@@ -252,7 +254,7 @@ def assemble(
         ),
         encoder=encoder,
         pool=pool,
-        tools=load_tools(),
+        tools={name: tool for name, tool in load_answerers().items() if isinstance(tool, Tool)},
         resolve=versions.load,
     )
     log.info("ready seconds=%.1f experts=%s routers=%s", time.monotonic() - began, len(pool), len(ROUTERS))

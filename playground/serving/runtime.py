@@ -25,7 +25,7 @@ from playground.store.runs import load_events, save_run
 if TYPE_CHECKING:
     from playground.encode.encoder import Encoder
     from playground.experts.adapters.adding import Candidate
-    from playground.experts.catalogue import Card
+    from playground.experts.adapters.cards import Card
     from playground.serving.engine import Engine
     from playground.serving.loading import Parts
     from playground.serving.versions import Versions
