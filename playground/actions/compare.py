@@ -20,7 +20,8 @@ from playground.core.preferences import Verdict
 from playground.core.values import RunRequest, Sampling
 from playground.errors import InvalidRequest
 from playground.learn.labels.pairs import uniform_pair
-from playground.store.labels import LabelRow, add_rationale, create_comparison, current_labels, undo, vote
+from playground.store.label_views import LabelRow, current_labels
+from playground.store.labels import add_rationale, create_comparison, undo, vote
 from playground.store.people import labeller
 from playground.ui.stream import UPDATE_SECONDS, has_sentence
 from playground.ui.views.lines import blind_line, opening

@@ -104,7 +104,7 @@ def _offering(source: str | Sequence[Path], endpoint: str | None) -> tuple[str, 
     match = HUB_ID.match(text)
     if not match:
         raise InvalidRequest(
-            f"There is no folder or zip file {text[:120]!r}, and it is no hub id.",
+            f"There is no folder or zip file {text[:120]!r}, and it is not a hub id.",
             "Give a folder, a zip file or a hub id like owner/name.",
         )
     return match["id"], _from_hub(match["id"], match["revision"], endpoint)
@@ -157,7 +157,7 @@ def _check_directory(path: Path) -> None:
         tail = file.read()
     at = tail.rfind(b"PK\x05\x06")
     if at < 0 or len(tail) < at + 22:
-        raise Unusable("this is no zip file.", PACK_AGAIN)
+        raise Unusable("this is not a zip file.", PACK_AGAIN)
     entries, length = struct.unpack("<HI", tail[at + 10 : at + 16])
     if b"PK\x06\x07" in tail or entries > MAX_ENTRIES or length > MAX_DIRECTORY_BYTES:
         raise Unusable(f"the zip file holds more than {MAX_ENTRIES} files, or is of the 64-bit kind.", PACK_AGAIN)
@@ -199,7 +199,7 @@ def _from_hub(repository: str, revision: str | None, endpoint: str | None) -> An
             yield {file.rfilename: Offered(file.size or 0, partial(fetched, file.rfilename)) for file in siblings}
     except (OSError, ValueError, HTTPError) as error:
         told = (str(error).strip() or type(error).__name__).splitlines()[0][:160]
-        raise Unusable(f"{repository} cannot be had from the hub ({told}).", remedy, "Hub") from error
+        raise Unusable(f"{repository} cannot be fetched from the hub ({told}).", remedy, "Hub") from error
 
 
 # --- what is taken of it --------------------------------------------------------------------------------------

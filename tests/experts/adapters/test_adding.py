@@ -151,7 +151,7 @@ def hostile(kind: str, path: Path, adapter: Path) -> Path:
         ("two", "it holds 2 adapters"),
         ("nothing", "there is no adapter_config.json"),
         ("no weights", "there is no adapter_model.safetensors"),
-        ("no zip", "this is no zip file"),
+        ("no zip", "this is not a zip file"),
         ("link", "holds a link"),
         ("lzma", "unusual method"),
         ("damaged", "damaged"),
