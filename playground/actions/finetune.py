@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from playground.actions.identity import require_admin
 from playground.errors import InvalidRequest
-from playground.store.labels import current_labels
+from playground.store.label_views import current_labels
 
 if TYPE_CHECKING:
     from playground.learn.labels.fitting import FitProgress

@@ -1,4 +1,4 @@
-"""`labels export`: every label as a table or as JSON lines."""
+"""`labels export`: every label in one of the exchange formats. The ending of the file chooses it."""
 
 from pathlib import Path
 from typing import Annotated
@@ -7,12 +7,12 @@ import typer
 
 from playground.cli.db import open_database
 from playground.cli.reply import JsonFlag, replying
-from playground.errors import InvalidRequest, StorageError
-from playground.store.label_exports import export_csv, export_jsonl
+from playground.errors import StorageError
+from playground.exchange.base import FORMATS, format_of
 from playground.store.label_views import current_labels
 
 labels = typer.Typer(no_args_is_help=True, help="The labels people gave.")
-WRITERS = {".csv": export_csv, ".jsonl": export_jsonl}
+ENDINGS = " or ".join(FORMATS.get(name).ending for name in FORMATS)
 
 
 @labels.callback()
@@ -21,13 +21,10 @@ def about() -> None:
 
 
 @labels.command()
-def export(
-    path: Annotated[Path, typer.Argument(help="File to write: .csv or .jsonl.")], as_json: JsonFlag = False
-) -> None:
-    """Write the labels that stand (undone ones left out) with prompts, both answers and routing."""
+def export(path: Annotated[Path, typer.Argument(help=f"File to write: {ENDINGS}.")], as_json: JsonFlag = False) -> None:
+    """Write the labels in force with prompts, both answers and routing. Undone votes are left out."""
     with replying(as_json) as reply:
-        if path.suffix not in WRITERS:
-            raise InvalidRequest(f"{path.name} has no known ending.", f"End it in {' or '.join(WRITERS)}.")
+        writer = format_of(path.name)
         database = open_database()
         try:
             database.upgrade()
@@ -36,7 +33,7 @@ def export(
         finally:
             database.close()
         try:
-            path.write_text(WRITERS[path.suffix](rows), "utf-8", newline="")
+            path.write_text(writer.write(rows), "utf-8", newline="")
         except OSError as error:
             raise StorageError(f"{path} cannot be written: {error.strerror}.", "Choose another place.") from error
         reply.value = {"path": str(path), "labels": len(rows)}

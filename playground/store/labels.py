@@ -13,29 +13,9 @@ from sqlmodel import Session, col, select
 
 from playground.core.preferences import Verdict
 from playground.errors import InvalidRequest, NotPermitted
-from playground.store.label_exports import as_records, export_csv, export_jsonl
-from playground.store.label_views import LabelRow, Side, count_labels, current_labels, labelled_pair, labelled_pairs
 from playground.store.prompts import storable
 from playground.store.tables import ComparisonRow, LabelActRow, PromptRow, RationaleRow, RunRow
 from playground.store.tables.labels import SELECTIONS, SOURCES
-
-__all__ = [
-    "LabelRow",
-    "ShownComparison",
-    "Side",
-    "add_rationale",
-    "as_records",
-    "count_labels",
-    "create_comparison",
-    "current_labels",
-    "export_csv",
-    "export_jsonl",
-    "labelled_pair",
-    "labelled_pairs",
-    "shown",
-    "undo",
-    "vote",
-]
 
 MAX_RATIONALE = 4000
 MAX_TAGS = 20

@@ -15,7 +15,7 @@ from playground.actions.compare import Duel, Duels
 from playground.core.fold import fold_all
 from playground.core.preferences import Verdict
 from playground.errors import InvalidRequest
-from playground.store.labels import current_labels
+from playground.store.label_views import current_labels
 from playground.store.people import labeller
 from playground.store.runs import load_events
 from playground.ui import examples, parts, readiness

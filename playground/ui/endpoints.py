@@ -19,8 +19,10 @@ from playground.core.fold import ViewState, answer_json, fold_all
 from playground.core.preferences import Verdict
 from playground.core.values import RunRequest
 from playground.errors import InvalidRequest
+from playground.exchange.records import as_records
 from playground.experts.adapters import adding
-from playground.store.labels import LabelRow, as_records, current_labels, vote
+from playground.store.label_views import LabelRow, current_labels
+from playground.store.labels import vote
 from playground.store.people import labeller as labeller_id
 from playground.ui.experts_tab import PATIENCE_SECONDS
 from playground.ui.failures import guarded, guarded_stream

@@ -1,6 +1,7 @@
 """The Labels tab: every vote in force, newest first, with filters, undo, export and a way back to its comparison."""
 
 import secrets
+from html import escape
 from typing import TYPE_CHECKING, Any
 
 import gradio as gr
@@ -8,7 +9,8 @@ import gradio as gr
 from playground.actions import compare as comparing
 from playground.actions import identity
 from playground.errors import PlaygroundError
-from playground.store.labels import LabelRow, current_labels, export_csv, export_jsonl
+from playground.exchange.base import FORMATS, format_of
+from playground.store.label_views import LabelRow, current_labels
 from playground.store.people import labeller
 from playground.ui import parts
 from playground.ui.failures import guarded, told
@@ -22,10 +24,9 @@ READ_AT_MOST = 5000
 TABLE = (
     '<div class="labels-box"><div class="labels-tools">'
     '<span class="exports" role="group" aria-label="Export these labels">'
-    '<button type="button" class="quiet" data-export="csv">export CSV</button>'
-    '<button type="button" class="quiet" data-export="jsonl">export JSONL</button></span></div>'
-    '<div class="rows"></div></div>'
+    '{buttons}</span></div><div class="rows"></div></div>'
 )
+EXPORT = '<button type="button" class="quiet" data-export="{kind}">export {title}</button>'
 VERDICTS = [
     ("every verdict", "all"),
     ("A better", "a"),
@@ -49,7 +50,10 @@ class LabelsTab:
             expert = gr.Dropdown(experts, value="all", label="expert", min_width=120)
             source = gr.Dropdown(SOURCES, value="all", label="source", min_width=120)
             text = gr.Textbox(label="in the prompt", max_length=200, min_width=160, elem_id="label-text")
-        self.table = parts.drawn("labels", "", TABLE, elem_id="labels", functions=[self._exporter()], asked={})
+        formats = [FORMATS.get(name) for name in FORMATS]
+        kinds = [EXPORT.format(kind=one.ending.removeprefix("."), title=escape(one.title)) for one in formats]
+        table = TABLE.format(buttons="".join(kinds))
+        self.table = parts.drawn("labels", "", table, elem_id="labels", functions=[self._exporter()], asked={})
         self.filters: list[Any] = [verdict, expert, source, text]
         self._wire(tabs, compare)
 
@@ -95,7 +99,7 @@ class LabelsTab:
             try:
                 filters = asked.get("filters") or {}
                 rows, _ = self.rows({str(name): value for name, value in filters.items()})
-                return {"text": export_csv(rows) if asked.get("kind") == "csv" else export_jsonl(rows)}
+                return {"text": format_of(f"labels.{asked.get('kind')}").write(rows)}
             except AttributeError:
                 return {"error": "Say what to export."}
             except PlaygroundError as error:

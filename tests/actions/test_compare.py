@@ -17,7 +17,7 @@ from playground.core.preferences import Verdict
 from playground.core.values import RunRequest, Sampling
 from playground.errors import InvalidRequest, NotPermitted
 from playground.settings import Settings
-from playground.store.labels import current_labels
+from playground.store.label_views import current_labels
 from playground.store.runs import load_events
 from playground.ui.views.lines import blind_line
 

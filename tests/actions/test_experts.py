@@ -11,6 +11,7 @@ from playground.core.events import Event, Failed, Finished, RunStarted, TokenGen
 from playground.core.values import Expert, RunRequest, Sampling
 from playground.errors import InvalidRequest, NotReady
 from playground.experts.adapters.adding import card_from
+from playground.experts.base import TOOLS
 from playground.serving.runtime import Runtime
 from playground.settings import Settings
 from tests.tiny import write_tiny_expert
@@ -87,7 +88,7 @@ def text_of(events: Sequence[Event]) -> list[int]:
 @pytest.mark.parametrize("router", ["uniform", "arrow", "glider", "knn"])
 def test_the_next_run_can_use_an_added_expert(runtime: Runtime, poems: Expert, router: str) -> None:
     assert poems.is_added
-    assert runtime.pool.names == ("base", "alpha", "beta", "poems", "calculator", "units")
+    assert runtime.pool.names == ("base", "alpha", "beta", "poems", *TOOLS)
     assert runtime.engine.bank.names == ("base", "alpha", "beta", "poems")
     events = list(runtime.run(RunRequest("A poem about waves", router=router, sampling=SHORT, serve="mix")))
     started = events[0]

@@ -15,7 +15,8 @@ from playground.learn.labels.metrics import agreement, compare, log_loss
 from playground.learn.labels.trainer import FineTuned, fine_tune, served_weights
 from playground.routers.base import LabelSet, Policy
 from playground.serving.versions import Versions
-from playground.store.labels import create_comparison, labelled_pairs, vote
+from playground.store.label_views import labelled_pairs
+from playground.store.labels import create_comparison, vote
 from playground.store.people import labeller
 from playground.store.runs import save_run
 from playground.store.tables import TrainingLabelRow, TrainingRunRow

@@ -42,7 +42,7 @@ class Calculator:
 
     name = "calculator"
 
-    def answer(self, prompt: str) -> ToolResult:
+    def compute(self, prompt: str) -> ToolResult:
         if "17%" in prompt:
             return ToolResult("17% of 2340", "397.8", "17% of 2,340 is 397.8.", True, 0.001)
         return ToolResult("", "", "There is no calculation here.", False, 0.001)
