@@ -189,7 +189,6 @@ class ScriptedRuntime:
         head = lambda: {"run_id": run_id, "seq": next(seq), "at": time.monotonic() - began}  # noqa: E731
         observe = request.observe
         yield RunStarted(
-            
             request.prompt,
             info.name,
             info.version,
@@ -199,7 +198,9 @@ class ScriptedRuntime:
             LAYERS,
             HEADS,
             observe.layer if observe else -1,
-            observe.head if observe else -1, **head())
+            observe.head if observe else -1,
+            **head(),
+        )
         weights = (
             normalised(request.override)
             if request.override
@@ -220,22 +221,23 @@ class ScriptedRuntime:
             )
         )
         yield Decided(
-            
             weights,
             weights,
             "override" if request.override else "argmax",
             evidence,
-            np.full(len(names), 0.05, np.float32), **head())
+            np.full(len(names), 0.05, np.float32),
+            **head(),
+        )
         words = [f" {word}" if i else word for i, word in enumerate(request.prompt.split())]
         prompt = ("<|im_start|>", "user", "\n", *words, "<|im_end|>", "\n")
         mixable = self.pool.select(names).mixable
         is_gate = info.level == "gate"
         read = np.stack([_layered(weights, mixable, step) for step in range(len(prompt))]) if is_gate else None
         layered = None if read is None else read.astype(np.float16)
-        yield PromptRead( prompt, layered, own=(3, len(prompt) - 2), **head())
+        yield PromptRead(prompt, layered, own=(3, len(prompt) - 2), **head())
         words = WORDS if not request.override else (*WORDS[:12], " something", " else", ".")
         if names[int(np.argmax(weights))] == "calculator":
-            yield ToolCalled( "calculator", "37 * 24 + 15", "903", True, 0.0004, **head())
+            yield ToolCalled("calculator", "37 * 24 + 15", "903", True, 0.0004, **head())
         text, used = "", []
         for index, word in enumerate(words[: request.sampling.max_new_tokens]):
             if self.delay:
@@ -252,7 +254,6 @@ class ScriptedRuntime:
             text += word
             used.append(token_weights)
             yield TokenGenerated(
-                
                 index,
                 word,
                 100 + sum(word.encode()),
@@ -261,10 +262,12 @@ class ScriptedRuntime:
                 attention,
                 float(np.log(0.62)),
                 1.21,
-                likely, **head())
+                likely,
+                **head(),
+            )
         total = time.monotonic() - began
         timings = {"encode_s": 0.011, "decide_s": 0.0021, "first_token_s": 0.31, "total_s": max(total, 0.5)}
-        yield Finished( text, np.mean(used, axis=0), len(used), len(prompt), timings, "stop", **head())
+        yield Finished(text, np.mean(used, axis=0), len(used), len(prompt), timings, "stop", **head())
 
     def run(self, request: RunRequest, *, session_id: str = "", record: bool = True) -> Iterator[Event]:
         return self._recorded([request], session_id, record)

@@ -24,7 +24,10 @@ LOAD_SECONDS = 600.0  # the longest that a client waits for the models
 
 
 def checked_prompt(prompt: Any, limit: int) -> tuple[str, str]:
-    """Return (prompt, notice): stripped, and cut at `limit` characters with a notice. Raise InvalidRequest when empty."""
+    """Return (prompt, notice): stripped, and cut at `limit` characters with a notice.
+
+    Raise InvalidRequest when the prompt is empty.
+    """
     text = str(prompt or "").encode("utf-8", "replace").decode().strip()  # a broken paste may hold half a character
     if not text:
         raise InvalidRequest("The prompt is empty.", "Type a prompt, or press an example.")
@@ -154,7 +157,10 @@ def answers(runtime: "Runtime", request: RunRequest, *, session_id: str) -> Iter
 
 
 def partial_json(state: ViewState) -> dict[str, Any] | None:
-    """Return a run under way as a stream shows it: the text so far and the newest weights; None before there are any."""
+    """Return a run under way as a stream shows it: the text so far and the newest weights.
+
+    Return None before there are weights, and when the run is over.
+    """
     weights = state.tokens[-1].weights if state.tokens else state.weights
     if weights is None or state.is_over:
         return None

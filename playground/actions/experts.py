@@ -1,4 +1,4 @@
-"""Experts: list them, check an adapter, add it, take it away. Works on a running playground and on the folders alone."""
+"""Experts: list them, check an adapter, add it, take it away. Works with a running playground or on folders alone."""
 
 import importlib
 import logging
@@ -157,9 +157,7 @@ def client_add(runtime: "Runtime", source: str, fields: Mapping[str, Any], passw
 # --- on the folders alone -------------------------------------------------------------------------------------------
 
 
-def check_source(
-    source: str | Sequence[Path], base: "LanguageModel", pool: Pool, settings: Settings
-) -> Candidate:
+def check_source(source: str | Sequence[Path], base: "LanguageModel", pool: Pool, settings: Settings) -> Candidate:
     """Bring an adapter here and look at it with a base model at hand. Raise InvalidRequest, StorageError."""
     loading = importlib.import_module("playground.serving.loading")  # imports torch
     candidate: Candidate = loading.check_adapter(source, base, pool, settings)

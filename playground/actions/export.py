@@ -3,28 +3,27 @@
 import csv
 import io
 from collections.abc import Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from playground.actions.database import opened
 from playground.actions.runs import events_of
 from playground.core.events import events_to_json
 from playground.core.fold import ViewState, fold_all
-from playground.core.route_measures import consent, entropy, overlap, switches
 from playground.core.records import LabelRow
-from playground.errors import InvalidRequest
-from playground.exchange.base import FORMATS, as_records
+from playground.core.route_measures import consent, entropy, overlap, switches
+from playground.errors import InvalidRequest, StorageError
+from playground.exchange.base import FORMATS, format_of
+from playground.exchange.records import as_records, safe_text
+from playground.settings import Settings
+from playground.store.label_views import current_labels
 
 if TYPE_CHECKING:
     from playground.serving.runtime import Runtime
 
 RUN_KINDS = ("json", "csv")
-FORMULA_SIGNS = ("=", "+", "-", "@", "\t", "\r")
-
-
-def _cell(text: str) -> str:
-    """Spreadsheets run cells that begin like a formula; a quote in front keeps them text."""
-    return "'" + text if text.lstrip(" \n").startswith(FORMULA_SIGNS) else text
 
 
 def _turns(weights: list[np.ndarray]) -> list[int]:
@@ -53,10 +52,10 @@ def run_csv(state: ViewState) -> str:
         for i, turn in enumerate(_turns(list(mean))):
             weights = [f"{float(weight):.8g}" for weight in mean[i]]
             measures = _measures(read.layer_weights[i])
-            table.writerow([f"p{i + 1}", _cell(read.tokens[i]), "", "", *weights, *measures, turn])
+            table.writerow([f"p{i + 1}", safe_text(read.tokens[i]), "", "", *weights, *measures, turn])
     for token, turn in zip(state.tokens, _turns([token.weights for token in state.tokens]), strict=True):
         weights = [f"{float(weight):.8g}" for weight in token.weights]
-        row = [token.index + 1, _cell(token.text), f"{token.logprob:.6g}", f"{token.entropy:.6g}", *weights]
+        row = [token.index + 1, safe_text(token.text), f"{token.logprob:.6g}", f"{token.entropy:.6g}", *weights]
         table.writerow([*row, *_measures(token.layer_weights), turn])
     return out.getvalue()
 
@@ -71,9 +70,27 @@ def export_run(runtime: "Runtime", run_id: str, kind: str) -> str:
     return events_to_json(events)
 
 
-def export_labels(rows: Sequence[LabelRow], name: str) -> str:
-    """Return labels as the text of a file in the format `name`. Raise InvalidRequest for an unknown format."""
-    return FORMATS.get(name)().write(rows)
+def label_formats() -> list[tuple[str, str]]:
+    """Return (ending, title) of every format that labels can be exported in."""
+    kinds = [FORMATS.get(name) for name in FORMATS]
+    return [(kind.ending, kind.title) for kind in kinds]
+
+
+def export_labels(rows: Sequence[LabelRow], file_name: str) -> str:
+    """Return labels in the format that the ending of `file_name` asks for. Raise InvalidRequest for an unknown one."""
+    return format_of(file_name).write(rows)
+
+
+def write_labels(settings: Settings, path: Path) -> int:
+    """Write every label in force to a file; return how many. Raise InvalidRequest, StorageError."""
+    format_of(path.name)  # an unknown ending is refused before anything is read
+    with opened(settings) as database, database.read() as session:
+        rows = current_labels(session)
+    try:
+        path.write_text(export_labels(rows, path.name), "utf-8", newline="")
+    except OSError as error:
+        raise StorageError(f"{path} cannot be written: {error.strerror}.", "Choose another place.") from error
+    return len(rows)
 
 
 def labels_json(rows: Sequence[LabelRow]) -> dict[str, Any]:

@@ -9,8 +9,9 @@ from playground.actions import identity
 from playground.actions.compare import OpenComparison
 from playground.core.fold import ViewState, fold_all
 from playground.core.preferences import Verdict
+from playground.core.records import LabelRow
 from playground.errors import InvalidRequest
-from playground.store.label_views import LabelRow, current_labels
+from playground.store.label_views import current_labels
 from playground.store.labels import add_rationale, undo, vote
 from playground.store.people import labeller
 from playground.store.runs import load_events
@@ -155,8 +156,8 @@ def filtered(rows: Sequence[LabelRow], filters: Mapping[str, Any]) -> list[Label
     ]
 
 
-def reopen(runtime: "Runtime", label_id: str, handle: str, token: str) -> tuple[OpenComparison, LabelRow, bool]:
-    """Return the comparison of a stored label as an open one under `token`, the label, and whether it is one's own.
+def reopen(runtime: "Runtime", label_id: str, handle: str) -> tuple[OpenComparison, LabelRow, bool]:
+    """Return the comparison of a stored label as an open one, the label, and whether it is one's own.
 
     Raise InvalidRequest for an unknown label.
     """
@@ -168,7 +169,7 @@ def reopen(runtime: "Runtime", label_id: str, handle: str, token: str) -> tuple[
         row = rows[0]
         states: list[ViewState] = [fold_all(load_events(session, side.run_id)) for side in row.shown_sides]
     is_own = row.labeller_id == mine
-    opened = OpenComparison(token, row.prompt, (), row.selection, row.pair_propensity, states)
+    opened = OpenComparison(secrets.token_urlsafe(16), row.prompt, (), row.selection, row.pair_propensity, states)
     opened.comparison_id, opened.is_revealed = row.comparison_id, True
     opened.label_id = row.label_id if is_own else ""
     opened.done.set()

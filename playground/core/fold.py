@@ -126,4 +126,3 @@ def ending(state: ViewState) -> Finished:
         timings={"total_s": last.at},
         reason="failed" if state.failed else "cancelled",
     )
-

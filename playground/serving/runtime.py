@@ -246,4 +246,3 @@ class Runtime:
         # imports torch, which is there once models are loaded
         replay: Replay = importlib.import_module("playground.serving.replay").Replay(self.engine)
         return replay
-

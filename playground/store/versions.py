@@ -1,7 +1,7 @@
 """Rows of router versions, promotions, fine-tunes, evaluations. The promotions alone decide what is in force."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass
 from datetime import datetime
 from typing import Any
 
