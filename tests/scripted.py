@@ -7,10 +7,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+import pytest
 
 from playground.core.events import Decided, Event, Finished, PromptRead, RunStarted, TokenGenerated, ToolCalled
 from playground.core.route_measures import AttentionOverview, Likelihoods, Likeness, likeness, rolled, shrunk
-from playground.core.values import Expert, Neighbours, Pool, RunRequest, Scores, normalised
+from playground.core.values import Expert, Neighbours, Observe, Pool, RunRequest, Scores, normalised
 from playground.errors import InvalidRequest
 from playground.settings import Settings
 from playground.store.database import Database
@@ -341,3 +342,17 @@ class ScriptedRuntime:
 def scripted(folder: Path, **options: float) -> ScriptedRuntime:
     """A scripted runtime over a fresh database in `folder`."""
     return ScriptedRuntime(Settings(data_dir=folder, cache_dir=folder / "cache", database_url=""), **options)
+
+
+@pytest.fixture
+def runtime(tmp_path: Path) -> ScriptedRuntime:
+    """A scripted runtime over a fresh database, loaded."""
+    made = scripted(tmp_path)
+    made.start()
+    return made
+
+
+@pytest.fixture
+def gate_events(runtime: ScriptedRuntime) -> list[Event]:
+    """A whole run of a gate with an observed head."""
+    return list(runtime.events(RunRequest("What is 37 * 24 + 15?", "lora_mixer", observe=Observe(10, 3))))
