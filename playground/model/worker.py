@@ -4,7 +4,8 @@ Several visitors' runs decode together. Nothing of a job is visible to another: 
 stop.
 
 It is also the one thread that computes with several processors: with more OpenMP threads about than processors, the
-library's barriers sleep instead of spinning, for as long as any of those threads lives; see docs/decisions.md.
+library's barriers sleep instead of spinning, for as long as any of those threads lives; see
+docs/decisions/one-thread-with-processors.md.
 """
 
 import logging
