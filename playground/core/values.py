@@ -114,7 +114,7 @@ class Pool:
         return weights
 
     def select(self, names: Iterable[str]) -> "Pool":
-        """Return the pool of only these experts, in the order of this pool. Raise InvalidRequest for an unknown name."""
+        """Return the pool of only these experts, in this pool's order. Raise InvalidRequest for an unknown name."""
         wanted = {self.index(name) for name in names}
         return Pool(tuple(expert for i, expert in enumerate(self.experts) if i in wanted))
 
