@@ -1,4 +1,4 @@
-"""What the store gives out: votes with both answers, runs in a list, router versions. Pure values."""
+"""Define what the store gives out: votes with both answers, runs in a list, router versions. All are pure values."""
 
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -14,7 +14,7 @@ HASTY_MS_PER_WORD = 15.0
 
 @dataclass(frozen=True, eq=False)
 class Side:
-    """One answer of a comparison. `usage` (E,) over `experts`."""
+    """Hold one answer of a comparison. `usage` (E,) is over `experts`."""
 
     run_id: str
     text: str
@@ -25,13 +25,13 @@ class Side:
 
     @property
     def expert(self) -> str:
-        """The expert with the most usage, empty when none was used."""
+        """Return the expert with the most usage. It is empty when no expert was used."""
         return self.experts[int(self.usage.argmax())] if self.usage.size and self.usage.max() > 0 else ""
 
 
 @dataclass(frozen=True, eq=False)
 class LabelRow:
-    """A vote in force, with what it was about. `verdict` is on `a` and `b`; `left` names the one shown left."""
+    """Hold a vote in force with its comparison. `verdict` is about `a` and `b`; `left` names the one shown left."""
 
     label_id: str
     comparison_id: str
@@ -55,29 +55,29 @@ class LabelRow:
 
     @property
     def shown_sides(self) -> tuple[Side, Side]:
-        """The answers as they were shown: left, right."""
+        """Return the answers as they were shown: left, right."""
         return (self.a, self.b) if self.left == "a" else (self.b, self.a)
 
     @property
     def shown_verdict(self) -> Verdict:
-        """The verdict as the labeller gave it: A is the left answer."""
+        """Return the verdict as the labeller gave it: A is the left answer."""
         return self.verdict if self.left == "a" else self.verdict.swapped()
 
     @property
     def winner(self) -> str:
-        """The expert of the better answer, empty for a tie, both bad or skip."""
+        """Return the expert of the better answer. It is empty for a tie, both bad or skip."""
         return {"a": self.a.expert, "b": self.b.expert}.get(self.verdict.choice, "")
 
     @property
     def is_hasty(self) -> bool:
-        """Whether the vote came sooner than both answers could be read; 0 means not measured."""
+        """Return whether the vote came sooner than both answers could be read. A `lead_ms` of 0 means not measured."""
         words = len(self.a.text.split()) + len(self.b.text.split())
         return 0 < self.lead_ms < max(HASTY_MS, HASTY_MS_PER_WORD * words)
 
 
 @dataclass(frozen=True)
 class RunSummary:
-    """One line of the list of runs. `expert` is the one with the most usage, empty when none answered."""
+    """Hold one line of the list of runs. `expert` is the one with the most usage, empty when none answered."""
 
     id: str
     created_at: datetime
@@ -91,7 +91,10 @@ class RunSummary:
 
 @dataclass(frozen=True, eq=False)
 class VersionInfo:
-    """One version of a router. `state` is 'current', 'promoted before' or 'draft'; `params_path` is relative."""
+    """Hold one version of a router.
+
+    `state` is 'current', 'promoted before' or 'draft'. `params_path` is relative to the data folder.
+    """
 
     id: str
     router: str
@@ -109,5 +112,5 @@ class VersionInfo:
 
     @property
     def is_current(self) -> bool:
-        """Whether it is the version in force."""
+        """Return whether it is the version in force."""
         return self.state == "current"

@@ -1,4 +1,4 @@
-"""Labels as they are read: the votes in force joined with what they were about, for the page and the trainer."""
+"""Read labels: the votes in force, joined with their comparison, for the page and the trainer."""
 
 import math
 from collections import Counter
@@ -35,7 +35,7 @@ def current_labels(
     limit: int | None = None,
     oldest_first: bool = False,
 ) -> list[LabelRow]:
-    """The votes in force, newest first; the filters narrow them."""
+    """Return the votes in force, newest first. The arguments filter them."""
     head, later, act = aliased(LabelActRow), aliased(LabelActRow), aliased(LabelActRow)
     query = (
         select(act)
@@ -56,7 +56,7 @@ def current_labels(
 
 
 def labelled_pairs(session: Session, source: str | None = "human") -> list[LabelledPair]:
-    """The labels that training may use, oldest first: decisive and ties; skips, checks and repeats are left out.
+    """Return the labels that training may use, oldest first. Skips, checks and repeats are left out.
 
     Usages are over the experts of both runs. The weight is 1/sqrt(labels on the comparison), halved for a hasty vote.
     """
@@ -67,9 +67,9 @@ def labelled_pairs(session: Session, source: str | None = "human") -> list[Label
 
 
 def labelled_pair(row: LabelRow, *, votes_on_comparison: int = 1) -> LabelledPair:
-    """The label as the trainer sees it. Raises ValueError for a skip, which says nothing."""
+    """Return the label as the trainer sees it. Raise ValueError for a skip, from which nothing can be learned."""
     if row.verdict.target is None:
-        raise ValueError("a skip is no label")
+        raise ValueError("a skip cannot be trained on")
     experts = tuple(dict.fromkeys((*row.a.experts, *row.b.experts)))
     return LabelledPair(
         label_id=row.label_id,
@@ -83,7 +83,7 @@ def labelled_pair(row: LabelRow, *, votes_on_comparison: int = 1) -> LabelledPai
 
 
 def count_labels(session: Session) -> dict[str, int]:
-    """How many votes are in force, by choice, with their sum as `all`."""
+    """Return the number of votes in force for each choice, and their sum as `all`."""
     head, later, act = aliased(LabelActRow), aliased(LabelActRow), aliased(LabelActRow)
     query = (
         select(act.choice, func.count())
@@ -104,7 +104,7 @@ def _over(experts: Sequence[str], side: Side) -> np.ndarray:
 
 
 def _joined(session: Session, acts: Sequence[LabelActRow]) -> list[LabelRow]:
-    """The acts with everything they refer to, in four queries whatever their number."""
+    """Return the acts with everything they refer to. The number of queries does not depend on the number of acts."""
     wanted = {act.comparison_id for act in acts}
     comparisons = {row.id: row for row in _by_ids(session, ComparisonRow, wanted)}
     runs = _sides(session, {run for row in comparisons.values() for run in (row.run_a, row.run_b)})
@@ -160,7 +160,7 @@ T = TypeVar("T", bound=SQLModel)
 
 
 def _by_ids(session: Session, table: type[T], ids: Iterable[str]) -> Iterator[T]:
-    """The rows of `table` with these ids; in pieces, because a statement holds a limited number of them."""
+    """Yield the rows of `table` with these ids. A statement holds a limited number of them, so it works in pieces."""
     ordered = sorted(ids)
     for start in range(0, len(ordered), CHUNK):
         yield from session.exec(select(table).where(table.id.in_(ordered[start : start + CHUNK])))  # type: ignore[attr-defined]
@@ -185,7 +185,7 @@ def _sides(session: Session, ids: set[str]) -> dict[str, Side]:
 
 
 def _rationales(session: Session, labels: set[str]) -> dict[str, RationaleRow]:
-    """The newest reason of each label."""
+    """Return the newest reason of each label."""
     found: dict[str, RationaleRow] = {}
     ordered = sorted(labels)
     for start in range(0, len(ordered), CHUNK):
