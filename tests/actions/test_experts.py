@@ -108,7 +108,8 @@ def test_the_glider_sends_its_own_prompt_to_a_newcomer(runtime: Runtime, poems: 
 
 def test_runs_under_way_go_on_untouched_while_an_expert_joins(runtime: Runtime, tmp_path: Path) -> None:
     requests = [RunRequest("hello there", router=router, sampling=LONG) for router in ("arrow", "uniform")]
-    requests.append(RunRequest("hello there", router="manual", sampling=LONG, override=(0, 0.5, 0.5, 0, 0)))
+    both = tuple(0.5 if name in ("alpha", "beta") else 0.0 for name in runtime.pool.names)
+    requests.append(RunRequest("hello there", router="manual", sampling=LONG, override=both))
     expected = [text_of(list(runtime.run(request))) for request in requests]
     runs = [runtime.run(request) for request in requests]
     seen: list[list[Event]] = [[next(run) for _ in range(6)] for run in runs]
