@@ -104,14 +104,14 @@ def add(runtime: "Runtime", candidate: Candidate, card: Card, password: str) -> 
     return added
 
 
-def remove(runtime: "Runtime", name: str, password: str) -> Expert:
+def remove(runtime: "Runtime", name: str, password: str, *, patience_s: float = PATIENCE_SECONDS) -> Expert:
     """Take an added expert out and delete its files, once no run is under way that may use it.
 
     Raise NotPermitted, NotReady when runs do not end in time, InvalidRequest for an expert that shipped.
     """
     identity.require_admin(runtime.settings, password)
     runtime.wait(LOAD_SECONDS)
-    until = time.monotonic() + PATIENCE_SECONDS
+    until = time.monotonic() + patience_s
     while True:
         try:
             with _changing:

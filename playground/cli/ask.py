@@ -31,7 +31,7 @@ def ask(
     *,
     router: Annotated[str, typer.Option(help="Name of the router; `routers` lists them.")] = DEFAULT_ROUTER,
     version: Annotated[str | None, typer.Option(help="A router version; by default the promoted one.")] = None,
-    option: OptionFlag = (),
+    option: OptionFlag = None,
     pool: Annotated[str, typer.Option(help="Experts to choose among, by comma; by default all ready ones.")] = "",
     override: Annotated[str, typer.Option(help='Weights in place of the router\'s, as "math=0.7,base=0.3".')] = "",
     serve: Annotated[
@@ -49,7 +49,7 @@ def ask(
     with replying(as_json) as reply:
         way = read_serve(serve)
         sampling = read_sampling(temperature=temperature, tokens=max_tokens, seed=seed)
-        options = read_options(option)
+        options = read_options(option or [])
         with ready_runtime(reply) as runtime:
             chosen = chosen_pool(runtime.pool, pool)
             request = RunRequest(

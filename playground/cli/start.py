@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 OptionFlag = Annotated[
-    tuple[str, ...], typer.Option("--option", help="One of its options as name=value; may be given more than once.")
+    list[str] | None, typer.Option("--option", help="One of its options as name=value; may be given more than once.")
 ]
 # a few dozen rows written for this project: enough to see the commands work, not to judge an expert by
 SMALL_DATA = ROOT / "data" / "bench" / "experts"

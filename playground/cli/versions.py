@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from playground.cli.db import open_database
+from playground.actions.database import opened as opened_database
 from playground.cli.reply import JsonFlag, replying
 from playground.cli.start import read_settings
 
@@ -23,12 +23,9 @@ def opened() -> Iterator["Versions"]:
     """The versions in the database of the settings in force, with its tables up to date."""
     from playground.serving.versions import Versions  # noqa: PLC0415  (imports torch)
 
-    database = open_database()
-    try:
-        database.upgrade()
-        yield Versions(database, read_settings())
-    finally:
-        database.close()
+    settings = read_settings()
+    with opened_database(settings) as database:
+        yield Versions(database, settings)
 
 
 @versions.callback(invoke_without_command=True)

@@ -19,7 +19,7 @@ MODEL = ("ask", "run", "again", "compare")  # these wait for the model's thread
 # a method below may have the name of the module, so defaults are named here
 ROUTER = ask.DEFAULT_ROUTER
 TOKENS, TEMPERATURE, SEED = ask.DEFAULTS.max_new_tokens, ask.DEFAULTS.temperature, ask.DEFAULTS.seed
-PAIR, PAIR_TOKENS = PAIR, compare.DEFAULTS.max_new_tokens
+PAIR, PAIR_TOKENS = compare.RANDOM_PAIR, compare.DEFAULTS.max_new_tokens
 
 
 class Endpoints:

@@ -12,7 +12,7 @@ import pytest
 from typer.testing import CliRunner, Result
 
 from playground.cli.app import app
-from playground.cli.ask import parse_weights
+from playground.actions.ask import read_weights
 from playground.core.values import Pool
 from playground.errors import InvalidRequest
 from playground.experts.base import TOOLS
@@ -124,13 +124,13 @@ def pool() -> Pool:
 def test_override_is_read_in_pool_order(pool: Pool) -> None:
     assert pool.names == ("base", *TOOLS)
     expected = {"base": 0.3, "units": 0.7}
-    assert parse_weights("units=0.7, base=0.3", pool) == tuple(expected.get(name, 0.0) for name in pool.names)
+    assert read_weights("units=0.7, base=0.3", pool) == tuple(expected.get(name, 0.0) for name in pool.names)
 
 
 @pytest.mark.parametrize("text", ["units", "units=", "units=much", "nobody=1", "", "units=1,,"])
 def test_an_override_that_cannot_be_read_is_refused(pool: Pool, text: str) -> None:
     with pytest.raises(InvalidRequest):
-        parse_weights(text, pool)
+        read_weights(text, pool)
 
 
 def test_ask_answers_with_one_json_object_and_keeps_the_rest_off_standard_output(tiny_settings: Settings) -> None:
