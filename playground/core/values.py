@@ -109,7 +109,10 @@ class Pool:
 
 @dataclass(frozen=True)
 class Neighbours:
-    """The labelled prompts nearest to this one. `outcomes` (K, E) is how well each expert did there, NaN = unseen."""
+    """The stored prompts nearest to this one, nearest first; `experts` names the one that did best on each.
+
+    `similarities` are cosines.
+    """
 
     kind: ClassVar[str] = "neighbours"
     sentence: str
@@ -146,15 +149,12 @@ EVIDENCE: dict[str, type] = {member.kind: member for member in (Neighbours, Scor
 
 @dataclass(frozen=True, eq=False)
 class Decision:
-    """What a router decided before decoding, with always enough to draw why.
+    """What a router decided before decoding, and why. Who answers is the engine's to say.
 
-    `weights` (E,) float32; `propensity` (E,) float32 is the distribution the served expert is drawn from;
-    `uncertainty` (E,) is a half width per weight, where the router gives one.
+    `weights` (E,) float32; `uncertainty` (E,) is a half width per weight, where the router gives one.
     """
 
     weights: np.ndarray
-    propensity: np.ndarray
-    scheme: Scheme
     evidence: Evidence
     uncertainty: np.ndarray | None = None
 

@@ -129,14 +129,14 @@ class Endpoints:
         """Teach a router from the labels: progress, then before and after. Makes a draft; /promote uses it."""
         self.runtime.wait(LOAD_SECONDS)
         asking.known_router(self.runtime, router)
-        learning = finetuning.fine_tuning(self.runtime, router, objective, note=note)
+        teaching = finetuning.teaching_of(self.runtime)
+        learning = finetuning.fine_tune(teaching, router, objective=objective, note=note)
         with closing(learning):  # type: ignore[type-var]  # a generator
             for step in learning:
-                result = finetuning.result_of(step)
-                if result is not None:
-                    yield finetuning.as_json_object(result)
+                if isinstance(step, finetuning.FineTuned):
+                    yield finetuning.as_json_object(step)
                 else:
-                    yield {"step": step.step, "steps": step.steps}  # type: ignore[union-attr]
+                    yield {"step": step.step, "steps": step.steps}
 
     def promote(self, version: str, password: str = "") -> dict[str, Any]:
         """Put a version of a router in force (the host's right)."""
