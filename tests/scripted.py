@@ -7,10 +7,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+import pytest
 
 from playground.core.events import Decided, Event, Finished, PromptRead, RunStarted, TokenGenerated, ToolCalled
 from playground.core.route_measures import AttentionOverview, Likelihoods, Likeness, likeness, rolled, shrunk
-from playground.core.values import Expert, Neighbours, Pool, RunRequest, Scores, normalised
+from playground.core.values import Expert, Neighbours, Observe, Pool, RunRequest, Scores, normalised
 from playground.errors import InvalidRequest
 from playground.settings import Settings
 from playground.store.database import Database
@@ -186,10 +187,9 @@ class ScriptedRuntime:
             raise InvalidRequest("No such router.")
         names = request.pool or tuple(expert.name for expert in self.pool.experts if expert.ready)
         seq, began, random = iter(range(10_000)), time.monotonic(), np.random.default_rng(3)
-        head = lambda: (run_id, next(seq), time.monotonic() - began)  # noqa: E731
+        head = lambda: {"run_id": run_id, "seq": next(seq), "at": time.monotonic() - began}  # noqa: E731
         observe = request.observe
         yield RunStarted(
-            *head(),
             request.prompt,
             info.name,
             info.version,
@@ -200,6 +200,7 @@ class ScriptedRuntime:
             HEADS,
             observe.layer if observe else -1,
             observe.head if observe else -1,
+            **head(),
         )
         weights = (
             normalised(request.override)
@@ -221,12 +222,12 @@ class ScriptedRuntime:
             )
         )
         yield Decided(
-            *head(),
             weights,
             weights,
             "override" if request.override else "argmax",
             evidence,
             np.full(len(names), 0.05, np.float32),
+            **head(),
         )
         words = [f" {word}" if i else word for i, word in enumerate(request.prompt.split())]
         prompt = ("<|im_start|>", "user", "\n", *words, "<|im_end|>", "\n")
@@ -234,10 +235,10 @@ class ScriptedRuntime:
         is_gate = info.level == "gate"
         read = np.stack([_layered(weights, mixable, step) for step in range(len(prompt))]) if is_gate else None
         layered = None if read is None else read.astype(np.float16)
-        yield PromptRead(*head(), prompt, layered, own=(3, len(prompt) - 2))
+        yield PromptRead(prompt, layered, own=(3, len(prompt) - 2), **head())
         words = WORDS if not request.override else (*WORDS[:12], " something", " else", ".")
         if names[int(np.argmax(weights))] == "calculator":
-            yield ToolCalled(*head(), "calculator", "37 * 24 + 15", "903", True, 0.0004)
+            yield ToolCalled("calculator", "37 * 24 + 15", "903", True, 0.0004, **head())
         text, used = "", []
         for index, word in enumerate(words[: request.sampling.max_new_tokens]):
             if self.delay:
@@ -254,7 +255,6 @@ class ScriptedRuntime:
             text += word
             used.append(token_weights)
             yield TokenGenerated(
-                *head(),
                 index,
                 word,
                 100 + sum(word.encode()),
@@ -264,10 +264,11 @@ class ScriptedRuntime:
                 float(np.log(0.62)),
                 1.21,
                 likely,
+                **head(),
             )
         total = time.monotonic() - began
         timings = {"encode_s": 0.011, "decide_s": 0.0021, "first_token_s": 0.31, "total_s": max(total, 0.5)}
-        yield Finished(*head(), text, np.mean(used, axis=0), len(used), len(prompt), timings, "stop")
+        yield Finished(text, np.mean(used, axis=0), len(used), len(prompt), timings, "stop", **head())
 
     def run(self, request: RunRequest, *, session_id: str = "", record: bool = True) -> Iterator[Event]:
         return self._recorded([request], session_id, record)
@@ -341,3 +342,17 @@ class ScriptedRuntime:
 def scripted(folder: Path, **options: float) -> ScriptedRuntime:
     """A scripted runtime over a fresh database in `folder`."""
     return ScriptedRuntime(Settings(data_dir=folder, cache_dir=folder / "cache", database_url=""), **options)
+
+
+@pytest.fixture
+def runtime(tmp_path: Path) -> ScriptedRuntime:
+    """A scripted runtime over a fresh database, loaded."""
+    made = scripted(tmp_path)
+    made.start()
+    return made
+
+
+@pytest.fixture
+def gate_events(runtime: ScriptedRuntime) -> list[Event]:
+    """A whole run of a gate with an observed head."""
+    return list(runtime.events(RunRequest("What is 37 * 24 + 15?", "lora_mixer", observe=Observe(10, 3))))

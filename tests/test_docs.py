@@ -15,7 +15,9 @@ from playground.routers.base import ROUTERS
 ROOT = Path(__file__).resolve().parent.parent
 README = (ROOT / "README.md").read_text("utf-8")
 DOCS = ROOT / "playground" / "docs"
-PAGES = {path.name: path.read_text("utf-8") for path in [ROOT / "README.md", *sorted(DOCS.glob("*.md"))]}
+PAGES = {"README.md": README} | {
+    path.relative_to(DOCS).as_posix(): path.read_text("utf-8") for path in sorted(DOCS.rglob("*.md"))
+}
 
 
 def test_the_settings_page_is_not_stale() -> None:
@@ -45,9 +47,42 @@ def test_every_router_is_in_the_readme() -> None:
 
 @pytest.mark.parametrize("page", PAGES)
 def test_links_lead_somewhere(page: str) -> None:
-    folder = ROOT if page == "README.md" else DOCS
+    folder = ROOT if page == "README.md" else (DOCS / page).parent
     links = re.findall(r"\]\(([^)#]+)\)", re.sub(r"```.*?```", "", PAGES[page], flags=re.DOTALL))
     assert [link for link in links if "://" not in link and not (folder / link).exists()] == []
+
+
+@pytest.mark.parametrize("folder", ["decisions", "results"])
+def test_every_page_of_a_folder_is_in_its_index(folder: str) -> None:
+    pages = {path.name for path in (DOCS / folder).glob("*.md")} - {"README.md"}
+    assert set(re.findall(r"^- \[.+?\]\(([^)]+)\)", PAGES[f"{folder}/README.md"], re.MULTILINE)) == pages
+
+
+@pytest.mark.parametrize("page", [page for page in PAGES if page.startswith("results/") and "README" not in page])
+def test_a_result_begins_with_its_table_and_gives_a_command(page: str) -> None:
+    assert re.match(r"# .+\n\n\| ", PAGES[page])
+    assert "```bash\n" in PAGES[page]
+
+
+@pytest.mark.parametrize("page", [page for page in PAGES if page.startswith("decisions/") and "README" not in page])
+def test_a_decision_has_its_parts(page: str) -> None:
+    parts = ["Context", "Decision", "What was rejected", "Figures"]
+    assert re.findall(r"^## (.+)$", PAGES[page], re.MULTILINE) == parts
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_the_code_that_a_page_names_exists(page: str) -> None:
+    named = re.findall(r"`((?:playground|tests)/[\w/.]+)`", PAGES[page])
+    assert [path for path in named if not (ROOT / path).exists()] == []
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_the_commands_that_a_page_gives_exist(page: str) -> None:
+    known = {tuple(command.split()) for command in commands(app)}
+    groups = {command[:1] for command in known if len(command) > 1}
+    named = [tuple(match.split()) for match in re.findall(r"python -m playground ([a-z]+(?: [a-z]+)?)", PAGES[page])]
+    missing = [words for words in named if words not in known | groups]
+    assert [words for words in missing if words[:1] not in known - groups] == []
 
 
 def test_the_header_of_the_space_is_what_the_space_will_find() -> None:

@@ -1,4 +1,4 @@
-"""A run answered again with something changed: weights set by hand, in all layers or some, or experts left out.
+"""Answer a run again with something changed: weights set by hand, in all layers or some, or experts left out.
 
 Checks what a browser or a client asks, makes the request, and keeps nothing.
 """
@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from playground.core.fold import ViewState, answer_json, fold_all
+from playground.actions.ask import answer_json
+from playground.core.fold import ViewState, fold_all
 from playground.core.route_measures import first_difference
 from playground.core.values import Observe, Pool, RunRequest, Serve, normalised
 from playground.errors import InvalidRequest
 from playground.store.runs import load_events, load_run
-from playground.ui.palette import looks
 
 if TYPE_CHECKING:
     from playground.serving.runtime import Runtime
@@ -33,20 +33,8 @@ class LastRun:
     run_id: str
 
 
-def override_value(state: ViewState, pool: Pool) -> str:
-    """What the override panel is drawn from, and asks before it is touched: the experts of a run, its weights in
-    percent, in all of its layers."""
-    if state.started is None:
-        return ""
-    experts = [vars(look) | {"icon": look.icon} for look in looks(state.pool, pool)]
-    weights = np.zeros(len(experts)) if state.weights is None else 100 * np.asarray(state.weights, np.float64)
-    layers = state.started.layers
-    asked = {"mode": "set", "weights": weights.round(2).tolist(), "from": 1, "to": layers, "dropped": []}
-    return json.dumps({"pool": experts, "layers": layers, **asked})
-
-
-def asked_again(runtime: "Runtime", run_id: str) -> tuple[LastRun, ViewState]:
-    """A stored run as it can be answered again, and its state. Raises InvalidRequest for an unknown one."""
+def stored_run(runtime: "Runtime", run_id: str) -> tuple[LastRun, ViewState]:
+    """Return a stored run as it can be answered again, and its state. Raise InvalidRequest for an unknown one."""
     with runtime.database.read() as session:
         stored, state = load_run(session, run_id), fold_all(load_events(session, run_id))
     started = state.started
@@ -61,12 +49,13 @@ def asked_again(runtime: "Runtime", run_id: str) -> tuple[LastRun, ViewState]:
         sampling=stored.sampling,
         observe=observe,
         serve=SERVED.get(state.decided.scheme, "top") if state.decided else "top",
+        options=dict(started.options) if started is not None else {},
     )
     return LastRun(request, stored.experts, run_id), state
 
 
-def changed_words(request: RunRequest, before: Sequence[str]) -> str:
-    """What a counterfactual changed, for the line above its answer."""
+def change_words(request: RunRequest, before: Sequence[str]) -> str:
+    """Return what a counterfactual changed, for the line above its answer."""
     if request.override is None:
         return "Without " + ", ".join(name for name in before if name not in (request.pool or ()))
     if request.override_layers:
@@ -75,18 +64,18 @@ def changed_words(request: RunRequest, before: Sequence[str]) -> str:
 
 
 def counterfactual(request: RunRequest, pool: Pool, value: Any) -> RunRequest:
-    """`request` as the override panel asks it again, over the `pool` of the first run.
+    """Return `request` as the override panel asks it again, over the `pool` of the first run.
 
-    `value` is the panel's JSON: experts left out, or weights for all layers or some. Raises InvalidRequest for
-    anything that is no such thing.
+    `value` is the panel's JSON: experts left out, or weights for all layers or some. Raise InvalidRequest for
+    anything else.
     """
     try:
         asked = json.loads(str(value))
         mode, dropped = str(asked["mode"]), {str(name) for name in asked["dropped"]}
         weights = [float(weight) for weight in asked["weights"]]
         first, last, layers = int(asked["from"]), int(asked["to"]), int(asked["layers"])
-    except (ValueError, TypeError, KeyError) as error:
-        raise InvalidRequest("The weights are not usable.", "Run the prompt again, then move them.") from error
+    except (ValueError, TypeError, KeyError, RecursionError, OverflowError) as error:
+        raise InvalidRequest("The weights cannot be read.", "Run the prompt again, then move them.") from error
     if mode == "drop":
         return leaving_out(request, pool, dropped)
     if len(weights) != len(pool):
@@ -96,15 +85,17 @@ def counterfactual(request: RunRequest, pool: Pool, value: Any) -> RunRequest:
 
 
 def leaving_out(request: RunRequest, pool: Pool, dropped: Collection[str]) -> RunRequest:
-    """`request` for the router to decide again without the experts `dropped`. Raises InvalidRequest when none stay."""
+    """Return `request` for the router to decide again without the experts `dropped`. Raise InvalidRequest."""
     kept = tuple(name for name in pool.names if name not in dropped)
-    if len(kept) in (0, len(pool)):
-        raise InvalidRequest("Nobody is left out, or everybody.", "Tick at least one expert, and not all.")
+    if len(kept) == len(pool):
+        raise InvalidRequest("No expert is left out.", "Leave out at least one expert, but not all.")
+    if not kept:
+        raise InvalidRequest("Every expert is left out.", "Leave out at least one expert, but not all.")
     return replace(request, pool=kept, override=None, override_layers=())
 
 
 def overriding(request: RunRequest, weights: Sequence[float], pool: Pool, layers: tuple[int, ...] = ()) -> RunRequest:
-    """`request` with weights set by hand over `pool`, in `layers` alone when there are any.
+    """Return `request` with weights set by hand over `pool`, in `layers` alone when there are any.
 
     They are blended, unless a tool is heaviest, which then answers alone.
     """
@@ -119,33 +110,34 @@ def overriding(request: RunRequest, weights: Sequence[float], pool: Pool, layers
     )
 
 
-def from_names(previous: LastRun, pool: Pool, change: Mapping[str, Any]) -> RunRequest:
-    """The request a client asks by names: {weights: {expert: share}, layers: [from, to]} or {leave_out: [experts]}.
+def changed_request(previous: LastRun, pool: Pool, change: Mapping[str, Any]) -> RunRequest:
+    """Return the request that a client asks for by names.
 
-    Layers count from 1. Raises InvalidRequest for anything else.
+    `change` is {weights: {expert: share}, layers: [from, to]} with layers from 1, or {leave_out: [experts]}. Raise
+    InvalidRequest for anything else.
     """
     try:
         if change.get("leave_out"):
             return leaving_out(previous.request, pool, {str(name) for name in change["leave_out"]})
         weights = {str(name): float(weight) for name, weight in dict(change["weights"]).items()}
         first, last = (int(layer) for layer in change.get("layers") or (1, 0))
-    except (KeyError, TypeError, ValueError) as error:
-        raise InvalidRequest("The change is not usable.", "Give weights by expert, or leave_out as a list.") from error
+    except (KeyError, TypeError, ValueError, OverflowError) as error:
+        raise InvalidRequest("The change cannot be read.", "Give weights by expert, or leave_out as a list.") from error
     for name in weights:
         pool.index(name)
     layers = tuple(range(max(1, first) - 1, min(last, MOST_LAYERS)))
     return overriding(previous.request, [weights.get(name, 0.0) for name in pool.names], pool, layers)
 
 
-def answered_again(runtime: "Runtime", run_id: str, change: Mapping[str, Any]) -> dict[str, Any]:
-    """Both answers, the token (from 1) in which they first differ, and how likely each routing finds each answer.
+def answer_again(runtime: "Runtime", run_id: str, change: Mapping[str, Any]) -> dict[str, Any]:
+    """Return both answers, the token (from 1) in which they first differ, and how likely each routing finds each.
 
-    Raises InvalidRequest for an unknown run or a change that cannot be made.
+    Raise InvalidRequest for an unknown run or a change that cannot be made.
     """
-    previous, before = asked_again(runtime, run_id)
-    request = from_names(previous, runtime.pool.select(previous.pool), change)
+    previous, before = stored_run(runtime, run_id)
+    request = changed_request(previous, runtime.pool.select(previous.pool), change)
     after = fold_all(runtime.run(request, session_id="api"))
-    answers = {"first": answer_json(before), "again": answer_json(after)}
+    both = {"first": answer_json(before), "again": answer_json(after)}
     at = first_difference(*([token.token_id for token in state.tokens] for state in (before, after)))
     likely = vars(runtime.likelihoods(run_id, after.run_id))
-    return {**answers, "first_difference": None if at is None else at + 1, "likelihoods": likely}
+    return {**both, "first_difference": None if at is None else at + 1, "likelihoods": likely}

@@ -1,27 +1,29 @@
-"""A stored run as a file: JSON with full precision, or CSV with a row per token."""
+"""Export: a stored run as JSON with full precision or as CSV with a row per token, and labels in every known format."""
 
 import csv
 import io
+from collections.abc import Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from playground.actions.database import opened
+from playground.actions.runs import events_of
 from playground.core.events import events_to_json
 from playground.core.fold import ViewState, fold_all
+from playground.core.records import LabelRow
 from playground.core.route_measures import consent, entropy, overlap, switches
-from playground.errors import InvalidRequest, PlaygroundError
-from playground.store.runs import load_events
-from playground.ui.failures import told
+from playground.errors import InvalidRequest, StorageError
+from playground.exchange.base import FORMATS, format_of
+from playground.exchange.records import as_records, safe_text
+from playground.settings import Settings
+from playground.store.label_views import current_labels
 
 if TYPE_CHECKING:
     from playground.serving.runtime import Runtime
 
-FORMULA_SIGNS = ("=", "+", "-", "@", "\t", "\r")
-
-
-def _cell(text: str) -> str:
-    """Spreadsheets run cells that begin like a formula; a quote in front keeps them text."""
-    return "'" + text if text.lstrip(" \n").startswith(FORMULA_SIGNS) else text
+RUN_KINDS = ("json", "csv")
 
 
 def _turns(weights: list[np.ndarray]) -> list[int]:
@@ -50,35 +52,47 @@ def run_csv(state: ViewState) -> str:
         for i, turn in enumerate(_turns(list(mean))):
             weights = [f"{float(weight):.8g}" for weight in mean[i]]
             measures = _measures(read.layer_weights[i])
-            table.writerow([f"p{i + 1}", _cell(read.tokens[i]), "", "", *weights, *measures, turn])
+            table.writerow([f"p{i + 1}", safe_text(read.tokens[i]), "", "", *weights, *measures, turn])
     for token, turn in zip(state.tokens, _turns([token.weights for token in state.tokens]), strict=True):
         weights = [f"{float(weight):.8g}" for weight in token.weights]
-        row = [token.index + 1, _cell(token.text), f"{token.logprob:.6g}", f"{token.entropy:.6g}", *weights]
+        row = [token.index + 1, safe_text(token.text), f"{token.logprob:.6g}", f"{token.entropy:.6g}", *weights]
         table.writerow([*row, *_measures(token.layer_weights), turn])
     return out.getvalue()
 
 
-def exported(runtime: "Runtime", run_id: str, kind: str) -> str:
-    """The text of a stored run as `json` or `csv`. Raises InvalidRequest for another kind or an unknown run."""
-    if kind not in ("json", "csv"):
-        raise InvalidRequest(f"There is no export as {kind!r}.", "Choose json or csv.")
-    with runtime.database.read() as session:
-        events = load_events(session, run_id)
+def export_run(runtime: "Runtime", run_id: str, kind: str) -> str:
+    """Return a stored run as the text of a file. Raise InvalidRequest for another kind or an unknown run."""
+    if kind not in RUN_KINDS:
+        raise InvalidRequest(f"A run cannot be exported as {kind[:20]!r}.", f"Choose {' or '.join(RUN_KINDS)}.")
+    events = events_of(runtime, run_id)
     if kind == "csv":
         return run_csv(fold_all(events))
     return events_to_json(events)
 
 
-def server_functions(runtime: "Runtime") -> list[Any]:
-    """What the run view may ask for by itself. The arguments come from the browser, so they are checked here."""
+def label_formats() -> list[tuple[str, str]]:
+    """Return (ending, title) of every format that labels can be exported in."""
+    kinds = [FORMATS.get(name) for name in FORMATS]
+    return [(kind.ending, kind.title) for kind in kinds]
 
-    def export_run(asked: Any) -> dict[str, Any]:
-        """A stored run as the text of a file."""
-        try:
-            return {"text": exported(runtime, str(asked["run"])[:64], str(asked["kind"]))}
-        except (KeyError, TypeError):
-            return {"error": "Say which run."}
-        except PlaygroundError as error:
-            return {"error": " ".join(told(error)).strip()}
 
-    return [export_run]
+def export_labels(rows: Sequence[LabelRow], file_name: str) -> str:
+    """Return labels in the format that the ending of `file_name` asks for. Raise InvalidRequest for an unknown one."""
+    return format_of(file_name).write(rows)
+
+
+def write_labels(settings: Settings, path: Path) -> int:
+    """Write every label in force to a file; return how many. Raise InvalidRequest, StorageError."""
+    format_of(path.name)  # an unknown ending is refused before anything is read
+    with opened(settings) as database, database.read() as session:
+        rows = current_labels(session)
+    try:
+        path.write_text(export_labels(rows, path.name), "utf-8", newline="")
+    except OSError as error:
+        raise StorageError(f"{path} cannot be written: {error.strerror}.", "Choose another place.") from error
+    return len(rows)
+
+
+def labels_json(rows: Sequence[LabelRow]) -> dict[str, Any]:
+    """Return labels as JSON-ready values."""
+    return {"labels": as_records(rows)}

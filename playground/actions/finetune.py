@@ -15,8 +15,7 @@ from playground.experts.catalogue import load_catalogue
 from playground.learn.labels.options import LabelObjectiveOptions
 from playground.settings import Settings
 from playground.store import versions as rows
-from playground.store.label_views import labelled_pairs
-from playground.store.labels import current_labels
+from playground.store.label_views import current_labels, labelled_pairs
 from playground.store.tables import TrainingRunRow
 
 if TYPE_CHECKING:

@@ -4,8 +4,8 @@ import contextlib
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
+from playground.actions.database import opened
 from playground.settings import Settings
-from playground.store.database import Database
 
 if TYPE_CHECKING:
     from playground.serving.versions import Versions
@@ -16,9 +16,5 @@ def opened_versions(settings: Settings) -> Iterator["Versions"]:
     """Yield the versions in the database of `settings`, with its tables up to date; close it on leaving."""
     from playground.serving.versions import Versions  # noqa: PLC0415  (imports torch)
 
-    database = Database(settings.database_address, data_dir=settings.data_dir)
-    try:
-        database.upgrade()
+    with opened(settings) as database:
         yield Versions(database, settings)
-    finally:
-        database.close()

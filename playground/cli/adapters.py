@@ -1,18 +1,14 @@
 """`experts check`, `experts add` and `experts remove`: adapters from a folder, a zip file or a hub."""
 
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
+from playground.actions import experts
 from playground.cli.reply import JsonFlag, Reply, replying
 from playground.cli.start import base_with_progress, read_settings
 from playground.core.values import Pool
-from playground.experts.adapters import adding
-from playground.experts.catalogue import load_catalogue
 from playground.settings import Settings
-
-if TYPE_CHECKING:
-    from playground.experts.adapters.adding import Candidate
 
 SourceArgument = Annotated[str, typer.Argument(help="The adapter's folder, a zip file of it, or a hub id: owner/name.")]
 STATES = {"pass": "ok", "warn": "doubt", "fail": "failed"}
@@ -22,8 +18,8 @@ def check(source: SourceArgument, as_json: JsonFlag = False) -> None:
     """Look at an adapter without adding it: base, modules, shapes, numbers, size. Exits with 1 when it does not fit."""
     with replying(as_json) as reply:
         settings = read_settings()
-        candidate = _looked(source, _installed(settings), settings, reply)
-        adding.discard(candidate)
+        candidate = _checked(source, experts.installed(settings), settings, reply)
+        experts.discard(candidate)
         reply.value = candidate.checklist.as_json() | {"source": candidate.label}
         reply.failed = not candidate.checklist.ok
 
@@ -31,7 +27,7 @@ def check(source: SourceArgument, as_json: JsonFlag = False) -> None:
 def add(
     source: SourceArgument,
     *,
-    name: Annotated[str | None, typer.Option(help="Lower case and underscores; made from the source else.")] = None,
+    name: Annotated[str | None, typer.Option(help="Lower case and underscores.")] = None,
     title: Annotated[str | None, typer.Option(help="What people read.")] = None,
     description: Annotated[str | None, typer.Option(help="One sentence: routers that never saw it go by this.")] = None,
     mark: Annotated[str | None, typer.Option(help="Two letters.")] = None,
@@ -43,14 +39,14 @@ def add(
     """Check an adapter and add it to the experts. A page that is running has it after its next start."""
     with replying(as_json) as reply:
         settings = read_settings()
-        pool = _installed(settings)
-        candidate = _looked(source, pool, settings, reply)
+        pool = experts.installed(settings)
+        candidate = _checked(source, pool, settings, reply)
         try:
             fields = {"name": name, "title": title, "description": description, "mark": mark, "slot": slot}
-            card = adding.card_from(candidate.card, **fields, examples=example or None, licence=licence)
-            adding.keep(candidate, card, pool)
+            card = experts.card_from(candidate.card, **fields, examples=example or None, licence=licence)
+            experts.keep(candidate, card, pool)
         finally:
-            adding.discard(candidate)
+            experts.discard(candidate)
         reply.value = {"added": card.model_dump(), **candidate.checklist.as_json()}
         reply.say(f"{card.name} is added. Licence: {card.licence}.")
 
@@ -58,22 +54,15 @@ def add(
 def remove(name: Annotated[str, typer.Argument(help="An expert that was added.")], as_json: JsonFlag = False) -> None:
     """Take an added expert away and delete its files. Those that came with the playground stay."""
     with replying(as_json) as reply:
-        expert = adding.removable(_installed(read_settings()), name)
-        adding.delete(expert)
+        experts.delete(read_settings(), name)
         reply.value = {"removed": name}
         reply.say(f"{name} is removed.")
 
 
-def _installed(settings: Settings) -> Pool:
-    return load_catalogue(settings.experts_dir, settings.added_dir)
-
-
-def _looked(source: str, pool: Pool, settings: Settings, reply: Reply) -> "Candidate":
-    """The adapter, looked at and told line by line."""
+def _checked(source: str, pool: Pool, settings: Settings, reply: Reply) -> experts.Candidate:
+    """Check the adapter and tell what was found, line by line."""
     base = base_with_progress(settings, reply)
-    from playground.serving.loading import check_adapter  # noqa: PLC0415  (imports torch)
-
-    candidate = check_adapter(source, base, pool, settings)
+    candidate = experts.check_source(source, base, pool, settings)
     reply.progress("")
     for line in candidate.checklist.lines:
         reply.say(f"{STATES[line.state]:<7} {line.title}: {line.detail} {line.remedy}".rstrip())

@@ -1,12 +1,15 @@
-"""`bench …`: measurements of this machine, for progress and for the documentation."""
+"""`bench …`: one command for each registered measurement of this machine. Its options are the command's flags."""
 
-from pathlib import Path
-from typing import Annotated
+import inspect
+from collections.abc import Callable
+from typing import Annotated, Any
 
 import typer
+from pydantic.fields import FieldInfo
 
+from playground.bench.base import BENCHES, Bench
 from playground.cli.reply import JsonFlag, Reply, replying
-from playground.cli.start import data_folder, read_settings
+from playground.cli.start import read_settings
 
 bench = typer.Typer(
     no_args_is_help=True,
@@ -19,50 +22,36 @@ def about() -> None:
     """Measure this machine."""
 
 
-@bench.command()
-def decode(
-    rounds: Annotated[int, typer.Option(min=1, help="how often each way is timed")] = 5,
-    tokens: Annotated[int, typer.Option(min=2, help="tokens of each answer")] = 64,
-    answers: Annotated[bool, typer.Option(help="also measure what int8 weights do to answers")] = True,
-    data: Annotated[Path | None, typer.Option(help="folder of data sets with the held texts for that")] = None,
-    as_json: JsonFlag = False,
-) -> None:
-    """Tokens a second, routed and observed, as ratios to the library's own plain generation."""
-    with replying(as_json) as reply:
-        settings = read_settings()
-        folder = data_folder(data, settings, small=True)
-        from playground.bench import decode, formats  # noqa: PLC0415  (imports torch)
+def command_of(subject: type[Bench]) -> Callable[..., None]:
+    """Return a command that measures `subject`, with one flag for each of its options and `--json`."""
 
-        def show(text: str, done: int, total: int) -> None:
-            reply.progress(text)
+    def command(*, as_json: bool, **values: Any) -> None:
+        with replying(as_json) as reply:
+            reply.value = subject.of(values).run(read_settings(), reply.progress)
+            _tell(reply)
 
-        reply.value = decode.run(settings, show, rounds=rounds, tokens=tokens)
-        if answers:
-            reply.progress("comparing the answers with int8 weights")
-            reply.value["int8"] = formats.run(settings, folder, tokens=tokens)
-        _tell(reply)
+    flags = [_flag(name, field) for name, field in subject.model_fields.items()]
+    as_json = inspect.Parameter("as_json", inspect.Parameter.KEYWORD_ONLY, default=False, annotation=JsonFlag)
+    signature = inspect.Signature([*flags, as_json])
+    # typer reads both to learn the flags
+    command.__signature__ = signature  # type: ignore[attr-defined]
+    command.__annotations__ = {name: one.annotation for name, one in signature.parameters.items()}
+    return command
 
 
-@bench.command()
-def load(
-    visitors: Annotated[int, typer.Option(min=1, help="how many run at once")] = 8,
-    rounds: Annotated[int, typer.Option(min=1, help="how often all run alone and together")] = 3,
-    tokens: Annotated[int, typer.Option(min=2, help="tokens of each answer")] = 48,
-    votes: Annotated[int, typer.Option(min=1, help="votes of each visitor")] = 25,
-    as_json: JsonFlag = False,
-) -> None:
-    """Visitors with routers of their own at once: speed over one, mixed-up runs, lost votes."""
-    with replying(as_json) as reply:
-        from playground.bench import load  # noqa: PLC0415  (imports torch)
-
-        def show(text: str, done: int, total: int) -> None:
-            reply.progress(text)
-
-        reply.value = load.run(read_settings(), show, visitors=visitors, tokens=tokens, rounds=rounds, votes=votes)
-        _tell(reply)
+def _flag(name: str, field: FieldInfo) -> inspect.Parameter:
+    """Return the flag of one option: its type, default, help and limits."""
+    limits = {"min": "ge", "max": "le"}
+    given = {key: getattr(rule, name) for key, name in limits.items() for rule in field.metadata if hasattr(rule, name)}
+    flag = Annotated[field.annotation, typer.Option(help=field.description, **given)]  # type: ignore[name-defined]
+    return inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=field.default, annotation=flag)
 
 
 def _tell(reply: Reply) -> None:
     reply.progress("")
     for key, value in reply.value.items():
         reply.say(f"{key}: {value}")
+
+
+for _name in BENCHES:
+    bench.command(_name, help=BENCHES.get(_name).title)(command_of(BENCHES.get(_name)))

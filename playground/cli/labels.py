@@ -1,18 +1,16 @@
-"""`labels export`: every label as a table or as JSON lines."""
+"""`labels export`: every label in one of the exchange formats. The ending of the file chooses it."""
 
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from playground.cli.db import open_database
+from playground.actions.export import label_formats, write_labels
 from playground.cli.reply import JsonFlag, replying
-from playground.errors import InvalidRequest, StorageError
-from playground.store.label_exports import export_csv, export_jsonl
-from playground.store.label_views import current_labels
+from playground.cli.start import read_settings
 
 labels = typer.Typer(no_args_is_help=True, help="The labels people gave.")
-WRITERS = {".csv": export_csv, ".jsonl": export_jsonl}
+ENDINGS = " or ".join(ending for ending, _ in label_formats())
 
 
 @labels.callback()
@@ -21,23 +19,9 @@ def about() -> None:
 
 
 @labels.command()
-def export(
-    path: Annotated[Path, typer.Argument(help="File to write: .csv or .jsonl.")], as_json: JsonFlag = False
-) -> None:
-    """Write the labels that stand (undone ones left out) with prompts, both answers and routing."""
+def export(path: Annotated[Path, typer.Argument(help=f"File to write: {ENDINGS}.")], as_json: JsonFlag = False) -> None:
+    """Write the labels in force with prompts, both answers and routing. Undone votes are left out."""
     with replying(as_json) as reply:
-        if path.suffix not in WRITERS:
-            raise InvalidRequest(f"{path.name} has no known ending.", f"End it in {' or '.join(WRITERS)}.")
-        database = open_database()
-        try:
-            database.upgrade()
-            with database.read() as session:
-                rows = current_labels(session)
-        finally:
-            database.close()
-        try:
-            path.write_text(WRITERS[path.suffix](rows), "utf-8", newline="")
-        except OSError as error:
-            raise StorageError(f"{path} cannot be written: {error.strerror}.", "Choose another place.") from error
-        reply.value = {"path": str(path), "labels": len(rows)}
-        reply.say(f"{len(rows)} labels are in {path}.")
+        count = write_labels(read_settings(), path)
+        reply.value = {"path": str(path), "labels": count}
+        reply.say(f"{count} labels are in {path}.")

@@ -84,8 +84,9 @@ def ablate(
     with replying(as_json) as reply:
         settings = read_settings()
         source = data_folder(data, settings, small=True)
-        shown = {"loading": loading_shown(reply), "progress": _shown(reply)}
-        reply.value = training.ablate(settings, data=source, steps=steps, **shown)
+        reply.value = training.ablate(
+            settings, data=source, steps=steps, loading=loading_shown(reply), progress=_shown(reply)
+        )
         reply.table(
             [
                 {

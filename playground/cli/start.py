@@ -4,8 +4,9 @@ import contextlib
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated
 
+import typer
 from pydantic import ValidationError
 
 from playground.cli.reply import Reply
@@ -17,6 +18,9 @@ if TYPE_CHECKING:
     from playground.serving.runtime import Runtime
 
 
+OptionFlag = Annotated[
+    list[str] | None, typer.Option("--option", help="One of its options as name=value; may be given more than once.")
+]
 # a few dozen rows written for this project: enough to see the commands work, not to judge an expert by
 SMALL_DATA = ROOT / "data" / "bench" / "experts"
 

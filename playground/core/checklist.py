@@ -1,4 +1,7 @@
-"""Things that were looked at, one line each: passed, doubtful or failed, what was seen, and what would help."""
+"""Define checklists: one line for each thing that was checked.
+
+A line says whether the check passed, what was seen and what would help.
+"""
 
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass
@@ -11,7 +14,7 @@ State = Literal["pass", "warn", "fail"]
 
 @dataclass(frozen=True)
 class Line:
-    """One thing looked at: `title` names it, `detail` says what was seen, `remedy` what to do about a failure."""
+    """Hold one check: `title` names it, `detail` says what was seen, `remedy` says what to do about a failure."""
 
     title: str
     state: State
@@ -21,13 +24,13 @@ class Line:
 
 @dataclass(frozen=True)
 class Checklist:
-    """The lines in the order in which they were looked at; what lies behind a failure may be missing."""
+    """Hold the lines in the order of the checks. Lines after a failure may be missing."""
 
     lines: tuple[Line, ...] = ()
 
     @classmethod
     def of(cls, lines: Iterable[Line]) -> "Checklist":
-        """A list of `lines`."""
+        """Return a checklist of `lines`."""
         return cls(tuple(lines))
 
     def __add__(self, other: "Checklist") -> "Checklist":
@@ -35,20 +38,20 @@ class Checklist:
 
     @property
     def failure(self) -> Line | None:
-        """The first line that failed."""
+        """Return the first line that failed, or None."""
         return next((line for line in self.lines if line.state == "fail"), None)
 
     @property
     def ok(self) -> bool:
-        """Whether nothing failed."""
+        """Return whether nothing failed."""
         return self.failure is None
 
     def require(self, name: str) -> None:
-        """Raise InvalidRequest with the first failure, said of `name`."""
+        """Raise InvalidRequest with the first failure. The message begins with `name`."""
         failure = self.failure
         if failure is not None:
             raise InvalidRequest(f"{name}: {failure.detail}", failure.remedy)
 
     def as_json(self) -> dict[str, Any]:
-        """The list as JSON-ready values."""
+        """Return the list as JSON-ready values."""
         return {"ok": self.ok, "lines": [asdict(line) for line in self.lines]}

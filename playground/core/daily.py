@@ -1,4 +1,7 @@
-"""How much each expert was used on each of the last days, from the usage of runs. Pure: no clock, no database."""
+"""Count how much each expert was used on each of the last days, from the usage of runs.
+
+This module is pure: it reads no clock and no database.
+"""
 
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
@@ -13,33 +16,37 @@ DatedUsage = tuple[datetime, tuple[str, ...], np.ndarray]  # when, the pool's ex
 
 @dataclass(frozen=True, eq=False)
 class DailyUse:
-    """`days` in UTC, oldest first; `runs` of each; `shares` by expert, (days,): its mean usage over a day's runs."""
+    """Hold the use of experts by day.
+
+    `days` are in UTC, oldest first. `runs` (days,) counts the runs of each day. `shares` maps an expert to its mean
+    usage over the runs of each day, (days,).
+    """
 
     days: tuple[date, ...]
     runs: np.ndarray
     shares: Mapping[str, np.ndarray]
 
     def overall(self, name: str) -> float:
-        """Mean usage of an expert over all runs of these days, 0 for one that was never used."""
+        """Return the mean usage of an expert over all runs of these days. It is 0 for an expert that was never used."""
         total = self.runs.sum()
         return float(self.shares[name] @ self.runs / total) if name in self.shares and total else 0.0
 
     @property
     def highest(self) -> float:
-        """The largest share that any expert had on any day."""
+        """Return the largest share that any expert had on any day."""
         return max((float(share.max()) for share in self.shares.values()), default=0.0)
 
 
 def first_moment(today: date) -> datetime:
-    """Where the first of the `DAYS` that end with `today` begins."""
+    """Return the start of the first of the `DAYS` days that end with `today`."""
     first = today - timedelta(days=DAYS - 1)
     return datetime(first.year, first.month, first.day, tzinfo=UTC)
 
 
 def daily_use(usages: Iterable[DatedUsage], today: date) -> DailyUse:
-    """The use on the `DAYS` that end with `today`; runs of other days are left out.
+    """Return the use on the `DAYS` days that end with `today`. Runs of other days are left out.
 
-    An expert outside a run's pool had no part in it, so the shares of a day with runs sum to 1.
+    An expert outside the pool of a run counts as unused there. The shares of a day with runs therefore sum to 1.
     """
     days = tuple(today - timedelta(days=back) for back in reversed(range(DAYS)))
     runs, totals = np.zeros(DAYS), defaultdict[str, np.ndarray](lambda: np.zeros(DAYS))

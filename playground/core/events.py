@@ -1,14 +1,14 @@
-"""What happens during a run, as a stream of frozen values.
+"""Define what happens during a run as a stream of frozen values.
 
-Everything downstream (page, trace store, HTTP, command line, tests) reads only these. They carry plain values and numpy
-arrays, never modules, sessions, device tensors or HTML. `to_dict` is the wire and storage format.
+Page, trace store, command line and tests read only these events. Events carry plain values and numpy arrays. They
+never carry modules, sessions, device tensors or HTML. `to_dict` gives the format for storage and transfer.
 """
 
 import base64
 import dataclasses
 import json
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -20,9 +20,9 @@ SCHEMA_VERSION = 1
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class Event:
-    """`seq` counts from 0 within a run; `at` is seconds since the run started (monotonic).
+    """Hold what every event has: `seq` counts from 0 within a run, `at` is seconds since the start (monotonic).
 
-    An expert outside the model leaves these three at their defaults: the recorder of the run fills them in.
+    An expert outside the model leaves these three at their defaults. The recorder of the run fills them in.
     """
 
     run_id: str = ""
@@ -32,9 +32,11 @@ class Event:
 
 @dataclass(frozen=True, eq=False)
 class RunStarted(Event):
-    """The request as it will be served. `layers` and `heads` size the pictures; `pool` are expert names in order.
+    """Report the request as it will be served.
 
-    `held` (E,) are weights that a person set for `held_layers` alone; both are empty otherwise.
+    `layers` and `heads` give the size of the pictures. `pool` holds the names of the experts in order. `held` (E,)
+    holds the weights that a person set for `held_layers` only; both are empty otherwise. `options` are the settings of
+    the router that were changed for this run, as (name, value).
     """
 
     prompt: str
@@ -49,11 +51,12 @@ class RunStarted(Event):
     observed_head: int = -1
     held: tuple[float, ...] = ()
     held_layers: tuple[int, ...] = ()
+    options: tuple[tuple[str, Any], ...] = field(default=(), metadata={"sparse": True})
 
 
 @dataclass(frozen=True, eq=False)
 class Decided(Event):
-    """The router's decision: weights (E,), the propensity (E,) it was served from, and why."""
+    """Report the decision of the router: weights (E,), the propensity (E,) it was served from, and the evidence."""
 
     weights: np.ndarray
     propensity: np.ndarray
@@ -64,10 +67,10 @@ class Decided(Event):
 
 @dataclass(frozen=True, eq=False)
 class PromptRead(Event):
-    """The prompt went through the model. `tokens` are its T token texts, chat template included; from the first of
-    `own` to before the second they are the visitor's.
+    """Report that the model has read the prompt.
 
-    `layer_weights` (T, L, E) float16 are a gate's weights on the prompt's tokens; None when no gate ran.
+    `tokens` are the T token texts, chat template included. `own` is (first, end): the tokens of the visitor's own
+    text. `layer_weights` (T, L, E) float16 are a gate's weights on the prompt's tokens; None when no gate ran.
     """
 
     tokens: tuple[str, ...]
@@ -77,7 +80,10 @@ class PromptRead(Event):
 
 @dataclass(frozen=True, eq=False)
 class ToolCalled(Event):
-    """A tool expert answered (`ok`) or refused; `query` is what it understood, `seconds` what it took."""
+    """Report that a tool expert answered (`ok`) or refused.
+
+    `query` is what the tool understood. `seconds` is how long it took.
+    """
 
     expert: str
     query: str
@@ -88,11 +94,11 @@ class ToolCalled(Event):
 
 @dataclass(frozen=True, eq=False)
 class TokenGenerated(Event):
-    """One token of the answer.
+    """Report one token of the answer.
 
-    `weights` (E,) float32, mean over layers for a gate; `layer_weights` (L, E) float16 for a gate, else None;
-    `attention` (K,) float16 is the observed head's row over the K tokens so far; `alternatives` are the five likeliest
-    (text, probability); `entropy` is of the next-token distribution, in nats.
+    `weights` (E,) float32 is the mean over layers for a gate. `layer_weights` (L, E) float16 is None unless a gate
+    ran. `attention` (K,) float16 is the row of the observed head over the K tokens so far. `alternatives` are the five
+    likeliest tokens as (text, probability). `entropy` is that of the next-token distribution, in nats.
     """
 
     index: int
@@ -108,9 +114,10 @@ class TokenGenerated(Event):
 
 @dataclass(frozen=True, eq=False)
 class Finished(Event):
-    """The run ended. `usage` (E,) is what labels train on; `reason` is 'stop', 'length' or 'cancelled'.
+    """Report the end of the run.
 
-    `timings` in seconds: encode_s, decide_s, first_token_s, total_s.
+    `usage` (E,) is what labels train on. `reason` is 'stop', 'length' or 'cancelled'. `timings` holds seconds:
+    encode_s, decide_s, first_token_s, total_s.
     """
 
     text: str
@@ -124,7 +131,7 @@ class Finished(Event):
 
 @dataclass(frozen=True, eq=False)
 class Failed(Event):
-    """The run broke at `stage`; `text` is what had arrived."""
+    """Report that the run failed at `stage`. `text` is the part of the answer that had arrived."""
 
     stage: str
     message: str
@@ -159,26 +166,30 @@ def _decode(value: Any) -> Any:
 
 
 def to_dict(event: Event) -> dict[str, Any]:
-    """The event as JSON-ready values; arrays as base64 with dtype and shape."""
-    fields = {f.name: _encode(getattr(event, f.name)) for f in dataclasses.fields(event)}
+    """Return the event as JSON-ready values. Arrays become base64 with dtype and shape.
+
+    An empty sparse field is left out.
+    """
+    values = {f.name: (getattr(event, f.name), f.metadata.get("sparse")) for f in dataclasses.fields(event)}
+    fields = {name: _encode(value) for name, (value, is_sparse) in values.items() if not is_sparse or value}
     return {"event": type(event).__name__, "schema": SCHEMA_VERSION, **fields}
 
 
 def from_dict(values: dict[str, Any]) -> Event:
-    """The event `to_dict` was given. Raises KeyError for an unknown event; fields it does not know are left out."""
+    """Return the event that `to_dict` was given. Unknown fields are ignored. Raise KeyError for an unknown event."""
     kind = EVENTS[values["event"]]
     known = {f.name for f in dataclasses.fields(kind)}
     return kind(**{key: _decode(value) for key, value in values.items() if key in known})
 
 
 def events_to_json(events: Iterable[Event]) -> str:
-    """A run as one JSON text, as it is stored and exported."""
+    """Return a run as one JSON text, as it is stored and exported."""
     return json.dumps({"events": [to_dict(event) for event in events]}, ensure_ascii=False)
 
 
 def events_from_json(text: str) -> list[Event]:
-    """The run that `events_to_json` wrote. Raises ValueError when the text is something else."""
+    """Return the events that `events_to_json` wrote. Raise ValueError for any other text."""
     try:
         return [from_dict(item) for item in json.loads(text)["events"]]
     except (KeyError, TypeError) as error:
-        raise ValueError(f"this is not a recorded run: {error!r}") from error
+        raise ValueError(f"this text is not a recorded run: {error!r}") from error

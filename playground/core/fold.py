@@ -1,12 +1,11 @@
-"""Events of a run folded into what is known of it: the one fold behind the page, the command line and the API.
+"""Fold the events of a run into the state that the page and the command line draw.
 
-Pure: a live run and a reopened one cannot differ.
-Folding a list in pieces gives what folding it at once gives.
+The fold is pure, so a live run and a reopened run cannot differ. Folding a list in pieces gives the same state as
+folding it at once.
 """
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
-from typing import Any
 
 import numpy as np
 
@@ -20,12 +19,11 @@ from playground.core.events import (
     TokenGenerated,
     ToolCalled,
 )
-from playground.errors import InvalidRequest
 
 
 @dataclass(frozen=True, eq=False)
 class ViewState:
-    """Everything known of one run so far; `events` in order of arrival, the named ones picked out."""
+    """Hold everything known about one run so far. `events` are all events in order; the other fields pick some out."""
 
     events: tuple[Event, ...] = ()
     started: RunStarted | None = None
@@ -39,27 +37,30 @@ class ViewState:
 
     @property
     def run_id(self) -> str:
-        """The run's id; empty before it started."""
+        """Return the id of the run. It is empty before the run has started."""
         return self.started.run_id if self.started else ""
 
     @property
     def pool(self) -> tuple[str, ...]:
-        """Expert names in pool order; empty before the run started."""
+        """Return the names of the experts in pool order. It is empty before the run has started."""
         return self.started.pool if self.started else ()
 
     @property
     def is_over(self) -> bool:
-        """Whether nothing more will come."""
+        """Return whether no more events will come."""
         return self.finished is not None or self.failed is not None
 
     @property
     def answer(self) -> str:
-        """The final text, or what has arrived of it."""
+        """Return the final text, or the part that has arrived."""
         return self.finished.text if self.finished else self.text
 
     @property
     def weights(self) -> np.ndarray | None:
-        """(E,) what the run used: usage once finished, else the mean over tokens, else the decision, else None."""
+        """Return the weights (E,) that the run used.
+
+        After the end this is the usage. Before, it is the mean over the tokens, then the decision, then None.
+        """
         if self.finished is not None:
             return self.finished.usage
         if self.tokens:
@@ -68,19 +69,19 @@ class ViewState:
 
     @property
     def top_expert(self) -> str:
-        """Name of the expert with the largest weight; empty when nothing is decided."""
+        """Return the name of the expert with the largest weight. It is empty before the decision."""
         weights = self.weights
         return self.pool[int(np.argmax(weights))] if weights is not None and self.pool else ""
 
     @property
     def layer_weights_shape(self) -> tuple[int, int, int] | None:
-        """(tokens, layers, experts) of a gate's trace; None when no gate ran."""
+        """Return (tokens, layers, experts) of a gate's weights, or None when no gate ran."""
         shapes = [token.layer_weights.shape for token in self.tokens if token.layer_weights is not None]
         return (len(shapes), int(shapes[0][0]), int(shapes[0][1])) if shapes else None
 
 
 def fold(state: ViewState, event: Event) -> ViewState:
-    """The state after `event`. An event of an unknown kind is kept and otherwise ignored."""
+    """Return the state after `event`. An event of an unknown kind is kept and changes nothing else."""
     state = replace(state, events=(*state.events, event))
     match event:
         case RunStarted():
@@ -101,7 +102,7 @@ def fold(state: ViewState, event: Event) -> ViewState:
 
 
 def fold_all(events: Iterable[Event], state: ViewState | None = None) -> ViewState:
-    """The state after all of `events`, from `state` on."""
+    """Return the state after all `events`, starting from `state`."""
     state = state or ViewState()
     for event in events:
         state = fold(state, event)
@@ -109,12 +110,15 @@ def fold_all(events: Iterable[Event], state: ViewState | None = None) -> ViewSta
 
 
 def ending(state: ViewState) -> Finished:
-    """How the run ended. For one that broke or was cut off it is made up from what had arrived, with the reason
-    'failed' or 'cancelled'. Raises ValueError for a run without events."""
+    """Return how the run ended.
+
+    For a run that failed or was cut off, the end is made from what had arrived. Its reason is 'failed' or 'cancelled'.
+    Raise ValueError for a run without events.
+    """
     if state.finished is not None:
         return state.finished
     if not state.events:
-        raise ValueError("a run that never began has no end")
+        raise ValueError("a run without events has no end")
     last = state.events[-1]
     usage = np.mean([token.weights for token in state.tokens], axis=0) if state.tokens else np.zeros(len(state.pool))
     return Finished(
@@ -128,29 +132,3 @@ def ending(state: ViewState) -> Finished:
         timings={"total_s": last.at},
         reason="failed" if state.failed else "cancelled",
     )
-
-
-def answer_json(state: ViewState) -> dict[str, Any]:
-    """A finished run as `ask` gives it. Raises InvalidRequest when the run failed or never ended."""
-    if state.failed is not None:
-        raise InvalidRequest(state.failed.message, state.failed.remedy)
-    if state.started is None or state.finished is None or state.decided is None:
-        raise InvalidRequest("The run ended without an answer.", "Try again; if it stays so, this is a bug.")
-    layered = [token.layer_weights for token in state.tokens if token.layer_weights is not None]
-    return {
-        "answer": state.finished.text,
-        "router": state.started.router,
-        "version": state.started.version,
-        "expert": state.top_expert,
-        "weights": dict(zip(state.pool, map(float, state.decided.weights), strict=True)),
-        "usage": dict(zip(state.pool, map(float, state.finished.usage), strict=True)),
-        "layer_weights_shape": state.layer_weights_shape,
-        "layer_weights": np.stack(layered).astype(float).round(4).tolist() if layered else None,
-        "explanation": state.decided.evidence.sentence,
-        "tools": [{"expert": t.expert, "query": t.query, "result": t.result, "ok": t.ok} for t in state.tools],
-        "timings": state.finished.timings,
-        "tokens": state.finished.tokens,
-        "prompt_tokens": state.finished.prompt_tokens,
-        "reason": state.finished.reason,
-        "run_id": state.run_id,
-    }

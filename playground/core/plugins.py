@@ -1,7 +1,7 @@
-"""The one mechanism for plug-ins: a registry bound to folders whose files register themselves when imported.
+"""Find plug-ins: a registry bound to folders whose files register themselves when imported.
 
 A plug-in is one file, or one folder with a file of the same name, in a folder that a `Plugins` knows. Nobody lists it
-by hand: the first look into the registry imports the folder. Knows nothing of what the plug-ins do.
+by hand: the first look into the registry imports the folder. This module knows nothing of what the plug-ins do.
 """
 
 import importlib
@@ -24,9 +24,9 @@ log = logging.getLogger(__name__)
 
 
 class Plugins(Generic[T]):
-    """Plug-ins of one kind by name, in the order of their folders and file names.
+    """Hold plug-ins of one kind by name, in the order of their folders and file names.
 
-    `noun` names the kind in messages. `packages` are dotted names of the folders that hold the plug-ins.
+    `noun` is the word for one plug-in in messages. `packages` are dotted names of the folders that hold them.
     """
 
     def __init__(self, noun: str, *packages: str) -> None:

@@ -1,6 +1,7 @@
-"""Verdicts of a comparison and what they mean for training. Every name, key and target derives from this table.
+"""Define the verdicts on a comparison and what they mean for training.
 
-Source: specs of the verdict scale (seven steps, both bad apart) and the soft targets of the common trainer.
+Every name, key and target derives from `Verdict`. A target is the probability that A is better. The seven steps from A
+to B have targets from 0.975 to 0.025; "both are bad" counts as a tie, "skip" has no target.
 """
 
 from dataclasses import dataclass
@@ -10,7 +11,7 @@ import numpy as np
 
 
 class Verdict(Enum):
-    """What a person may say of answers A and B: (choice, strength, target that A beats B, key, text)."""
+    """Name what a person may say of answers A and B: (choice, strength, target that A beats B, key, text)."""
 
     A_MUCH = ("a", 3, 0.975, "1", "A is much better")
     A = ("a", 2, 0.90, "2", "A is better")
@@ -31,7 +32,10 @@ class Verdict(Enum):
 
     @classmethod
     def of(cls, choice: str, strength: int | None) -> "Verdict":
-        """The verdict stored as (choice, strength); a missing strength of a or b reads as the middle step."""
+        """Return the verdict that is stored as (choice, strength).
+
+        A missing strength of a or b means the middle step. Raise ValueError for an unknown pair.
+        """
         wanted = strength if choice in ("a", "b") else None
         if choice in ("a", "b") and wanted is None:
             wanted = 2
@@ -41,7 +45,7 @@ class Verdict(Enum):
         raise ValueError(f"no verdict has choice {choice!r} and strength {strength!r}")
 
     def swapped(self) -> "Verdict":
-        """The verdict on the same answers with A and B exchanged."""
+        """Return the verdict on the same answers with A and B exchanged."""
         if self.choice not in ("a", "b"):
             return self
         return Verdict.of("b" if self.choice == "a" else "a", self.strength)
@@ -49,9 +53,10 @@ class Verdict(Enum):
 
 @dataclass(frozen=True, eq=False)
 class LabelledPair:
-    """One label as the trainer sees it.
+    """Hold one label as the trainer sees it.
 
-    `usage_a`, `usage_b` (E,) over the pool `experts`; `target` is the probability that A beats B; `weight` >= 0.
+    `usage_a` and `usage_b` (E,) are over the pool `experts`. `target` is the probability that A beats B. `weight` is
+    not negative.
     """
 
     label_id: str

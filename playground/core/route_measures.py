@@ -1,8 +1,10 @@
-"""What can be said of weights, attention and experts as numbers: entropy, agreement, switches, rollout, likeness.
+"""Compute numbers about weights, attention and experts: entropy, agreement, switches, rollout, likeness.
 
-Pure numpy on arrays; knows nothing of models, runs or pictures.
+This module is pure numpy. It knows nothing about models, runs or pictures.
+
 Shapes: T tokens, L layers, E experts, H heads, r rank, d width. Weights are on the simplex over the last axis.
-Rollout: Abnar & Zuidema 2020, arXiv:2005.00928.
+
+Source of the rollout: Abnar & Zuidema 2020, arXiv:2005.00928.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -15,17 +17,18 @@ Factors = Mapping[str, tuple[np.ndarray, np.ndarray]]
 
 
 def entropy(weights: np.ndarray) -> np.ndarray:
-    """Entropy (...) in nats of weights (..., E); 0 · log 0 counts as 0."""
+    """Return the entropy (...) in nats of weights (..., E). 0 · log 0 counts as 0."""
     values = np.asarray(weights, np.float64)
     logs = np.log(values, out=np.zeros_like(values), where=values > 0)
     return np.asarray(np.maximum(0.0, -(values * logs).sum(axis=-1)))
 
 
 def overlap(layered: np.ndarray) -> np.ndarray:
-    """Agreement (...) of layers (..., L, E): the mean over pairs of layers of sum_e min(w_le, w_me), from 0 to 1.
+    """Return the agreement (...) of layers (..., L, E), from 0 to 1.
 
-    One layer agrees with itself: 1. O(L log L) a token instead of L², because in a sorted column the k-th smallest of L
-    values is the smaller one of L - 1 - k pairs.
+    It is the mean over pairs of layers of sum_e min(w_le, w_me). A single layer agrees with itself: 1. It takes O(L
+    log L) for each token instead of L²: in a sorted column, the k-th smallest of L values is the smaller one of L - 1
+    - k pairs.
     """
     values = np.sort(np.asarray(layered, np.float64), axis=-2)
     layers = values.shape[-2]
@@ -36,23 +39,27 @@ def overlap(layered: np.ndarray) -> np.ndarray:
 
 
 def consent(layered: np.ndarray) -> np.ndarray:
-    """Share (...) of layers (..., L, E) whose heaviest expert is the heaviest of their mean."""
+    """Return the share (...) of layers (..., L, E) whose heaviest expert is also the heaviest of their mean."""
     values = np.asarray(layered, np.float64)
     overall = values.mean(axis=-2).argmax(axis=-1)
     return np.asarray((values.argmax(axis=-1) == overall[..., None]).mean(axis=-1))
 
 
 def switches(weights: np.ndarray) -> np.ndarray:
-    """(T,) bool: at which tokens of (T, E) another expert is heaviest than at the token before; the first is none."""
+    """Return (T,) bool: the tokens of (T, E) whose heaviest expert differs from that of the token before.
+
+    The first token is never a switch.
+    """
     leaders = np.asarray(weights).argmax(axis=-1)
     return np.concatenate([np.zeros(min(1, len(leaders)), bool), leaders[1:] != leaders[:-1]])
 
 
 def rollout(attention: Iterable[np.ndarray]) -> np.ndarray:
-    """(T, T) float32: how much of each token (columns) flows into each token (rows) through all layers.
+    """Return the rollout (T, T) float32: how much of each token (columns) flows into each token (rows).
 
-    `attention` gives (H, T, T) of each layer, the first layer first. Each layer passes half of a token on as it is (the
-    residual stream) and mixes the other half by its heads' mean; rows sum to 1. Raises ValueError without a layer.
+    `attention` gives (H, T, T) for each layer, first layer first. Each layer keeps half of a token as it is (the
+    residual stream). It mixes the other half by the mean of its heads. Rows sum to 1. Raise ValueError without a
+    layer.
     """
     joint: np.ndarray | None = None
     for heads in attention:
@@ -63,7 +70,7 @@ def rollout(attention: Iterable[np.ndarray]) -> np.ndarray:
 
 
 def rolled(joint: np.ndarray | None, heads: np.ndarray) -> np.ndarray:
-    """The rollout (T, T) after one more layer with attention (H, T, T); `joint` is None before the first."""
+    """Return the rollout (T, T) after one more layer with attention (H, T, T). `joint` is None at first."""
     mean = np.asarray(heads, np.float32).mean(axis=0)
     step = 0.5 * mean + 0.5 * np.eye(len(mean), dtype=np.float32)
     step /= step.sum(axis=-1, keepdims=True)
@@ -71,7 +78,10 @@ def rolled(joint: np.ndarray | None, heads: np.ndarray) -> np.ndarray:
 
 
 def shrunk(image: np.ndarray, size: int) -> np.ndarray:
-    """(..., T, T) made at most `size` wide by taking the largest value of each block; smaller ones stay as they are."""
+    """Return (..., T, T) made at most `size` wide by taking the largest value of each block.
+
+    Smaller arrays stay as they are.
+    """
     width = image.shape[-1]
     if width <= size:
         return image
@@ -80,7 +90,7 @@ def shrunk(image: np.ndarray, size: int) -> np.ndarray:
 
 
 def first_difference(one: Sequence[int], other: Sequence[int]) -> int | None:
-    """Index of the first token in which two answers differ; None when they are the same."""
+    """Return the index of the first token in which two answers differ. Return None when they are the same."""
     for index, (a, b) in enumerate(zip(one, other, strict=False)):
         if a != b:
             return index
@@ -89,7 +99,7 @@ def first_difference(one: Sequence[int], other: Sequence[int]) -> int | None:
 
 @dataclass(frozen=True, eq=False)
 class AttentionOverview:
-    """Every head at a glance: `heads` (L, H, S, S) small pictures, `rollout` (T, T), and the T token texts."""
+    """Hold every head as a small picture, `heads` (L, H, S, S), the `rollout` (T, T) and the T token texts."""
 
     heads: np.ndarray
     rollout: np.ndarray
@@ -98,8 +108,11 @@ class AttentionOverview:
 
 @dataclass(frozen=True)
 class Likelihoods:
-    """Mean log-probability per token of two answers under two routings: `first_by_second` is the first run's answer
-    under the second run's routing. None for the routing of a run that a tool wrote: its words were not the model's."""
+    """Hold the mean log-probability per token of two answers under two routings.
+
+    `first_by_second` is the first run's answer under the second run's routing. It is None when a tool wrote the answer
+    of that run, because its routing did not choose the words.
+    """
 
     first_by_first: float | None
     first_by_second: float | None
@@ -112,9 +125,10 @@ class Likelihoods:
 
 @dataclass(frozen=True, eq=False)
 class Likeness:
-    """How alike adapters are, (E, E) each, NaN where two share no module.
+    """Hold how alike adapters are: two arrays (E, E), NaN where two adapters share no module.
 
-    `reading` compares what they look at, `change` what they do; `chance` is what `reading` is between random subspaces.
+    `reading` compares what they look at. `change` compares what they do. `chance` is the `reading` of random
+    subspaces.
     """
 
     names: tuple[str, ...]
@@ -124,21 +138,28 @@ class Likeness:
 
 
 def row_basis(matrix: np.ndarray) -> np.ndarray:
-    """An orthonormal basis (r', d) of the row space of (r, d); r' is its numerical rank."""
+    """Return an orthonormal basis (r', d) of the row space of (r, d). r' is its numerical rank."""
     _, values, rows = np.linalg.svd(np.asarray(matrix, np.float64), full_matrices=False)
     return np.asarray(rows[values > max(values[0], 1e-30) * 1e-6])
 
 
 def subspace_overlap(one: np.ndarray, other: np.ndarray) -> float:
-    """||Qa Qbᵀ||²_F / min(ra, rb) of two orthonormal bases (ra, d), (rb, d): 0 orthogonal, 1 one holds the other."""
+    """Return
+
+    Qa Qbᵀ
+
+    ²_F / min(ra, rb) of two orthonormal bases (ra, d) and (rb, d).
+
+    0 means orthogonal. 1 means that one space contains the other.
+    """
     return float(np.square(one @ other.T).sum() / max(1, min(len(one), len(other))))
 
 
 def likeness(adapters: Mapping[str, Factors]) -> Likeness:
-    """How alike the adapters are, from each one's {module: (A (r, d_in), B (d_out, r))}; means over shared modules.
+    """Return how alike the adapters are, as means over the modules that two of them share.
 
-    `change` is the cosine between the changes B A as vectors, computed without forming them:
-    <Ba Aa, Bb Ab> = sum((Baᵀ Bb) ∘ (Aa Abᵀ)).
+    Each adapter is {module: (A (r, d_in), B (d_out, r))}. `change` is the cosine between the changes B A as vectors.
+    It is computed without forming them: <Ba Aa, Bb Ab> = sum((Baᵀ Bb) ∘ (Aa Abᵀ)).
     """
     names = tuple(adapters)
     bases = {name: {path: row_basis(a) for path, (a, _) in parts.items()} for name, parts in adapters.items()}
@@ -157,7 +178,7 @@ def likeness(adapters: Mapping[str, Factors]) -> Likeness:
 
 
 def _cosine(one: tuple[np.ndarray, np.ndarray], other: tuple[np.ndarray, np.ndarray]) -> float:
-    """Cosine of the two changes B A; 0 when one of them is zero."""
+    """Return the cosine of the two changes B A. It is 0 when one of them is zero."""
 
     def inner(first: tuple[np.ndarray, np.ndarray], second: tuple[np.ndarray, np.ndarray]) -> float:
         (a, b), (c, d) = first, second
@@ -168,9 +189,10 @@ def _cosine(one: tuple[np.ndarray, np.ndarray], other: tuple[np.ndarray, np.ndar
 
 
 def usage_correlation(usages: np.ndarray, *, least: int = 3) -> np.ndarray:
-    """(E, E) Pearson correlation of usage (R, E) over runs; NaN marks an expert that was not in a run's pool.
+    """Return the Pearson correlation (E, E) of usage (R, E) over runs.
 
-    NaN where fewer than `least` runs had both, or one of them never varied.
+    NaN in the input marks an expert outside the pool of a run. The result is NaN where fewer than `least` runs had
+    both experts, or where one of them never varied.
     """
     experts = usages.shape[1]
     result = np.full((experts, experts), np.nan)

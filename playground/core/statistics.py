@@ -1,4 +1,4 @@
-"""Intervals and bootstrap: how sure a figure is."""
+"""Compute intervals, by formulas and by bootstrap."""
 
 import math
 from collections.abc import Sequence
@@ -7,9 +7,9 @@ import numpy as np
 
 
 def wilson_interval(successes: float, n: int, z: float = 1.96) -> tuple[float, float]:
-    """95 % interval of a proportion by Wilson's score, within [0, 1]; (0, 1) for no trials.
+    """Return the 95 % interval of a proportion by Wilson's score, within [0, 1]. It is (0, 1) for no trials.
 
-    Source: Wilson 1927; it keeps its coverage near 0 and 1, where the normal interval does not.
+    Source: Wilson 1927. Unlike the normal interval, it keeps its coverage near 0 and 1.
     """
     if n == 0:
         return 0.0, 1.0
@@ -20,7 +20,10 @@ def wilson_interval(successes: float, n: int, z: float = 1.96) -> tuple[float, f
 
 
 def mean_interval(values: Sequence[float]) -> tuple[float, float, float]:
-    """(mean, low, high) at 95 %: Wilson for 0/1 values, normal otherwise. Raises ValueError for no values."""
+    """Return (mean, low, high) at 95 %: Wilson for values of 0 and 1, normal otherwise.
+
+    Raise ValueError for no values.
+    """
     data = np.asarray(values, np.float64)
     if data.size == 0:
         raise ValueError("no values to take the mean of")
@@ -34,7 +37,7 @@ def mean_interval(values: Sequence[float]) -> tuple[float, float, float]:
 def paired_interval(
     differences: Sequence[float], *, seed: int = 0, rounds: int = 2000, level: float = 0.95
 ) -> tuple[float, float, float]:
-    """(mean, low, high) of paired differences by percentile bootstrap. Raises ValueError for no differences."""
+    """Return (mean, low, high) of paired differences by percentile bootstrap. Raise ValueError for no differences."""
     data = np.asarray(differences, np.float64)
     if data.size == 0:
         raise ValueError("no differences to take the mean of")
@@ -45,7 +48,10 @@ def paired_interval(
 
 
 def matthews(truth: Sequence[bool], guess: Sequence[bool]) -> float:
-    """Matthews correlation of two binary sequences; 0 when either is constant. Source: Matthews 1975."""
+    """Return the Matthews correlation of two binary sequences. It is 0 when either is constant.
+
+    Source: Matthews 1975.
+    """
     a, b = np.asarray(truth, np.float64), np.asarray(guess, np.float64)
     if a.size == 0 or a.std() == 0 or b.std() == 0:
         return 0.0
@@ -55,7 +61,7 @@ def matthews(truth: Sequence[bool], guess: Sequence[bool]) -> float:
 def matthews_interval(
     truth: Sequence[bool], guess: Sequence[bool], *, seed: int = 0, rounds: int = 1000
 ) -> tuple[float, float, float]:
-    """(value, low, high) of Matthews correlation at 95 %, by percentile bootstrap over rows."""
+    """Return (value, low, high) of the Matthews correlation at 95 %, by percentile bootstrap over rows."""
     a, b = np.asarray(truth, bool), np.asarray(guess, bool)
     draws = np.random.default_rng(seed).integers(0, a.size, (rounds, a.size))
     values = [matthews(a[draw].tolist(), b[draw].tolist()) for draw in draws]
@@ -65,7 +71,9 @@ def matthews_interval(
 def matthews_gain(
     truth: Sequence[bool], guess: Sequence[bool], other: Sequence[bool], *, seed: int = 0, rounds: int = 1000
 ) -> tuple[float, float, float]:
-    """(difference, low, high) of the Matthews correlations of `guess` and `other`, by paired bootstrap over rows."""
+    """Return (difference, low, high) of the Matthews correlations of `guess` and `other`, by paired bootstrap over
+    rows.
+    """
     a, b, c = (np.asarray(values, bool) for values in (truth, guess, other))
     draws = np.random.default_rng(seed).integers(0, a.size, (rounds, a.size))
     gains = [matthews(a[d].tolist(), b[d].tolist()) - matthews(a[d].tolist(), c[d].tolist()) for d in draws]

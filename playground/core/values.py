@@ -1,13 +1,15 @@
-"""The values that flow through the playground. Pure data: no model, no database, no clock.
+"""Define the values that flow through the playground.
 
-Shapes: E experts in a pool, L layers, T tokens, d = width of the prompt embedding (384 for the default encoder).
-Weight vectors are over the pool in pool order, shape (E,), non-negative, sum 1.
+This module is pure data: no model, no database, no clock.
+
+Shapes: E experts in a pool, L layers, T tokens, d width of the prompt's embedding (384 for the default encoder).
+Weight vectors are over the pool in pool order: shape (E,), non-negative, sum 1.
 """
 
 import hashlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import ClassVar, Literal
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 
@@ -18,14 +20,27 @@ Level = Literal["prompt", "gate", "controller"]
 Scheme = Literal["argmax", "sample", "mixture", "override"]
 Serve = Literal["top", "sample", "mix"]
 
+# what each level does, in the order in which menus list them
+LEVELS: dict[Level, str] = {
+    "prompt": "Reads the prompt and weighs the experts before the answer begins.",
+    "gate": "A small module inside the model that weighs the experts for each token in each layer.",
+    "controller": "Thinks in rounds: calls an expert, reads what it says, decides again.",
+}
+# what becomes of the weights that a prompt-level router gives
+SERVES: dict[Serve, str] = {
+    "top": "the heaviest expert answers",
+    "sample": "one is drawn by its share",
+    "mix": "they are blended",
+}
 MIXABLE_KINDS: tuple[ExpertKind, ...] = ("base", "lora")
 
 
 @dataclass(frozen=True)
 class Expert:
-    """Anything that can answer or help. `slot` is its palette colour (0 to 9), -1 for the base, which has none.
+    """Describe anything that can answer or help.
 
-    `folder` is the path of an adapter's folder. `is_added` says that a person added it here, `source` from where.
+    `slot` is its palette colour (0 to 9); the base has none, so -1. `folder` is the path of an adapter's folder.
+    `is_added` says that a person added it here, and `source` says from where.
     """
 
     name: str
@@ -46,18 +61,18 @@ class Expert:
 
     @property
     def is_mixable(self) -> bool:
-        """Whether its effect on the model can be blended with others, per token and layer."""
+        """Return whether its effect on the model can be blended with others, per token and layer."""
         return self.kind in MIXABLE_KINDS
 
     @property
     def card(self) -> str:
-        """What a router knows of it without any labels: its title and description in one text."""
+        """Return what a router knows about it without labels: title and description in one text."""
         return f"{self.title}. {self.description}"
 
 
 @dataclass(frozen=True)
 class Pool:
-    """The ordered experts of a run."""
+    """Hold the ordered experts of a run."""
 
     experts: tuple[Expert, ...]
 
@@ -69,37 +84,37 @@ class Pool:
 
     @property
     def names(self) -> tuple[str, ...]:
-        """Expert names in pool order."""
+        """Return the names of the experts in pool order."""
         return tuple(expert.name for expert in self.experts)
 
     @property
     def mixable(self) -> np.ndarray:
-        """(E,) bool: which experts a gate may give weight."""
+        """Return (E,) bool: the experts to which a gate may give weight."""
         return np.array([expert.is_mixable for expert in self.experts])
 
     @property
     def hash(self) -> str:
-        """A short name for this choice and order of experts."""
+        """Return a short name for this choice and order of experts."""
         return hashlib.sha256("\n".join(self.names).encode()).hexdigest()[:16]
 
     def __len__(self) -> int:
         return len(self.experts)
 
     def index(self, name: str) -> int:
-        """Position of the expert called `name`. Raises InvalidRequest when it is not in the pool."""
+        """Return the position of the expert called `name`. Raise InvalidRequest when it is not in the pool."""
         try:
             return self.names.index(name)
         except ValueError:
             raise InvalidRequest(f"No expert is called {name!r}.", f"Choose one of: {', '.join(self.names)}.") from None
 
     def one_hot(self, name: str) -> np.ndarray:
-        """(E,) float32 with all weight on `name`."""
+        """Return (E,) float32 with all weight on `name`."""
         weights = np.zeros(len(self), np.float32)
         weights[self.index(name)] = 1.0
         return weights
 
     def select(self, names: Iterable[str]) -> "Pool":
-        """The pool of just these experts, in this pool's order. Raises InvalidRequest for an unknown name."""
+        """Return the pool of only these experts, in this pool's order. Raise InvalidRequest for an unknown name."""
         wanted = {self.index(name) for name in names}
         return Pool(tuple(expert for i, expert in enumerate(self.experts) if i in wanted))
 
@@ -109,9 +124,9 @@ class Pool:
 
 @dataclass(frozen=True)
 class Neighbours:
-    """The stored prompts nearest to this one, nearest first; `experts` names the one that did best on each.
+    """Show the known prompts nearest to this one.
 
-    `similarities` are cosines.
+    `similarities` are cosines. `experts` names, for each prompt, the expert that did best there.
     """
 
     kind: ClassVar[str] = "neighbours"
@@ -123,9 +138,9 @@ class Neighbours:
 
 @dataclass(frozen=True)
 class Scores:
-    """A score before the softmax for each of `experts`, or of the pool in its order when that is empty.
+    """Show a score before the softmax for each of `experts`. When `experts` is empty, the scores are in pool order.
 
-    `words` are prompt words that moved the top score.
+    `words` are words of the prompt that moved the top score.
     """
 
     kind: ClassVar[str] = "scores"
@@ -137,7 +152,7 @@ class Scores:
 
 @dataclass(frozen=True)
 class Text:
-    """A sentence that says it all."""
+    """Show a sentence that explains the whole decision."""
 
     kind: ClassVar[str] = "text"
     sentence: str
@@ -149,9 +164,9 @@ EVIDENCE: dict[str, type] = {member.kind: member for member in (Neighbours, Scor
 
 @dataclass(frozen=True, eq=False)
 class Decision:
-    """What a router decided before decoding, and why. Who answers is the engine's to say.
+    """Hold what a router decided before decoding, with enough to draw why.
 
-    `weights` (E,) float32; `uncertainty` (E,) is a half width per weight, where the router gives one.
+    `weights` is (E,) float32. `uncertainty` (E,) is a half width for each weight, where the router gives one.
     """
 
     weights: np.ndarray
@@ -161,7 +176,10 @@ class Decision:
 
 @dataclass(frozen=True, eq=False)
 class Context:
-    """What a policy may look at. `embedding` (d,) unit norm; `descriptors` (E, d) embed the experts' cards."""
+    """Hold what a policy may look at.
+
+    `embedding` (d,) has unit norm. `descriptors` (E, d) embed the cards of the experts.
+    """
 
     prompt: str
     pool: Pool
@@ -172,7 +190,7 @@ class Context:
 
 @dataclass(frozen=True)
 class Sampling:
-    """How the next token is drawn. Temperature 0 is greedy."""
+    """Hold how the next token is drawn. Temperature 0 always takes the likeliest token."""
 
     temperature: float = 0.2
     top_p: float = 0.9
@@ -196,9 +214,10 @@ class Sampling:
 
 @dataclass(frozen=True)
 class RouterInfo:
-    """A router as a person sees it: `version` is the one in force, `reason` why it is not ready.
+    """Describe a router as a person sees it.
 
-    `note` is what to know of it all the same, such as experts it was not trained with.
+    `version` is the one in force. `reason` says why it is not ready. `note` says what to know even when it is ready,
+    such as experts it was not trained with. `options` describe a control for each setting that a run may change.
     """
 
     name: str
@@ -211,11 +230,12 @@ class RouterInfo:
     figure: str
     version: str
     note: str = ""
+    options: tuple[Mapping[str, Any], ...] = ()
 
 
 @dataclass(frozen=True)
 class Observe:
-    """Which attention head to watch while decoding."""
+    """Name the attention head to watch while decoding."""
 
     layer: int
     head: int
@@ -223,11 +243,12 @@ class Observe:
 
 @dataclass(frozen=True)
 class RunRequest:
-    """One prompt for one router. `pool` None means every ready expert; `version` None means the promoted one.
+    """Ask for one prompt through one router.
 
-    `override` replaces the router's weights (pool order): the counterfactual; in `override_layers` alone (counted from
-    0) when there are any, while the router decides in the others. `serve` says what becomes of prompt-level
-    weights: the heaviest expert answers, one is drawn, or the mixable ones are blended.
+    `pool` None means every ready expert. `version` None means the promoted one. `override` replaces the router's
+    weights, in pool order: the counterfactual. With `override_layers` (counted from 0) it does so in these layers
+    only. `serve` says how prompt-level weights are used: the heaviest expert answers, one is drawn, or the mixable
+    ones are blended. `options` change settings of the router for this run only.
     """
 
     prompt: str
@@ -239,10 +260,14 @@ class RunRequest:
     override: tuple[float, ...] | None = None
     serve: Serve = "top"
     override_layers: tuple[int, ...] = ()
+    options: Mapping[str, Any] = field(default_factory=dict)
 
 
 def normalised(weights: Sequence[float] | np.ndarray) -> np.ndarray:
-    """(E,) float32 on the simplex, proportional to `weights`. Raises InvalidRequest unless some weight is positive."""
+    """Return `weights` scaled to sum 1, (E,) float32.
+
+    Raise InvalidRequest for negative or infinite values, and when no weight is positive.
+    """
     values = np.asarray(weights, dtype=np.float64)
     total = values.sum()
     if values.ndim != 1 or not np.isfinite(values).all() or (values < 0).any() or total <= 0:
@@ -251,6 +276,6 @@ def normalised(weights: Sequence[float] | np.ndarray) -> np.ndarray:
 
 
 def softmax(logits: np.ndarray) -> np.ndarray:
-    """Softmax over the last axis, in float64 inside, float32 out."""
+    """Return the softmax over the last axis: computed in float64, returned as float32."""
     shifted = np.exp(np.asarray(logits, np.float64) - np.max(logits, axis=-1, keepdims=True))
     return np.asarray(shifted / shifted.sum(axis=-1, keepdims=True), np.float32)

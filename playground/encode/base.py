@@ -1,6 +1,6 @@
-"""What the playground needs of a sentence encoder, and the vectors of a pool's cards made with one.
+"""Define what a sentence encoder must offer, and embed the cards of a pool with one.
 
-Knows nothing of the model behind the encoder.
+This module knows nothing of the model behind the encoder.
 """
 
 from collections.abc import Sequence
@@ -10,19 +10,19 @@ import numpy as np
 
 from playground.core.values import Pool
 
-MAX_EXAMPLES = 16  # cards with a hundred examples would drown their own description
+MAX_EXAMPLES = 16  # with a hundred examples, the description would hardly count
 
 
 class TextEncoder(Protocol):
-    """Anything that turns texts into unit vectors; a small deterministic one serves in tests."""
+    """Turn texts into unit vectors. Tests use a small deterministic encoder."""
 
     def encode(self, texts: Sequence[str]) -> np.ndarray:
-        """(N, d) float32 of unit norm, one row per text; (0, d) for no texts."""
+        """Return (N, d) float32 of unit norm, one row for each text; (0, d) for no texts."""
         ...
 
 
 def describe(encoder: TextEncoder, pool: Pool) -> np.ndarray:
-    """(E, d) float32 unit rows: the mean embedding of each expert's card and its first 16 example prompts."""
+    """Return (E, d) float32 unit rows: the mean embedding of each expert's card and its first 16 example prompts."""
     texts: list[str] = []
     owner: list[int] = []
     for position, expert in enumerate(pool.experts):

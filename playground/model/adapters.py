@@ -1,6 +1,6 @@
-"""Reads a PEFT LoRA folder by a checklist, so that one that does not fit the base is refused with a reason.
+"""Read a PEFT LoRA folder by a checklist. An adapter that does not fit the base is refused with a reason.
 
-Only JSON and safetensors are ever read; nothing in a folder can run.
+Only JSON and safetensors are ever read, so nothing in a folder can run.
 """
 
 import json
@@ -21,11 +21,11 @@ from playground.core.checklist import Checklist, Line
 MAX_ADAPTER_BYTES = 256 * 2**20
 MAX_CONFIG_BYTES = 2**20
 CONFIG, WEIGHTS = "adapter_config.json", "adapter_model.safetensors"
-LAYER = re.compile(r"(?:^|\.)(?:layers|h|blocks)\.(\d+)\.")  # where a module stands; only those in a layer can be mixed
+LAYER = re.compile(r"(?:^|\.)(?:layers|h|blocks)\.(\d+)\.")  # the layer of a module; others cannot be mixed
 KEY = re.compile(r"^base_model\.model\.(?P<module>.{1,300})\.lora_(?P<side>[AB])(?:\.[^.]{1,100})?\.weight$")
-# A pattern comes from the folder: names, dots and alternatives only, so that no pattern can take for ever.
+# A pattern comes from the folder. It may hold names, dots and alternatives only, so that none can run for ever.
 PLAIN_PATTERN = re.compile(r"^[\w.\-^$|\\]{1,300}$")
-# What these switch on is not B A x, so mixing by weights would give something else than the adapter's author saw.
+# These fields switch on more than B A x. Mixing by weights would give something else than the adapter's author saw.
 FOREIGN = (
     "use_dora",
     "use_qalora",
@@ -44,7 +44,7 @@ Halves = dict[str, dict[str, Tensor]]
 
 @dataclass(frozen=True, eq=False)
 class Adapter:
-    """A LoRA expert: per module path, A (r, d_in) and B (d_out, r) in float32, with alpha / r already in B."""
+    """Hold a LoRA expert: for each module path, A (r, d_in) and B (d_out, r) in float32. B already holds alpha / r."""
 
     name: str
     matrices: dict[str, tuple[Tensor, Tensor]]
@@ -52,14 +52,14 @@ class Adapter:
 
 @dataclass(frozen=True, eq=False)
 class Examined:
-    """What was seen of a folder; `adapter` is there when nothing failed."""
+    """Hold what was seen in a folder. `adapter` is there when nothing failed."""
 
     checklist: Checklist
     adapter: Adapter | None
 
 
 class _Stop(Exception):
-    """Ends an examination with the line that failed."""
+    """End an examination with the line that failed."""
 
     def __init__(self, title: str, detail: str, remedy: str) -> None:
         super().__init__(detail)
@@ -67,7 +67,7 @@ class _Stop(Exception):
 
 
 def adaptable(model: nn.Module) -> dict[str, tuple[int, int]]:
-    """(d_out, d_in) of every linear module in a layer of `model`, by path; those already routed included."""
+    """Return (d_out, d_in) of every linear module in a layer of `model`, by path. Routed modules are included."""
     found = {}
     for path, module in model.named_modules():
         if LAYER.search(path):
@@ -80,8 +80,10 @@ def adaptable(model: nn.Module) -> dict[str, tuple[int, int]]:
 
 
 def read_adapter(folder: Path, name: str, model: nn.Module) -> Adapter:
-    """The adapter in `folder`, checked against the linear modules of `model`. Raises InvalidRequest with the first
-    line of the checklist that failed."""
+    """Return the adapter in `folder`, checked against the linear modules of `model`.
+
+    Raise InvalidRequest with the first line of the checklist that failed.
+    """
     examined = examine(folder, name, model)
     examined.checklist.require(name)
     if examined.adapter is None:
@@ -92,9 +94,9 @@ def read_adapter(folder: Path, name: str, model: nn.Module) -> Adapter:
 def examine(
     folder: Path, name: str, model: nn.Module, *, base_name: str = "", limit_bytes: int = MAX_ADAPTER_BYTES
 ) -> Examined:
-    """Everything there is to say about the adapter in `folder`; the first failure ends the list.
+    """Return the checklist of the adapter in `folder`, and the adapter itself. The first failure ends the list.
 
-    `base_name` is compared with the name the adapter was trained for, when it is given.
+    `base_name`, when given, is compared with the name of the base that the adapter was trained for.
     """
     lines: list[Line] = []
     try:
@@ -142,7 +144,7 @@ def _kind(config: Mapping[str, Any]) -> Line:
         if config.get(field):
             raise _Stop("Kind", f"{field} is not supported.", "Train a plain LoRA.")
     if config.get("bias", "none") != "none":
-        raise _Stop("Kind", "it changes more than LoRA matrices.", "Train it with bias=none.")
+        raise _Stop("Kind", "the adapter changes more than LoRA matrices.", "Train it with bias=none.")
     start = str(config.get("init_lora_weights"))
     if start.startswith(CHANGES_BASE):
         remedy = "Convert it on saving (path_initial_model_for_weight_conversion)."
@@ -151,10 +153,10 @@ def _kind(config: Mapping[str, Any]) -> Line:
 
 
 def _base(config: Mapping[str, Any], base_name: str) -> Line:
-    """Names prove nothing, so a difference is only a doubt: shapes decide, and answers show."""
+    """Compare the names of the bases. A different name is only a warning: the shapes decide, and answers show."""
     told = str(config.get("base_model_name_or_path") or "")[:200]
     if not told:
-        return Line("Base model", "warn", "It does not say what it was trained on; the shapes decide.")
+        return Line("Base model", "warn", "The adapter does not name its base model; the shapes decide.")
     if _leaf(told) == _leaf(base_name):
         return Line("Base model", "pass", f"Trained on {_leaf(told, lower=False)}, which is the base here.")
     detail = f"Trained on {_leaf(told, lower=False)}; the base here is {_leaf(base_name, lower=False)}."
@@ -182,7 +184,7 @@ def _size(path: Path, limit_bytes: int) -> Line:
 
 
 def _read_halves(path: Path) -> Halves:
-    """A and B of each module, in float32, all finite."""
+    """Return A and B of each module, in float32. All values are finite."""
     try:
         tensors = load_file(path)
     except (SafetensorError, OSError, ValueError, KeyError, MemoryError) as error:
@@ -215,7 +217,7 @@ def _targets(halves: Halves, shapes: Mapping[str, tuple[int, int]]) -> Line:
 
 
 def _leaves(modules: Mapping[str, Any]) -> list[str]:
-    """The last names of module paths, each once, in order."""
+    """Return the last names of module paths, each once, in order."""
     return list(dict.fromkeys(path.rpartition(".")[2] for path in modules))
 
 
@@ -224,7 +226,7 @@ def _layers(modules: Mapping[str, Any]) -> set[str]:
 
 
 def _fitting(module: str, sides: Mapping[str, Tensor], shape: tuple[int, int]) -> tuple[Tensor, Tensor]:
-    """(A, B) of a module of (d_out, d_in) `shape`."""
+    """Return (A, B) of a module of (d_out, d_in) `shape`."""
     if set(sides) != {"A", "B"}:
         raise _Stop("Shapes", f"{module} has only one of lora_A and lora_B.", "Save the adapter again.")
     down, up = sides["A"], sides["B"]
@@ -238,13 +240,13 @@ def _fitting(module: str, sides: Mapping[str, Tensor], shape: tuple[int, int]) -
 
 
 def _patterned(config: Mapping[str, Any], field: str, module: str, default: float) -> float:
-    """The value of `field` for `module`, patterns considered as PEFT does."""
+    """Return the value of `field` for `module`. Patterns are read as PEFT reads them."""
     patterns = config.get(field) or {}
     if not isinstance(patterns, dict):
-        raise _Stop("Rank and scale", f"{field} is no table.", "Save the adapter again.")
+        raise _Stop("Rank and scale", f"{field} is not a table.", "Save the adapter again.")
     for pattern, value in patterns.items():
         if not PLAIN_PATTERN.match(pattern):
-            raise _Stop("Rank and scale", f"{field} has a pattern that is no plain name.", "Name the modules in full.")
+            raise _Stop("Rank and scale", f"{field} holds a pattern, not a plain name.", "Name the modules in full.")
         try:
             if re.match(rf"(?:.*\.)?(?:{pattern})$", module):
                 return _number(value, field)
@@ -260,7 +262,7 @@ def _number(value: Any, field: str) -> float:
 
 
 def _scale(config: Mapping[str, Any], module: str, rank: int) -> float:
-    """alpha / r, or alpha / sqrt(r) for rank-stabilised LoRA (arXiv:2312.03732), with per-module patterns."""
+    """Return alpha / r, or alpha / sqrt(r) for rank-stabilised LoRA (arXiv:2312.03732). Patterns per module count."""
     told = _patterned(config, "rank_pattern", module, _number(config.get("r", rank), "r"))
     if told != rank:
         detail = f"{module} has rank {rank}, its configuration says {told:g}."

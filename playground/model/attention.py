@@ -1,8 +1,9 @@
-"""Attention: the library's fused kernel, with the queries that share keys as rows of one call when there is one token.
+"""Compute attention with the library's fused kernel. For one token, the queries that share keys are rows of one call.
 
-So one token takes the kernel 27 µs a layer at 90 tokens and 217 at 1500, where the library's way takes 95 and 1081. The
-weights of an observed layer are computed beside it; those of a whole layer only when asked for, after a run.
-Source: the library's AttentionInterface; never `output_attentions` in the live path.
+One token then takes 27 µs a layer at 90 tokens and 217 at 1500. The library's way takes 95 and 1081. The weights of an
+observed layer are computed beside it. Those of a whole layer are computed only on request, after a run.
+
+Source: the library's AttentionInterface. `output_attentions` is never used while a run streams.
 """
 
 from collections.abc import Callable
@@ -19,14 +20,17 @@ from playground.model.routing import Routing, current_routing
 
 library_attention: Callable[..., tuple[Tensor, Tensor | None]] = sdpa_attention_forward
 NAME = "playground_sdpa"
-# arguments that do not change what attention computes, whatever their value, but for dropout
+# arguments that do not change what attention computes; only dropout matters
 PLAIN = {"scaling", "dropout", "use_cache", "position_ids", "output_attentions", "is_causal", "sliding_window"}
 
 
 def observed_attention(
     module: nn.Module, query: Tensor, key: Tensor, value: Tensor, attention_mask: Tensor | None, **kwargs: Any
 ) -> tuple[Tensor, Tensor | None]:
-    """The library's attention; keeps the rows that this call's routing asks for. Shapes as the library gives them."""
+    """Return what the library's attention returns, and keep the rows that this call's routing asks for.
+
+    Shapes are as the library gives them.
+    """
     routing = current_routing()
     if routing is None:
         return library_attention(module, query, key, value, attention_mask, **kwargs)
@@ -50,9 +54,10 @@ def observed_attention(
 def newest_values(
     query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None, *, scaling: float, layer: int, routing: Routing
 ) -> Tensor:
-    """(B, H, D): the values that one query a row attends to; keeps the rows that `routing` observes.
+    """Return (B, H, D): the values that one query of each row attends to. Keep the rows that `routing` observes.
 
-    `query` (B, H, D), `key` and `value` (B, K, S, D), `mask` (B, 1, 1, S) or None, boolean (True may be seen) or added.
+    `query` (B, H, D), `key` and `value` (B, K, S, D). `mask` (B, 1, 1, S) is None, boolean (True may be seen) or added
+    to the scores.
     """
     observed = routing.observed.get(layer)
     if observed:
@@ -60,14 +65,14 @@ def newest_values(
         for row, head in observed:
             routing.attention[row] = weights[row, head]
     grouped = query.reshape(len(query), key.shape[1], -1, query.shape[-1])
-    if grouped.shape[2] == 1:  # a single row would not take the fused kernel
+    if grouped.shape[2] == 1:  # a single row would not use the fused kernel
         grouped = grouped.expand(-1, -1, 2, -1)
     mixed = functional.scaled_dot_product_attention(grouped, key, value, attn_mask=mask, scale=scaling)
     return mixed[:, :, : query.shape[1] // key.shape[1]].reshape(query.shape)
 
 
 def newest_rows(query: Tensor, key: Tensor, scaling: float, mask: Tensor | None) -> Tensor:
-    """Attention (B, H, S) float32 of one query a row; shapes as in `newest_values`."""
+    """Return attention (B, H, S) float32 of one query of each row. Shapes as in `newest_values`."""
     rows, kept, length, width = key.shape
     grouped = query.reshape(rows * kept, -1, width).float() * scaling
     scores = torch.bmm(grouped, key.float().view(rows * kept, length, width).transpose(1, 2)).view(rows, -1, length)
@@ -78,7 +83,7 @@ def newest_rows(query: Tensor, key: Tensor, scaling: float, mask: Tensor | None)
 
 
 def all_heads(query: Tensor, key: Tensor, scaling: float) -> Tensor:
-    """Causal attention (B, H, T, S) float32 of every head, for one unpadded call that holds the whole text."""
+    """Return causal attention (B, H, T, S) float32 of every head, for one unpadded call that holds the whole text."""
     repeated = key.repeat_interleave(query.shape[1] // key.shape[1], dim=1)
     scores = (query.float() @ repeated.float().transpose(-1, -2)) * scaling
     length = scores.shape[-1]
@@ -89,7 +94,7 @@ def all_heads(query: Tensor, key: Tensor, scaling: float) -> Tensor:
 
 
 def observe_attention(model: Any) -> None:
-    """Make `model` use the observed attention. Raises nothing for a model without attention; it stays as it is."""
+    """Make `model` use the observed attention. A model without attention stays as it is."""
     AttentionInterface.register(NAME, observed_attention)
     AttentionMaskInterface.register(NAME, sdpa_mask)
     if getattr(model.config, "num_attention_heads", 0):

@@ -1,6 +1,7 @@
-"""The bank: every linear module of a model's layers stands in a site, where all experts are stacked beside the base.
+"""Build the bank: the base model with all experts stacked beside it.
 
-Making one also lets the model's attention be observed and its layers decode single tokens quickly.
+Every linear module of a layer stands in a site. Building a bank also lets the attention be observed, and lets layers
+decode single tokens quickly.
 """
 
 import re
@@ -19,9 +20,9 @@ SHARED_INPUT: tuple[tuple[str, ...], ...] = (("q_proj", "k_proj", "v_proj"), ("g
 
 
 class Bank:
-    """The base and all LoRA experts stacked beside it. `names[0]` is 'base', which adds nothing.
+    """Hold the base and all LoRA experts stacked beside it. `names[0]` is 'base', which adds nothing.
 
-    With `int8`, products of few rows use weights in that format, the output embedding's too; see `model/int8.py`.
+    With `int8`, products of few rows use int8 weights, those of the output embedding too. See `model/int8.py`.
     """
 
     def __init__(self, model: nn.Module, *, int8: bool = False) -> None:
@@ -33,7 +34,7 @@ class Bank:
         quicken(model)
 
     def stack(self, adapters: Sequence[Adapter]) -> None:
-        """Make `adapters` the experts of the bank. Raises ValueError for an adapter of a module that is in no site."""
+        """Make `adapters` the experts of the bank. Raise ValueError for an adapter of a module that is in no site."""
         known = {path for site in self.sites for path in site.paths}
         for adapter in adapters:
             unknown = set(adapter.matrices) - known
@@ -45,7 +46,7 @@ class Bank:
 
     @property
     def products(self) -> list[Product]:
-        """Every product that may use int8."""
+        """Return every product that may use int8."""
         found = [product for site in self.sites for product in site.products]
         return found if self.head is None else [*found, self.head.product]
 
@@ -54,7 +55,7 @@ class Bank:
 
 
 def _shared_input(leaf: str) -> tuple[str, ...]:
-    """The names of the modules that read the same input as `leaf`, itself included."""
+    """Return the names of the modules that read the same input as `leaf`, `leaf` included."""
     for names in SHARED_INPUT:
         if leaf in names:
             return names
@@ -62,7 +63,9 @@ def _shared_input(leaf: str) -> tuple[str, ...]:
 
 
 def _install(model: nn.Module, *, int8: bool) -> list[Site]:
-    """Replace the linear modules of every layer by routed ones, grouped by shared input; the sites, in model order."""
+    """Replace the linear modules of every layer by routed ones, grouped by shared input. Return the sites in model
+    order.
+    """
     groups: dict[tuple[str, tuple[str, ...]], list[tuple[str, nn.Linear]]] = {}
     for path, module in model.named_modules():
         if isinstance(module, nn.Linear) and LAYER.search(path):

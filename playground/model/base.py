@@ -1,4 +1,4 @@
-"""Loads the shared language model and its tokenizer: the only module that calls `from_pretrained` for the base."""
+"""Load the shared language model and its tokenizer. Only this module calls `from_pretrained` for the base."""
 
 import logging
 from collections.abc import Sequence
@@ -17,9 +17,9 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, eq=False)
 class LanguageModel:
-    """The language model as the library made it, and what is needed to talk to it.
+    """Hold the language model as the library made it, and what is needed to use it.
 
-    `int8` asks for products of few rows with weights in that format; `dtype` is that of all the rest.
+    `int8` asks for int8 weights in products of few rows. `dtype` is the format of everything else.
     """
 
     model: Any
@@ -30,41 +30,41 @@ class LanguageModel:
 
     @property
     def layers(self) -> int:
-        """Number of decoder layers L."""
+        """Return the number of decoder layers L."""
         return int(self.model.config.num_hidden_layers)
 
     @property
     def heads(self) -> int:
-        """Number of query heads per layer; 0 for a model without attention."""
+        """Return the number of query heads of a layer, 0 for a model without attention."""
         return int(getattr(self.model.config, "num_attention_heads", 0))
 
     @property
     def width(self) -> int:
-        """Hidden width d."""
+        """Return the hidden width d."""
         return int(self.model.config.hidden_size)
 
     @property
     def end_ids(self) -> frozenset[int]:
-        """Token ids that end an answer."""
+        """Return the token ids that end an answer."""
         configured = self.model.generation_config.eos_token_id
         ids = configured if isinstance(configured, list) else [configured]
         return frozenset(i for i in [*ids, self.tokenizer.eos_token_id] if i is not None)
 
     @property
     def max_tokens(self) -> int:
-        """The longest context the model was made for."""
+        """Return the longest context that the model was made for."""
         return int(getattr(self.model.config, "max_position_embeddings", 2048))
 
     @cached_property
     def frame(self) -> tuple[int, int]:
-        """How many tokens the chat template puts before and after a prompt."""
-        one, other = self.chat_ids("§"), self.chat_ids("x")  # they begin and end unlike each other, in bytes too
+        """Return how many tokens the chat template puts before and after a prompt."""
+        one, other = self.chat_ids("§"), self.chat_ids("x")  # two texts that differ in their first and last bytes
         return alike(one, other), alike(one[::-1], other[::-1])
 
     def chat_ids(self, prompt: str, answer: str = "") -> list[int]:
-        """Token ids of one user turn, ready for the assistant, whose answer may have begun with `answer`.
+        """Return the token ids of one user turn, ready for the assistant. `answer` is the beginning of its answer.
 
-        Raises InvalidRequest for an empty prompt or one that leaves the model no room to answer.
+        Raise InvalidRequest for an empty prompt, or for one that leaves the model no room to answer.
         """
         if not prompt.strip():
             raise InvalidRequest("The prompt is empty.", "Type something to send.")
@@ -85,19 +85,19 @@ class LanguageModel:
         return list(ids)
 
     def answer_ids(self, answer: str) -> list[int]:
-        """Token ids of a piece of an answer, without any special token."""
+        """Return the token ids of a piece of an answer, without any special token."""
         return list(self.tokenizer(answer, add_special_tokens=False)["input_ids"])
 
 
 def alike(one: Sequence[int], other: Sequence[int]) -> int:
-    """How many tokens both begin with alike."""
+    """Return how many tokens are the same at the beginning of both."""
     return next((i for i, (a, b) in enumerate(zip(one, other, strict=False)) if a != b), min(len(one), len(other)))
 
 
 def choose_dtype(setting: str) -> torch.dtype:
-    """The number format for a setting of 'auto', 'float32', 'bfloat16' or 'int8'; auto asks the processor.
+    """Return the number format for the setting 'auto', 'float32', 'bfloat16' or 'int8'. 'auto' asks the processor.
 
-    With int8 weights all the rest is bfloat16: the product is fifteen times slower with float32 inputs.
+    With int8 weights everything else is bfloat16: the product is fifteen times slower with float32 inputs.
     """
     if setting == "float32":
         return torch.float32
@@ -110,9 +110,9 @@ def choose_dtype(setting: str) -> torch.dtype:
 def load_base(
     folder: str, dtype: torch.dtype, *, int8: bool = False, name: str = "", local: bool = True
 ) -> LanguageModel:
-    """The model in `folder` (or of that hub id when not `local`), in eval mode with frozen parameters.
+    """Return the model in `folder`, in eval mode with frozen parameters. `folder` is a hub id when not `local`.
 
-    Raises ArtefactError when it cannot be read.
+    Raise ArtefactError when it cannot be read.
     """
     transformers_logging.disable_progress_bar()
     try:

@@ -1,6 +1,6 @@
-"""Turns a GGUF file into an ordinary model folder (safetensors and tokenizer) that loads in under two seconds.
+"""Turn a GGUF file into an ordinary model folder (safetensors and tokenizer) that loads in under two seconds.
 
-Apart from `artefacts`, so that looking for the model or downloading it imports neither torch nor transformers.
+It is apart from `artefacts`, so that looking for the model or downloading it imports neither torch nor transformers.
 """
 
 from pathlib import Path
@@ -10,14 +10,14 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from playground.errors import ArtefactError
 
-# Left on a model that came from a GGUF file. They make PEFT and `save_pretrained` believe that it is still quantised.
+# A model from a GGUF file keeps these. PEFT and `save_pretrained` then take it for a quantised model.
 LEFT_OVER = ("hf_quantizer", "is_quantized", "quantization_method")
 
 
 def convert_gguf(gguf: Path, folder: Path) -> None:
-    """Write the model of `gguf` to `folder` in bfloat16. Takes about 15 s for 135M parameters.
+    """Write the model of `gguf` to `folder` in bfloat16. This takes about 15 s for 135M parameters.
 
-    Raises ArtefactError when transformers cannot read the file, OSError when the disk refuses.
+    Raise ArtefactError when transformers cannot read the file, OSError when the disk refuses.
     """
     source = {"gguf_file": gguf.name, "local_files_only": True}
     try:
@@ -31,6 +31,6 @@ def convert_gguf(gguf: Path, folder: Path) -> None:
         for name in names:
             if name in vars(holder):
                 delattr(holder, name)
-    model.config.architectures = ["LlamaForCausalLM"]  # GGUF does not say; `transformers serve` asks
+    model.config.architectures = ["LlamaForCausalLM"]  # GGUF does not hold it, and `transformers serve` needs it
     model.save_pretrained(folder)
     tokenizer.save_pretrained(folder)

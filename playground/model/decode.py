@@ -1,6 +1,6 @@
-"""The decode loop: rows join and leave one batch at any token, each with its own routing, sampling and stop.
+"""Decode rows in one batch. Rows join and leave at any token, each with its own routing, sampling and stop.
 
-Knows nothing of prompts as text, routers or events. One thread owns a `Batch`; see `worker.py`.
+This module knows nothing of prompts as text, routers or events. One thread owns a `Batch`; see `worker.py`.
 
 Shapes: B rows, S tokens so far (left-padded to the longest row), V vocabulary, N bank experts, L layers.
 """
@@ -24,9 +24,9 @@ from playground.model.sampling import Drawn, Sampler
 
 @dataclass(eq=False)
 class Row:
-    """One run being decoded. `forced` tokens are written as they are before the model goes on by itself.
+    """Hold one run that is being decoded. `forced` tokens are written as they are, before the model goes on by itself.
 
-    `ids` grows by each drawn token; the last one is drawn but not yet read by the model.
+    `ids` grows by each drawn token. The last one is drawn, but the model has not read it yet.
     """
 
     ids: list[int]
@@ -38,9 +38,9 @@ class Row:
 
 @dataclass(frozen=True, eq=False)
 class Step:
-    """What one token of one row brought, all of it of the forward pass that produced this token.
+    """Hold what the forward pass of one token of one row gave.
 
-    `weights` (N,) over the bank, mean over layers; `layer_weights` (L, N) or None; `attention` (S,) or None.
+    `weights` (N,) is over the bank, as a mean over layers. `layer_weights` (L, N) and `attention` (S,) may be None.
     """
 
     drawn: Drawn
@@ -51,7 +51,9 @@ class Step:
 
 @dataclass(frozen=True, eq=False)
 class Seen:
-    """What the last forward pass of a row showed: weights (T, L, N) or None, constant (N,) or None, attention (S,)."""
+    """Hold what the last forward pass of a row showed: weights (T, L, N) or None, constant (N,) or None, attention
+    (S,).
+    """
 
     layer_weights: np.ndarray | None
     constant: np.ndarray | None
@@ -59,8 +61,11 @@ class Seen:
 
 
 class Batch:
-    """Rows that decode together. `join` reads a row's prompt alone and draws its first token, so that every row in the
-    batch always has one token the model has not read; `step` reads those and draws the next."""
+    """Hold rows that decode together.
+
+    `join` reads the prompt of a row alone and draws its first token. Every row in the batch therefore has one token
+    that the model has not read. `step` reads these tokens and draws the next.
+    """
 
     def __init__(self, base: LanguageModel, bank: Bank) -> None:
         self.base = base
@@ -74,8 +79,7 @@ class Batch:
 
     @torch.inference_mode()
     def join(self, row: Row) -> tuple[Seen, Step]:
-        """Read the prompt of `row` and add it to the batch. Returns what the prompt's pass showed, and the first
-        token."""
+        """Read the prompt of `row` and add it to the batch. Return what the pass showed, and the first token."""
         device = self.base.model.device
         ids = torch.tensor([row.ids], device=device)
         cache = DynamicCache(config=self.base.model.config)
@@ -107,7 +111,7 @@ class Batch:
 
     @torch.inference_mode()
     def step(self) -> list[Step]:
-        """Read every row's newest token and draw the next: one step per row, in row order."""
+        """Read the newest token of every row and draw the next. Return one step for each row, in row order."""
         if self._mask is None:
             raise RuntimeError("the batch is empty")
         ids = torch.tensor([[row.ids[-1]] for row in self.rows], device=self._mask.device)
@@ -153,7 +157,7 @@ class Batch:
         return None if row.routing.constant is None else row.routing.constant.float().cpu().numpy()
 
     def _merge(self, cache: Any, mask: Tensor) -> None:
-        """Add a row's cache to the batch's, padding the shorter on the left."""
+        """Add the cache of a row to that of the batch. Pad the shorter one on the left."""
         if self._mask is None:
             raise RuntimeError("nothing to merge into")
         old, new = self._mask.shape[1], mask.shape[1]
@@ -165,7 +169,7 @@ class Batch:
 
 
 def _draw(row: Row, logits: Tensor, seen: Seen) -> Step:
-    """The next token of `row`, with the weights and attention of the pass that produced it."""
+    """Draw the next token of `row`. Return it with the weights and attention of the pass that produced it."""
     drawn = row.sampler.draw(logits, row.forced.popleft() if row.forced else None)
     row.ids.append(drawn.token_id)
     if seen.layer_weights is not None:
@@ -177,7 +181,7 @@ def _draw(row: Row, logits: Tensor, seen: Seen) -> Step:
 
 
 def _pad(values: Tensor, count: int, axis: int) -> Tensor:
-    """`values` with `count` zeros put before its entries along `axis`."""
+    """Return `values` with `count` zeros before its entries along `axis`."""
     if count == 0:
         return values
     shape = list(values.shape)

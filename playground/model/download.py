@@ -1,7 +1,7 @@
-"""Finds a file on a package index and downloads it, resuming where an earlier attempt was cut.
+"""Find a file on a package index and download it. A download goes on where an earlier one was cut.
 
-Knows package indexes (PEP 503 pages and PEP 691 JSON) and HTTP ranges; nothing of models. Certificates and proxies are
-taken from the environment, the way httpx does.
+This module knows package indexes (PEP 503 pages and PEP 691 JSON) and HTTP ranges, and nothing of models. Certificates
+and proxies come from the environment, as httpx reads them.
 """
 
 import hashlib
@@ -32,7 +32,7 @@ OFFLINE = (
 
 @dataclass(frozen=True)
 class Found:
-    """A file on an index: where it is, its SHA-256 where the index gives one (else ''), and who asks for it."""
+    """Name a file on an index: its address, its SHA-256 ('' when the index gives none) and the login."""
 
     url: str
     sha256: str
@@ -40,11 +40,11 @@ class Found:
 
 
 def silent(phase: str, done: int, total: int) -> None:
-    """A progress callback that tells nobody."""
+    """Ignore the progress."""
 
 
 def find_file(index: str, project: str, filename: str) -> Found:
-    """Where `filename` of `project` is on `index`. Raises ArtefactError when unreachable or not listed."""
+    """Return where `filename` of `project` is on `index`. Raise ArtefactError when it is unreachable or not listed."""
     page_url = f"{index.rstrip('/')}/{project}/"
     host = urlsplit(index).hostname or index
     try:
@@ -71,17 +71,18 @@ def find_file(index: str, project: str, filename: str) -> Found:
 
 
 def download(found: Found, target: Path, progress: Progress = silent) -> Path:
-    """`target`, with the bytes of `found` in it. They gather in a .part file beside it, which a later call continues.
+    """Write the bytes of `found` to `target` and return `target`.
 
-    A cut connection is taken up again a few times. Raises ArtefactError when that does not help or the hash is wrong
-    (the file is deleted then), OSError when the disk refuses.
+    The bytes gather in a .part file beside it, and a later call goes on with that. A cut connection is taken up again
+    a few times. Raise ArtefactError when that does not help or the hash is wrong (the file is deleted then). Raise
+    OSError when the disk refuses.
     """
     part = target.with_name(target.name + ".part")
     is_resumed = part.is_file()
     _gather(found, part, progress)
     digest = _sha256(part) if found.sha256 else ""
     if digest != found.sha256 and is_resumed:
-        # What an earlier start left may be of another file: once more, from nothing, before blaming the index.
+        # An earlier start may have left bytes of another file. Try once more from nothing before reporting the index.
         log.warning("resumed download has the wrong hash, starting over file=%s", target.name)
         part.unlink()
         _gather(found, part, progress)
@@ -116,7 +117,7 @@ def _gather(found: Found, part: Path, progress: Progress) -> None:
 
 
 def _attempt(found: Found, part: Path, progress: Progress) -> None:
-    """One request, appended to `part`. A server that ignores the range starts from nothing."""
+    """Append the bytes of one request to `part`. When the server ignores the range, begin from nothing."""
     start = _size(part)
     headers = {"Accept-Encoding": "identity"}
     if start:
@@ -125,7 +126,7 @@ def _attempt(found: Found, part: Path, progress: Progress) -> None:
         "GET", found.url, headers=headers, follow_redirects=True, timeout=TIMEOUT, auth=found.auth
     ) as answer:
         if answer.status_code == httpx.codes.REQUESTED_RANGE_NOT_SATISFIABLE:
-            # Either all of it is here already or the leftover is longer than the file.
+            # Either the whole file is here, or the leftover is longer than the file.
             if answer.headers.get("Content-Range", "") != f"bytes */{start}":
                 part.unlink()
                 _attempt(found, part, progress)
@@ -138,14 +139,14 @@ def _attempt(found: Found, part: Path, progress: Progress) -> None:
         with part.open("ab" if start else "wb") as sink:
             done = start
             progress("downloading", done, total)
-            for chunk in answer.iter_raw():  # as it comes: a buffered chunk would be lost in a cut
+            for chunk in answer.iter_raw():  # written at once: a buffered chunk would be lost in a cut
                 sink.write(chunk)
                 done += len(chunk)
                 progress("downloading", done, total)
 
 
 def _links(page: httpx.Response) -> list[tuple[str, str, str]]:
-    """(file name, address, sha256 or '') of every file the index page lists."""
+    """Return (file name, address, SHA-256 or '') of every file that the index page lists."""
     if "json" in page.headers.get("Content-Type", ""):
         files = page.json().get("files", [])
         return [(file["filename"], file["url"], file.get("hashes", {}).get("sha256", "")) for file in files]
@@ -161,7 +162,7 @@ def _links(page: httpx.Response) -> list[tuple[str, str, str]]:
 
 
 class _Anchors(HTMLParser):
-    """Collects the addresses of all links of a page."""
+    """Collect the addresses of all links of a page."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -174,7 +175,7 @@ class _Anchors(HTMLParser):
 
 
 def _auth(index: str, url: str) -> tuple[str, str] | None:
-    """User and password of an index address that carries them, for files on the same host only."""
+    """Return the login in an index address, for files on the same host only. Return None when it has none."""
     parts = urlsplit(index)
     if parts.username and parts.hostname == urlsplit(url).hostname:
         return unquote(parts.username), unquote(parts.password or "")
@@ -187,7 +188,7 @@ def _unreachable(found: Found, error: httpx.HTTPError) -> ArtefactError:
 
 
 def _why(error: Exception) -> str:
-    """The error in a few words, never the address: it may carry a password."""
+    """Return the error in a few words. The address is left out, because it may carry a password."""
     if isinstance(error, httpx.HTTPStatusError):
         return f"status {error.response.status_code}"
     return type(error).__name__

@@ -1,4 +1,4 @@
-"""Stacked LoRA: all experts of a bank in two matrix products per site, whatever their number.
+"""Stack LoRA experts: all experts of a bank cost two matrix products for each site, whatever their number.
 
 A *site* is a group of linear modules of one layer that read the same input (q, k, v share one; so do gate and up). Base
 weights W and all experts' A stand in one matrix, so a site costs one product for W x and A x together, and one for B:
@@ -21,10 +21,11 @@ from playground.model.routing import Routing, current_routing
 
 
 class Site:
-    """One group of linear modules with a common input. `weight` (d_outs + R, d_in) holds W of each, then all A.
+    """Hold a group of linear modules with a common input.
 
-    `owner` (R,) is the bank index each rank row belongs to, `decides` marks the first site of its layer, where gates
-    look. With `int8`, `weight` is also kept in that format for few rows; rank rows that only fill up belong to 0.
+    `weight` (d_outs + R, d_in) holds W of each module, then all A. `owner` (R,) is the bank index of each rank row.
+    `decides` marks the first site of its layer, where gates look. With `int8`, `weight` is also kept in int8 for few
+    rows. Rank rows that only fill up belong to 0.
     """
 
     def __init__(
@@ -41,7 +42,7 @@ class Site:
         self._place(torch.cat([linear.weight.detach() for linear in linears]))
 
     def _place(self, weight: Tensor) -> None:
-        """Take `weight` as the matrix, with no expert in it that counts."""
+        """Take `weight` as the matrix. No expert in it counts yet."""
         self.weight = weight
         extra = weight.shape[0] - self.width
         bias = None if self.bias is None else functional.pad(self.bias, (0, extra))
@@ -52,9 +53,9 @@ class Site:
         self._up: Product | None = None
 
     def stack(self, adapters: Sequence[Adapter]) -> None:
-        """Put the adapters, bank indices 1 upwards, beside the base weights, replacing those there.
+        """Put the adapters, bank indices 1 upwards, beside the base weights. They replace those that were there.
 
-        B of all modules is one matrix, though two thirds of it are zeros: a call costs more than the weights do.
+        B of all modules is one matrix, although two thirds of it are zeros: a call costs more than the weights do.
         """
         base = self.weight[: self.width]
         downs, owners, ups = [], [], []
@@ -78,16 +79,18 @@ class Site:
 
     @property
     def up(self) -> Tensor | None:
-        """B of all experts, transposed: (R, d_outs), zero where a row is of another module; None without any."""
+        """Return B of all experts, transposed: (R, d_outs), zero where a row is of another module. Return None without
+        any.
+        """
         return None if self._up is None else self._up.weight.T
 
     @property
     def products(self) -> list[Product]:
-        """The site's matrix products."""
+        """Return the matrix products of the site."""
         return [self.base, self.fused] if self._up is None else [self.base, self.fused, self._up]
 
     def apply(self, hidden: Tensor, routing: Routing | None) -> tuple[Tensor, ...]:
-        """(B, T, d_in) -> (B, T, d_out) of each module: the base product plus the weighted experts."""
+        """Return (B, T, d_out) of each module for (B, T, d_in): the base product plus the weighted experts."""
         weights = None if routing is None or routing.is_base_only else routing.decide(self.layer, hidden)
         share = self.share(weights)
         if share is not None:
@@ -96,13 +99,15 @@ class Site:
         return joint.view(*hidden.shape[:-1], -1).split(self.splits, dim=-1)
 
     def share(self, weights: Tensor | None) -> Tensor | None:
-        """What weights (..., N) give each row of A, (..., R) float32; None when no expert has a part here."""
+        """Return the weight of each row of A, (..., R) float32, for weights (..., N). Return None when no expert
+        counts here.
+        """
         if weights is None or self._spread is None:
             return None
         return weights.float() @ self._spread
 
     def joint(self, rows: Tensor, share: Tensor | None) -> Tensor:
-        """(M, d_in) -> (M, d_outs), all modules beside one another; `share` is (M, R)."""
+        """Return (M, d_outs) for (M, d_in), all modules beside one another. `share` is (M, R)."""
         if share is None or self._up is None:
             return self.base(rows)
         base, low = torch.split_with_sizes(self.fused(rows), [self.width, share.shape[-1]], dim=1)
@@ -110,7 +115,7 @@ class Site:
 
 
 class RoutedLinear(nn.Module):
-    """Stands in the model for one linear module of a site; the first one asked computes for all."""
+    """Replace one linear module of a site. The first module of the site that is asked computes for all."""
 
     def __init__(self, site: Site, index: int, in_features: int) -> None:
         super().__init__()
@@ -122,16 +127,16 @@ class RoutedLinear(nn.Module):
 
     @property
     def weight(self) -> Tensor:
-        """The base weight (d_out, d_in), for code that asks a linear module for it."""
+        """Return the base weight (d_out, d_in), for code that asks a linear module for it."""
         return self.site.weight[self.rows]
 
     @property
     def bias(self) -> Tensor | None:
-        """The base bias (d_out,), if there is one."""
+        """Return the base bias (d_out,), if there is one."""
         return None if self.site.bias is None else self.site.bias[self.rows]
 
     def forward(self, hidden: Tensor) -> Tensor:
-        """(B, T, d_in) -> (B, T, d_out) under the routing of the call."""
+        """Return (B, T, d_out) for (B, T, d_in), under the routing of the call."""
         site, routing = self.site, current_routing()
         if len(site.splits) == 1:
             return site.apply(hidden, routing)[0]

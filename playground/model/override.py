@@ -1,4 +1,4 @@
-"""Weights set by hand in some layers, while the run's own routing decides in the others: a gate around a routing."""
+"""Hold weights set by hand in some layers, while the run's own routing decides in the others."""
 
 from collections.abc import Collection, Sequence
 
@@ -9,7 +9,10 @@ from playground.routers.base import Gate, GateRun
 
 
 class HeldLayers(Gate):
-    """Gives `weights` (N,) in `layers` and what `inner` gives in the rest. Belongs to one run, like the state in it."""
+    """Return `weights` (N,) in `layers`, and what `inner` returns in the others.
+
+    A gate of this kind belongs to one run, like the state in it.
+    """
 
     def __init__(self, inner: RowRouting, weights: Tensor, layers: Collection[int], names: Sequence[str]) -> None:
         super().__init__()
@@ -20,20 +23,20 @@ class HeldLayers(Gate):
         self.register_buffer("held", weights, persistent=False)
 
     def weights(self, layer: int, hidden: Tensor, runs: Sequence[GateRun]) -> Tensor:
-        """Weights (1, T, N) of `layer`; `hidden` is one row, because the gate belongs to one run."""
+        """Return weights (1, T, N) of `layer`. `hidden` has one row, because the gate belongs to one run."""
         held = self.get_buffer("held")
-        decided = Routing([self.inner], len(held)).decide(layer, hidden)  # a gate may need to see every layer in turn
+        decided = Routing([self.inner], len(held)).decide(layer, hidden)  # a gate may need to see every layer in order
         if layer not in self.layers:
             held = decided
         return held.expand(hidden.shape[0], hidden.shape[1], -1)
 
     def read_final(self, hidden: Tensor, run: GateRun, *, first_pass: bool) -> None:
-        """Hand it to the gate inside, if there is one that asks."""
+        """Hand the final hidden states to the gate inside, if there is one that asks."""
         if self.inner.gate is not None:
             self.inner.gate.read_final(hidden, run, first_pass=first_pass)
 
 
 def hold_layers(inner: RowRouting, weights: Tensor, layers: Collection[int], names: Sequence[str]) -> RowRouting:
-    """`inner` with `weights` (N,) over the bank's experts `names` in `layers`."""
+    """Return `inner` with `weights` (N,) over the bank's experts `names` held in `layers`."""
     run = inner.run if inner.run is not None else GateRun(prompt_tokens=0)
     return RowRouting(gate=HeldLayers(inner, weights, layers, names), run=run)

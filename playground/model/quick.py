@@ -1,8 +1,8 @@
-"""One token of each row through a decoder layer of the Llama form, in as few operations as it takes.
+"""Take one token of each row through a decoder layer of the Llama form with few operations.
 
-Between the products of one token, the library's layer spends as long again on small operations: norms of eight, two
-rotary turns, views, keyword arguments. Here a layer is two norms, its sites, one turn for queries and keys together,
-and one call for attention. Prompts, training and other architectures take the library's way.
+The library's layer spends half of the time between the products: on norms of eight operations, two rotary turns, views
+and keyword arguments. Here a layer is two norms, its sites, one turn for queries and keys together, and one call for
+attention. Prompts, training and other architectures take the library's way.
 """
 
 from typing import Any
@@ -20,7 +20,7 @@ from playground.model.routing import Routing, current_routing
 
 
 class QuickLayer:
-    """Mixed into a library's layer class: computes single tokens itself and leaves the rest to the library.
+    """Compute single tokens quickly, and leave everything else to the library's layer class it is mixed into.
 
     `norms` are the weights of both norms, each twice over (2 d,).
     """
@@ -31,7 +31,7 @@ class QuickLayer:
     norms: tuple[Tensor, Tensor]
 
     def forward(self, hidden_states: Tensor, *arguments: Any, **named: Any) -> Tensor:
-        """(B, T, d) -> (B, T, d), as the library's layer."""
+        """Return (B, T, d) for (B, T, d), as the library's layer does."""
         routing, cache = current_routing(), named.get("past_key_values")
         if (
             routing is None
@@ -48,7 +48,10 @@ class QuickLayer:
     def _step(
         self, hidden: Tensor, routing: Routing, cache: Any, turn: tuple[Tensor, Tensor], mask: Tensor | None
     ) -> Tensor:
-        """(B, d) -> (B, d) with the new keys and values in `cache`; `turn` and `mask` as the library gives them."""
+        """Return (B, d) for (B, d), and put the new keys and values into `cache`.
+
+        `turn` and `mask` are as the library gives them.
+        """
         attention, mlp, epsilon = self.self_attn, self.mlp, self.input_layernorm.variance_epsilon
         index, width = attention.layer_idx, attention.head_dim
         reading, leaving = attention.q_proj.site, attention.o_proj.site
@@ -70,7 +73,7 @@ class QuickLayer:
 
 
 def _turned(states: Tensor, routing: Routing, cos: Tensor, sin: Tensor) -> Tensor:
-    """Rotary positions for `states` (B, heads, D); `cos` and `sin` are (B or 1, 1, D)."""
+    """Return `states` (B, heads, D) with rotary positions. `cos` and `sin` are (B or 1, 1, D)."""
     half = states.shape[-1] // 2
     if routing.turn is None:
         routing.turn = torch.cat((-sin[..., :half], sin[..., half:]), dim=-1)
@@ -78,7 +81,10 @@ def _turned(states: Tensor, routing: Routing, cos: Tensor, sin: Tensor) -> Tenso
 
 
 def _normed(hidden: Tensor, twice: Tensor, epsilon: float) -> Tensor:
-    """`hidden` (B, d) over its root mean square, by the kernel that norms a layer: x beside -x has mean 0."""
+    """Return `hidden` (B, d) over its root mean square.
+
+    It uses the layer norm kernel: x beside -x has mean 0.
+    """
     both = torch.cat((hidden, -hidden), dim=-1)
     return functional.layer_norm(both, twice.shape, twice, None, epsilon)[:, : hidden.shape[-1]]
 
@@ -88,8 +94,10 @@ QUICK = {layer: type(f"Quick{layer.__name__}", (QuickLayer, layer), {}) for laye
 
 
 def quicken(model: nn.Module) -> None:
-    """Let the layers of `model` that have the Llama form, and whose linear modules stand in sites, compute single
-    tokens quickly."""
+    """Let layers of `model` compute single tokens quickly.
+
+    These are the layers of the Llama form whose linear modules stand in sites.
+    """
     found: list[Any] = [layer for layer in model.modules() if type(layer) in QUICK]
     for layer in found:
         layer.__class__ = QUICK[type(layer)]

@@ -1,7 +1,7 @@
-"""What one forward call needs to route: weights per row, token and layer, and what to observe. Nothing of it is shared.
+"""Carry what one forward call needs to route: weights for each row, token and layer, and what to observe.
 
-A library forward gives its linear modules no extra argument, so the `Routing` of a call travels in one ContextVar, set
-in one `with` here. Two threads never see each other's.
+A library forward gives its linear modules no extra argument. The `Routing` of a call therefore travels in one
+ContextVar, set in one `with` here. Two threads never see each other's routing.
 
 Shapes: B rows, T tokens of this call, S tokens so far, N experts of the bank (base first), L layers, H heads.
 """
@@ -21,10 +21,10 @@ from playground.routers.base import Gate, GateRun
 
 @dataclass(frozen=True, eq=False)
 class RowRouting:
-    """How one row is routed: by constant weights (N,) over the bank, or by a gate masked to the run's pool.
+    """Say how one row is routed: by constant weights (N,) over the bank, or by a gate masked to the run's pool.
 
-    `run` is the gate's state of this run, `mask` (N,) float marks the bank experts of the pool, `columns` (G,) places
-    the gate's experts in the bank.
+    `run` is the state that the gate keeps for this run. `mask` (N,) float marks the bank experts of the pool.
+    `columns` (G,) gives the places of the gate's experts in the bank.
     """
 
     constant: Tensor | None = None
@@ -36,7 +36,7 @@ class RowRouting:
 
 @dataclass(frozen=True, eq=False)
 class _Group:
-    """The rows of one gate. `rows` is None when they are all rows of the call; `mask` is (b, 1, N) or None."""
+    """Hold the rows of one gate. `rows` is None when they are all rows of the call. `mask` is (b, 1, N) or None."""
 
     gate: Gate
     rows: Tensor | None
@@ -47,14 +47,14 @@ class _Group:
 
 @dataclass(eq=False)
 class Routing:
-    """The routing of one forward call. `size` is N.
+    """Hold the routing of one forward call. `size` is N.
 
     Rows made when the bank held fewer experts give the later ones no weight.
 
-    Filled during the call: `by_layer` holds weights (B, T, N) of each layer, or of all at once under key -1 when they
-    are constant; `attention` holds the observed rows, {row: (S,)} or {layer: (B, H, T, S)} when `whole_layer` is set.
-    `each_layer` is given the attention (B, H, T, S) of every layer as it is computed, and nothing is kept; what it
-    raises ends the call. `turn` is the sine of this call's positions as `model/quick.py` wants it.
+    The call fills some fields. `by_layer` holds the weights (B, T, N) of each layer; constant weights stand once,
+    under key -1. `attention` holds the observed rows, {row: (S,)}, or {layer: (B, H, T, S)} when `whole_layer` is set.
+    `each_layer` is given the attention (B, H, T, S) of every layer as it is computed; nothing is kept then, and an
+    exception from it ends the call. `turn` is the sine of this call's positions as `model/quick.py` needs it.
     """
 
     rows: Sequence[RowRouting]
@@ -100,7 +100,7 @@ class Routing:
         return groups
 
     def decide(self, layer: int, hidden: Tensor) -> Tensor:
-        """Weights (B, T or 1, N) of `layer` from its normed input (B, T, d), decided once for the whole layer."""
+        """Return weights (B, T or 1, N) of `layer` from its normed input (B, T, d), decided once for a layer."""
         if self.is_constant:
             return self.by_layer[-1]
         if layer in self.by_layer:
@@ -119,14 +119,14 @@ class Routing:
         return weights
 
     def stacked(self, layers: int) -> Tensor | None:
-        """Weights of all layers, (B, T, L, N) float32; None when they are constant."""
+        """Return the weights of all layers, (B, T, L, N) float32, or None when they are constant."""
         if self.is_constant:
             return None
         return torch.stack([self.by_layer[layer] for layer in range(layers)], dim=2)
 
 
 def _group_weights(group: _Group, layer: int, hidden: Tensor, size: int) -> Tensor:
-    """Weights (b, T, N) over the bank of a gate's rows, masked to their pools and renormalised."""
+    """Return weights (b, T, N) over the bank for the rows of a gate, masked to their pools and renormalised."""
     weights = group.gate.weights(layer, hidden, group.runs)
     if group.columns is None:
         weights = _widened(weights, size)
@@ -142,7 +142,7 @@ def _group_weights(group: _Group, layer: int, hidden: Tensor, size: int) -> Tens
 
 
 def _widened(weights: Tensor, size: int) -> Tensor:
-    """(..., n) -> (..., size): nothing for the experts that came later. The bank only ever grows at its end."""
+    """Return (..., size) for (..., n): experts that came later get 0. The bank only ever grows at its end."""
     missing = size - weights.shape[-1]
     return functional.pad(weights, (0, missing)) if missing > 0 else weights
 
@@ -156,9 +156,9 @@ def gate_routing(
     pool: Collection[str] | None = None,
     device: torch.device | str = "cpu",
 ) -> RowRouting:
-    """A new run of `gate` over the bank's experts `names`, masked to those in `pool` when it is given.
+    """Return a new run of `gate` over the bank's experts `names`, masked to those in `pool` when it is given.
 
-    Raises ValueError when the gate needs an expert that the bank does not have.
+    Raise ValueError when the gate needs an expert that the bank does not have.
     """
     columns = None
     if tuple(gate.experts) != tuple(names):
@@ -170,7 +170,7 @@ def gate_routing(
 
 
 def forward(model: Any, routing: Routing, ids: Tensor, **arguments: Any) -> Any:
-    """One pass of the library's `model` over `ids` (B, T) under `routing`; the gates' runs move on by T tokens.
+    """Run one pass of the library's `model` over `ids` (B, T) under `routing`. The gates' runs move on by T tokens.
 
     Gates that look at final hidden states are given those of each pass, for the next one. `arguments` go to the model.
     """
@@ -189,7 +189,7 @@ def forward(model: Any, routing: Routing, ids: Tensor, **arguments: Any) -> Any:
 
 
 def read_first(model: Any, routing: Routing, ids: Tensor) -> None:
-    """Give gates that look at final hidden states those of the plain base over a prompt (X-LoRA's first pass)."""
+    """Give the final hidden states of the plain base over a prompt to gates that ask for them (X-LoRA's first pass)."""
     fresh = [
         (index, row)
         for index, row in enumerate(routing.rows)
@@ -215,7 +215,7 @@ _CURRENT: ContextVar[Routing | None] = ContextVar("routing", default=None)
 
 
 def current_routing() -> Routing | None:
-    """The routing of the forward call under way in this thread; None outside of one."""
+    """Return the routing of the forward call under way in this thread. Return None outside of one."""
     return _CURRENT.get()
 
 

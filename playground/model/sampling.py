@@ -1,4 +1,4 @@
-"""Draws the next token: temperature, top-p, repetition penalty, seed. Functions of one row's logits."""
+"""Draw the next token: temperature, top-p, repetition penalty and seed. The functions work on the logits of one row."""
 
 from dataclasses import dataclass
 
@@ -13,7 +13,7 @@ BLOCK = 256
 
 @dataclass(frozen=True)
 class Drawn:
-    """A token with what the page shows of it: its log-probability, the entropy (nats), the five likeliest."""
+    """Hold a token with what the page shows about it: its log-probability, the entropy (nats), the five likeliest."""
 
     token_id: int
     logprob: float
@@ -23,9 +23,9 @@ class Drawn:
 
 
 def likeliest(values: Tensor, count: int) -> tuple[Tensor, Tensor]:
-    """The `count` largest of `values` (V,), largest first, and their places.
+    """Return the `count` largest of `values` (V,), largest first, and their places.
 
-    They lie in the blocks with the largest maxima, so a vocabulary of 49,152 need not be searched: 28 µs, not 98.
+    They lie in the blocks with the largest maxima. A vocabulary of 49,152 need not be searched: 28 µs instead of 98.
     """
     if len(values) % BLOCK or len(values) // BLOCK < count:
         return values.topk(count)
@@ -36,7 +36,10 @@ def likeliest(values: Tensor, count: int) -> tuple[Tensor, Tensor]:
 
 
 class Sampler:
-    """One row's sampling settings and random state. `penalised` collects the ids a repetition penalty applies to."""
+    """Hold the sampling settings and the random state of one row.
+
+    `penalised` collects the ids that the repetition penalty applies to.
+    """
 
     def __init__(self, sampling: Sampling, vocabulary: int) -> None:
         self.sampling = sampling
@@ -44,7 +47,9 @@ class Sampler:
         self.penalised = torch.zeros(vocabulary, dtype=torch.bool)
 
     def draw(self, logits: Tensor, forced: int | None = None) -> Drawn:
-        """The next token of `logits` (V,), or `forced`. Probabilities shown are the model's own, before any setting."""
+        """Return the next token of `logits` (V,), or `forced`. The probabilities shown are the model's own, before any
+        setting.
+        """
         logprobs = torch.log_softmax(logits.float(), dim=-1).cpu()
         probabilities = logprobs.exp()
         entropy = -float((probabilities * logprobs.clamp_min(-1e4)).sum())
@@ -57,7 +62,7 @@ class Sampler:
         settings = self.sampling
         scores = logprobs
         if settings.repetition_penalty > 1.0:
-            # log-probabilities are never positive, so the penalty of CTRL (arXiv:1909.05858) is a product here
+            # log-probabilities are not positive, so the penalty of CTRL (arXiv:1909.05858) is a product
             scores = torch.where(self.penalised, scores * settings.repetition_penalty, scores)
         if settings.temperature <= 0:
             return int(scores.argmax())

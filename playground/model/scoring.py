@@ -1,6 +1,6 @@
-"""Likelihoods of answers under a causal model: the measure behind multiple choice and answer loss.
+"""Compute likelihoods of answers under a causal model, for multiple choice and answer loss.
 
-One prompt is read under many routings at once, a row each, so that comparing systems costs full batches without any
+One prompt is read under many routings at once, a row each. Comparing systems therefore uses full batches without
 padding. The output head runs on the tokens of answers only.
 """
 
@@ -14,12 +14,12 @@ from transformers import DynamicCache
 
 from playground.model.routing import Routing, RowRouting, forward
 
-PASS_TOKENS = 4096  # rows times tokens of one pass, kept cache included: 23 kB each in SmolLM2-135M
+PASS_TOKENS = 4096  # rows times tokens of one pass, cache included: 23 kB each in SmolLM2-135M
 HEAD_TOKENS = 256  # positions the output head reads at once: 50 MB of float32 logits at a vocabulary of 49,152
 
 
 def answer_logprobs(model: Any, prompt_ids: Sequence[int], answers: Sequence[Sequence[int]]) -> list[Tensor]:
-    """Per answer, the log-probability of each of its tokens after the prompt: a list of (len,) float32 tensors.
+    """Return for each answer the log-probability of each of its tokens after the prompt: (len,) float32 tensors.
 
     `model` is read as it is, plain or wrapped by PEFT, without any routing.
     """
@@ -29,7 +29,7 @@ def answer_logprobs(model: Any, prompt_ids: Sequence[int], answers: Sequence[Seq
 def routed_logprobs(
     model: Any, routes: Sequence[RowRouting], size: int, prompt_ids: Sequence[int], answers: Sequence[Sequence[int]]
 ) -> list[list[Tensor]]:
-    """As `answer_logprobs`, for each of `routes` over a bank of `size` experts. Each route must be a new run."""
+    """Return `answer_logprobs` for each of `routes` over a bank of `size` experts. Each route must be a new run."""
     whole = len(prompt_ids) + max(map(len, answers))
     step = max(1, PASS_TOKENS // (whole * len(answers)))
     found: list[list[Tensor]] = []
@@ -46,7 +46,7 @@ def _logprobs(
     prompt_ids: Sequence[int],
     answers: Sequence[Sequence[int]],
 ) -> list[list[Tensor]]:
-    """(routes, answers, tokens). The prompt is read once a route; several answers then share its cache."""
+    """Return (routes, answers, tokens). The prompt is read once for each route; the answers then share its cache."""
     head = model.get_output_embeddings()
     device = next(model.parameters()).device
     count = 1 if routes is None else len(routes)
@@ -74,7 +74,7 @@ def _logprobs(
 
 
 def _read(model: Any, routes: Sequence[RowRouting] | None, size: int, ids: Tensor, cache: Any) -> Tensor:
-    """Last hidden states (B, T, d) of `ids` (B, T), read after what `cache` holds."""
+    """Return the last hidden states (B, T, d) of `ids` (B, T), read after what `cache` holds."""
     body = model.get_decoder()
     arguments = {"past_key_values": cache, "use_cache": cache is not None}
     if routes is None:
@@ -86,14 +86,14 @@ def _read(model: Any, routes: Sequence[RowRouting] | None, size: int, ids: Tenso
 
 
 def _branch(route: RowRouting) -> RowRouting:
-    """The same run once more, to go on apart: what the gate keeps of one answer must not reach another."""
+    """Return a copy of the run, so that what the gate keeps of one answer does not reach another."""
     return route if route.run is None else replace(route, run=replace(route.run, memory=dict(route.run.memory)))
 
 
 def _padded(
     read: Sequence[Sequence[int]], targets: Sequence[Sequence[int]], device: torch.device
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """(ids, targets, mask), each (rows, longest). Padding stands right, where causal attention never looks."""
+    """Return (ids, targets, mask), each (rows, longest). Padding stands right, where causal attention never looks."""
     shape = (len(read), max(map(len, read)))
     ids, wanted = torch.zeros(shape, dtype=torch.long), torch.zeros(shape, dtype=torch.long)
     counted = torch.zeros(shape, dtype=torch.bool)
@@ -105,7 +105,7 @@ def _padded(
 
 
 def _taken(head: Any, hidden: Tensor, targets: Tensor) -> Tensor:
-    """Log-probability (M,) float32 of each target after its hidden state (M, d)."""
+    """Return the log-probability (M,) float32 of each target after its hidden state (M, d)."""
     found = []
     for states, wanted in zip(hidden.split(HEAD_TOKENS), targets.split(HEAD_TOKENS), strict=True):
         logits = head(states).float()
@@ -114,7 +114,10 @@ def _taken(head: Any, hidden: Tensor, targets: Tensor) -> Tensor:
 
 
 def choose(model: Any, prompt_ids: Sequence[int], answers: Sequence[Sequence[int]]) -> int:
-    """Index of the answer with the highest log-likelihood per token, over the tokens in which the answers differ."""
+    """Return the index of the answer with the highest log-likelihood per token.
+
+    Only the tokens in which the answers differ count.
+    """
     shared = common_prefix(answers)
     prompt = [*prompt_ids, *answers[0][:shared]]
     scores = [float(row.mean()) for row in answer_logprobs(model, prompt, [answer[shared:] for answer in answers])]
@@ -122,7 +125,10 @@ def choose(model: Any, prompt_ids: Sequence[int], answers: Sequence[Sequence[int
 
 
 def common_prefix(answers: Sequence[Sequence[int]]) -> int:
-    """How many tokens several answers begin with alike, leaving at least one of each; 0 for a single one."""
+    """Return how many tokens several answers share at their beginning, leaving at least one of each.
+
+    It is 0 for a single answer.
+    """
     shared = 0
     if len(answers) == 1:
         return 0

@@ -1,10 +1,10 @@
-"""The one thread that owns the model: jobs join its batch, every token goes to the job's own queue.
+"""Run the one thread that owns the model. Jobs join its batch; every token goes to the queue of its own job.
 
-Several visitors' runs decode together. Nothing of a job is visible to another: each has its row, its queue and its
-stop.
+The runs of several visitors decode together. Each job has its own row, queue and stop, and sees nothing of the others.
 
-It is also the one thread that computes with several processors: with more OpenMP threads about than processors, the
-library's barriers sleep instead of spinning, for as long as any of those threads lives; see docs/decisions.md.
+Only this thread computes with several processors. With more OpenMP threads than processors, the barriers of the
+library sleep instead of spinning, for as long as any of those threads lives. See
+docs/decisions/one-thread-with-processors.md.
 """
 
 import logging
@@ -26,12 +26,12 @@ from playground.model.decode import Batch, Row, Seen, Step
 log = logging.getLogger(__name__)
 T = TypeVar("T")
 RESTACK_SECONDS = 600.0
-PROCESSORS = torch.get_num_threads()  # as the library counts them, before anything here has changed it
+PROCESSORS = torch.get_num_threads()  # the library's own number, before anything here changes it
 
 
 @dataclass(frozen=True, eq=False)
 class PromptSeen:
-    """The prompt of job `key` was read."""
+    """Report that the prompt of job `key` was read."""
 
     key: str
     seen: Seen
@@ -39,7 +39,7 @@ class PromptSeen:
 
 @dataclass(frozen=True, eq=False)
 class TokenMade:
-    """A token of job `key`: its step, the text it completes, and why the job ended with it, if it did."""
+    """Report a token of job `key`: its step, the text it completes, and the reason if it is the last."""
 
     key: str
     step: Step
@@ -49,7 +49,7 @@ class TokenMade:
 
 @dataclass(frozen=True, eq=False)
 class JobBroke:
-    """Job `key` ended by an error of the model."""
+    """Report that an error of the model ended job `key`."""
 
     key: str
     error: Exception
@@ -59,7 +59,7 @@ Message = PromptSeen | TokenMade | JobBroke
 
 
 class TextStream:
-    """Turns token ids into text as they come, holding back bytes that do not make a character yet."""
+    """Turn token ids into text as they come. Bytes that do not make a character yet are held back."""
 
     def __init__(self, tokenizer: Any) -> None:
         self.tokenizer = tokenizer
@@ -68,7 +68,7 @@ class TextStream:
         self.text = ""
 
     def push(self, token_id: int) -> str:
-        """The text that `token_id` completes; empty while a character is unfinished."""
+        """Return the text that `token_id` completes. It is empty while a character is unfinished."""
         self.ids.append(token_id)
         start = max(0, self.done - 6)
         before = self.tokenizer.decode(self.ids[start : self.done], skip_special_tokens=True)
@@ -83,9 +83,9 @@ class TextStream:
 
 @dataclass(eq=False)
 class Job:
-    """One run for the decoder: its row, when to stop, and where messages go. Set `cancelled` to end it.
+    """Hold one run for the decoder: its row, when to stop, and where messages go. Set `cancelled` to end it.
 
-    `experts` are the bank's as they were when the row's weights were made; empty for a row that any bank suits.
+    `experts` are the experts of the bank when the row's weights were made. It is empty for a row that fits any bank.
     """
 
     key: str
@@ -100,7 +100,7 @@ class Job:
     made: int = 0
 
     def take(self, step: Step) -> TokenMade:
-        """The message for `step`, with the reason when it is the last."""
+        """Return the message for `step`, with the reason when it is the last."""
         self.made += 1
         token = step.drawn.token_id
         ended = token in self.end_ids
@@ -114,10 +114,10 @@ class Job:
 
 
 class Decoder:
-    """Owns the model's thread. `submit` jobs, or `call` a function between two tokens.
+    """Own the thread of the model. `submit` jobs, or `call` a function between two tokens.
 
-    `threads` is how many processors it may use, 0 for all; the thread that makes it and later ones have one from then
-    on.
+    `threads` is how many processors it may use, 0 for all. The thread that makes the decoder, and later threads, then
+    have one.
     """
 
     def __init__(
@@ -135,10 +135,10 @@ class Decoder:
         self._thread = threading.Thread(target=self._loop, name="model", daemon=True)
         self._thread.start()
         self.call(lambda: _use_processors(threads or PROCESSORS))
-        torch.set_num_threads(1)  # also what threads that begin later have
+        torch.set_num_threads(1)  # threads that begin later have this number too
 
     def submit(self, jobs: Sequence[Job]) -> None:
-        """Queue jobs that should start together. Raises NotReady when too many wait."""
+        """Queue jobs that should start together. Raise NotReady when too many wait."""
         with self._wake:
             if len(self._waiting) + len(jobs) > self.max_queue:
                 raise NotReady(f"{len(self._waiting)} runs are waiting already.", "Try again in a minute.")
@@ -146,7 +146,7 @@ class Decoder:
             self._wake.notify()
 
     def call(self, function: Callable[[], T], timeout: float = 120.0) -> T:
-        """`function()` run in the model's thread between two tokens; its result or its exception."""
+        """Run `function()` in the model's thread between two tokens. Return its result or raise its exception."""
         future: Future[T] = Future()
         with self._wake:
             self._calls.append((function, future))
@@ -154,13 +154,13 @@ class Decoder:
         return future.result(timeout)
 
     def knows(self, experts: Sequence[str]) -> bool:
-        """Whether weights over `experts` still mean the same: the bank begins with them."""
+        """Return whether weights over `experts` still mean the same: the bank begins with them."""
         return self.bank.names[: len(experts)] == tuple(experts)
 
     def restack(self, adapters: Sequence[Adapter]) -> None:
-        """Make `adapters` the bank's experts between two tokens.
+        """Make `adapters` the experts of the bank between two tokens.
 
-        Runs under way go on untouched when experts only join at the end. Raises NotReady when one would lose its place
+        Runs under way go on when experts only join at the end. Raise NotReady when an expert would lose its place
         while a run is under way or waits.
         """
         names = ("base", *(adapter.name for adapter in adapters))
@@ -173,7 +173,7 @@ class Decoder:
         self.call(change, RESTACK_SECONDS)
 
     def close(self) -> None:
-        """End the thread after the token under way; jobs in it get no more messages."""
+        """End the thread after the token under way. Its jobs get no more messages."""
         with self._wake:
             self._closed = True
             self._wake.notify()
@@ -242,8 +242,10 @@ class Decoder:
 
 
 def _use_processors(count: int) -> None:
-    """Have this thread compute with `count` processors. Asking first makes the library's default for it be set now and
-    not later, over what is set here."""
+    """Let this thread compute with `count` processors.
+
+    It asks for the number first. Otherwise the library would set its default later, over what is set here.
+    """
     torch.get_num_threads()
     torch.set_num_threads(count)
 
@@ -251,5 +253,5 @@ def _use_processors(count: int) -> None:
 def _resolve(future: "Future[Any]", function: Callable[[], Any]) -> None:
     try:
         future.set_result(function())
-    except Exception as error:  # noqa: BLE001  handed on to the caller, who raises it
+    except Exception as error:  # noqa: BLE001  passed to the caller, which raises it
         future.set_exception(error)

@@ -1,5 +1,4 @@
-"""Runs a prompt: encode, decide, call tools, decode, and tell all of it as events. Here the parts meet, and nowhere
-else.
+"""Runs a prompt: open, decide, ask tools, decode, and tell all of it as events. The parts meet here and nowhere else.
 
 Consumers pull; closing the generator cancels within a token. Nothing of a run is kept on the engine, a router or the
 model.
@@ -9,34 +8,36 @@ import logging
 import queue
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import replace
-from weakref import WeakKeyDictionary
+from collections import deque
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
+from contextlib import closing
 
 import numpy as np
-import torch
 
-from playground.core.events import Event
-from playground.core.values import Context, Decision, Expert, Pool, RunRequest, Scores, Text, normalised
+from playground.core.events import Event, TokenGenerated
+from playground.core.values import Context, Decision, Pool, RunRequest, normalised
 from playground.encode.base import TextEncoder, describe
-from playground.errors import InvalidRequest, NotReady, PlaygroundError
-from playground.experts.base import Tool
+from playground.errors import InvalidRequest, PlaygroundError
+from playground.experts.base import Answerer, AnswerRequest
 from playground.model.adapters import Adapter
 from playground.model.bank import Bank
 from playground.model.base import LanguageModel
-from playground.model.routing import Routing, RowRouting, forward, gate_routing
-from playground.model.subspaces import input_directions
-from playground.model.worker import Decoder, JobBroke, Message, PromptSeen
-from playground.routers.base import Gate, GateRouter, Installed, Policy, Router
-from playground.routers.influence import word_influence
+from playground.model.decode import Row
+from playground.model.sampling import Sampler
+from playground.model.worker import Decoder, Job, JobBroke, Message, PromptSeen, TextStream
+from playground.routers.base import Installed, Policy, Router
+from playground.serving import decide
+from playground.serving.explain import gate_decision, with_words
+from playground.serving.mixture import Mixtures
+from playground.serving.recorder import Recorder
 from playground.serving.run import Run
 
 log = logging.getLogger(__name__)
-Resolver = Callable[[str, str | None], tuple[Router, str]]
+Resolver = Callable[[RunRequest], tuple[Router, str]]
 
 
 class Engine:
-    """Serves runs over `pool`. `resolve(router, version)` gives a router's instance and version id."""
+    """Serves runs over `pool`. `resolve(request)` gives the router that is asked for and the id of its version."""
 
     def __init__(
         self,
@@ -46,7 +47,7 @@ class Engine:
         decoder: Decoder,
         encoder: TextEncoder,
         pool: Pool,
-        tools: Mapping[str, Tool],
+        answerers: Mapping[str, Answerer],
         resolve: Resolver,
     ) -> None:
         self.base = base
@@ -54,101 +55,87 @@ class Engine:
         self.decoder = decoder
         self.encoder = encoder
         self.pool = pool
-        self.tools = tools
+        self.answerers = answerers
         self.resolve = resolve
-        self._gates: WeakKeyDictionary[Router, tuple[tuple[str, ...], Gate]] = WeakKeyDictionary()
-        self._experts = threading.RLock()  # held while the bank and the pool change, and while they are read together
+        self.mixtures = Mixtures(base, bank, encoder)
+        self.experts_lock = threading.RLock()  # held while the bank and the pool change, and while both are read
 
-    def run(self, request: RunRequest) -> Iterator[Event]:
-        """The events of one run, from RunStarted to Finished or Failed."""
+    def run(self, request: RunRequest) -> Generator[Event]:
+        """Yield the events of one run, from RunStarted to Finished or Failed."""
         return self.run_together([request])
 
-    def run_together(self, requests: Sequence[RunRequest]) -> Iterator[Event]:
-        """The events of several runs decoded in one batch, interleaved, told apart by `run_id`.
+    def run_together(self, requests: Sequence[RunRequest]) -> Generator[Event]:
+        """Yield the events of several runs decoded in one batch, interleaved; `run_id` tells them apart.
 
-        All RunStarted come first, in the order of `requests`. Raises InvalidRequest before the first event for a
+        All RunStarted come first, in the order of `requests`. Raise InvalidRequest before the first event for a
         request that names what is not there.
         """
-        runs = [self._open(request) for request in requests]
-        out: queue.SimpleQueue[Message] = queue.SimpleQueue()
+        recorders = [Recorder(self.open(request), self.base) for request in requests]
+        messages: queue.SimpleQueue[Message] = queue.SimpleQueue()
         cancelled = threading.Event()
         try:
-            for run in runs:
-                yield run.started()
-            for run in runs:
-                yield from self._prepare(run)
-            live = {run.run_id: run for run in runs if not run.is_over}
+            for recorder in recorders:
+                yield recorder.started()
+            for recorder in recorders:
+                yield from self._prepare(recorder)
+            live = {recorder.run.run_id: recorder for recorder in recorders if not recorder.run.is_over}
             try:
-                self.decoder.submit([run.job(out, cancelled) for run in live.values()])
+                self.decoder.submit([self._job(recorder.run, messages, cancelled) for recorder in live.values()])
             except PlaygroundError as error:
-                for run in live.values():
-                    yield run.failed("queue", error)
+                for recorder in live.values():
+                    yield recorder.failed("queue", error)
                 return
             while live:
-                message = out.get()
-                run = live[message.key]
-                yield from self._told(run, message)
-                if run.is_over:
+                message = messages.get()
+                recorder = live[message.key]
+                yield from self._events_of(recorder, message)
+                if recorder.run.is_over:
                     del live[message.key]
         finally:
             cancelled.set()
 
-    def _told(self, run: Run, message: Message) -> Iterator[Event]:
-        if isinstance(message, JobBroke):
-            yield run.failed("decode", message.error)
-        elif isinstance(message, PromptSeen):
-            yield run.prompt_read(message.seen)
-            if run.gate is not None and not run.is_decided:
-                yield run.decided(run.gate_decision())
-        else:
-            yield run.token(message)
-            if message.reason:
-                yield run.finished(message.reason)
-
-    def _open(self, request: RunRequest) -> Run:
-        """A run of `request`, with its router resolved and its pool chosen. Raises InvalidRequest."""
+    def open(self, request: RunRequest) -> Run:
+        """Return a run of `request`, with its router resolved and its pool chosen. Raise InvalidRequest."""
         if not request.prompt.strip():
             raise InvalidRequest("The prompt is empty.", "Type something to send.")
-        router, version = self.resolve(request.router, request.version)
-        with self._experts:
-            return self._opened(request, router, version)
+        router, version = self.resolve(request)
+        with self.experts_lock:
+            usable = Pool(tuple(expert for expert in self.pool.experts if expert.ready))
+            pool = usable if request.pool is None else usable.select(request.pool)
+            decide.check_request(request, pool, layers=self.base.layers, heads=self.base.heads)
+            gate = self.mixtures.gate_of(router, self.pool)
+            if gate is not None and not pool.mixable.any():
+                raise InvalidRequest("A gate needs experts it can mix.", "Add the base or a LoRA expert to the pool.")
+            if request.override is not None and not request.override_layers:
+                gate = None
+            return Run(request, router, version, pool, self.bank.names, gate)
 
-    def _opened(self, request: RunRequest, router: Router, version: str) -> Run:
-        usable = Pool(tuple(expert for expert in self.pool.experts if expert.ready))
-        pool = usable if request.pool is None else usable.select(request.pool)
-        if request.override is not None and len(request.override) != len(pool):
-            raise InvalidRequest(
-                f"{len(request.override)} weights were given for {len(pool)} experts.", "Give one weight per expert."
-            )
-        _check_layers(request, pool, self.base.layers)
-        observe = request.observe
-        if observe and not (0 <= observe.layer < self.base.layers and 0 <= observe.head < self.base.heads):
-            raise InvalidRequest(
-                f"Layer {observe.layer}, head {observe.head} is not there.",
-                f"Choose a layer below {self.base.layers} and a head below {self.base.heads}.",
-            )
-        gate = self._gate_of(router)
-        if gate is not None and not pool.mixable.any():
-            raise InvalidRequest("A gate needs experts it can mix.", "Add the base or a LoRA expert to the pool.")
-        return Run(request, self.base, self.bank, pool=pool, router=router, version=version, gate=gate)
+    # --- before decoding ------------------------------------------------------------------------------------
 
-    def _prepare(self, run: Run) -> Iterator[Event]:
-        """Decide and call tools, up to where decoding starts. A failure ends this run only."""
+    def _prepare(self, recorder: Recorder) -> Iterator[Event]:
+        """Decide and ask experts outside the model, up to where decoding starts. A failure ends this run only."""
+        run = recorder.run
         try:
-            run.read_prompt()
-            if run.request.override is not None and not run.request.override_layers:
-                yield run.decided(_overridden(run))
+            run.ids = self.base.chat_ids(run.request.prompt)
+            run.prompt_tokens = len(run.ids)
+            override = run.request.override
+            if override is not None and not run.request.override_layers:
+                decision = decide.overridden(override)
+                run.propensity, run.scheme = decision.weights, "override"
             elif isinstance(run.router, Policy):
-                yield run.decided(self._decide(run, run.router))
+                decision = self._decide(run, run.router)
+                run.propensity, run.scheme = decide.propensity_of(decision.weights, run.request.serve)
             else:
-                run.route(self._gate_routing(run))
+                run.routing = self.mixtures.gated(run)
                 return
-            yield from self._serve(run)
+            run.decision = decision
+            yield recorder.decided(decision)
+            yield from self._serve(recorder, decision, run.propensity)
         except PlaygroundError as error:
-            yield run.failed("decide", error)
+            yield recorder.failed("decide", error)
         except Exception as error:
             log.exception("run broke run=%s", run.run_id)
-            yield run.failed("decide", error)
+            yield recorder.failed("decide", error)
 
     def _decide(self, run: Run, router: Policy) -> Decision:
         began = time.monotonic()
@@ -163,174 +150,95 @@ class Engine:
             descriptors=descriptors,
             seed=run.request.sampling.seed,
         )
-        decision = _served_from(router.decide(context), run.request)
+        decision = router.decide(context)
         run.timings["decide_s"] = time.monotonic() - began
-        if isinstance(decision.evidence, Scores):
-            words = word_influence(router, self.encoder, context)
-            decision = replace(decision, evidence=replace(decision.evidence, words=words))
-        return decision
+        return with_words(decision, router, self.encoder, context)
 
-    def _serve(self, run: Run) -> Iterator[Event]:
-        """Turn the decision into what answers: a tool, one expert, or a mixture."""
-        weights = run.serving_weights()
-        position = int(weights.argmax())
-        expert = run.pool.experts[position]
-        if expert.kind == "tool":
-            result = self.tools[expert.name].answer(run.request.prompt)
-            yield run.tool_called(expert.name, result)
-            if result.ok:
-                run.route(self._constant_routing(run.pool, np.zeros(len(run.pool))), written_by=position)
-                run.write(result.sentence)
+    def _serve(self, recorder: Recorder, decision: Decision, propensity: np.ndarray) -> Iterator[Event]:
+        """Turn the decision into what answers: an expert outside the model, one inside it, or a mixture."""
+        run = recorder.run
+        weights = decide.answering_weights(propensity, run.scheme, run.request.sampling.seed)
+        heaviest = int(weights.argmax())
+        expert = run.pool.experts[heaviest]
+        if not expert.is_mixable:
+            yield from self._ask(recorder, heaviest)
+            if run.forced or run.is_over:
                 return
         mixable = np.where(run.pool.mixable, weights, 0.0)
         if mixable.sum() <= 0:
-            mixable = _next_best(run, expert)
-        run.route(self._constant_routing(run.pool, normalised(mixable)))
+            mixable = decide.next_best(run.pool, decision.weights, expert)
+        run.routing = self.mixtures.constant(run, normalised(mixable))
 
-    def _constant_routing(self, pool: Pool, weights: np.ndarray) -> RowRouting:
-        """Constant weights (E,) over the pool as weights (N,) over the bank; all zero is the plain base."""
-        spread = torch.zeros(len(self.bank), device=self.base.model.device)
-        for expert, weight in zip(pool.experts, weights, strict=True):
-            if expert.is_mixable:
-                if expert.name not in self.bank.names:
-                    raise InvalidRequest(f"{expert.title} was removed just now.", "Send the prompt again.")
-                spread[self.bank.names.index(expert.name)] = float(weight)
-        if not spread.any():
-            spread[0] = 1.0
-        return RowRouting(constant=spread)
+    def _ask(self, recorder: Recorder, position: int) -> Iterator[Event]:
+        """Let an expert outside the model answer. When it gives no text, another expert has to answer."""
+        run = recorder.run
+        answerer = self.answerers[run.pool.experts[position].name]
+        text = ""
+        with closing(answerer.answer(AnswerRequest(run.request.prompt, run.request.sampling))) as events:  # type: ignore[type-var]
+            for event in events:
+                if not isinstance(event, TokenGenerated):
+                    yield recorder.take(event)
+                    continue
+                text += event.text
+                run.written_by = position
+                if not answerer.is_written:
+                    yield recorder.piece(event)
+        if not text:
+            return
+        if answerer.is_written:
+            run.routing = self.mixtures.constant(run, np.zeros(len(run.pool)))
+            run.forced = [*self.base.answer_ids(text), self.base.tokenizer.eos_token_id]
+        else:
+            yield recorder.finished("stop")
 
-    def _gate_routing(self, run: Run) -> RowRouting:
-        """A new state of the run's gate, over the pool. Raises InvalidRequest when the gate cannot serve that pool."""
-        gate = run.gate
-        if gate is None:
-            raise InvalidRequest("This router makes no decision.", "Choose another router.")
-        in_pool = {expert.name for expert in run.pool.experts if expert.is_mixable}
-        if not set(gate.experts) & in_pool:
-            raise InvalidRequest("This gate knows none of the chosen experts.", "Choose others, or train it for them.")
-        missing = set(gate.experts) - set(self.bank.names)
-        if missing:
-            raise InvalidRequest(
-                f"The gate needs the expert {sorted(missing)[0]}.", "Add it, or choose another router."
-            )
-        embedding = None
-        if gate.needs_embedding:
-            began = time.monotonic()
-            embedding = torch.from_numpy(self.encoder.encode([run.request.prompt])[0])
-            run.timings["encode_s"] = time.monotonic() - began
-        return gate_routing(
-            gate,
-            self.bank.names,
-            prompt_tokens=run.prompt_tokens,
-            embedding=embedding,
-            pool=in_pool,
-            device=self.base.model.device,
+    # --- decoding -------------------------------------------------------------------------------------------
+
+    def _job(self, run: Run, messages: "queue.SimpleQueue[Message]", cancelled: threading.Event) -> Job:
+        """Return the run as a job for the decoder."""
+        if run.routing is None:
+            raise RuntimeError("the run has no routing yet")
+        sampling = run.request.sampling
+        row = Row(
+            ids=list(run.ids),
+            routing=run.routing,
+            sampler=Sampler(sampling, int(self.base.model.config.vocab_size)),
+            observe=run.request.observe,
+            forced=deque(run.forced),
         )
+        limit = len(run.forced) or min(sampling.max_new_tokens, self.base.max_tokens - len(run.ids))
+        stream = TextStream(self.base.tokenizer)
+        ends = self.base.end_ids
+        return Job(run.run_id, row, limit, ends, sampling.stop, stream, messages, cancelled, run.bank_experts)
+
+    def _events_of(self, recorder: Recorder, message: Message) -> Iterator[Event]:
+        """Yield the events that a message of the decoder makes."""
+        run = recorder.run
+        if isinstance(message, JobBroke):
+            yield recorder.failed("decode", message.error)
+        elif isinstance(message, PromptSeen):
+            if message.seen.layer_weights is not None:
+                run.prompt_weights = run.over_pool(message.seen.layer_weights)
+            yield recorder.prompt_read()
+            if run.gate is not None and run.decision is None and run.prompt_weights is not None:
+                run.decision = gate_decision(run, run.prompt_weights)
+                yield recorder.decided(run.decision)
+        else:
+            yield recorder.token(message)
+            if message.reason:
+                yield recorder.finished(message.reason)
+
+    # --- the experts there are ------------------------------------------------------------------------------
 
     def change_experts(self, adapters: Sequence[Adapter], pool: Pool) -> None:
         """Make `adapters` what can be mixed and `pool` what runs choose from, at once for every run that begins later.
 
-        Raises NotReady when an expert would leave while a run is under way.
+        Raise NotReady when an expert would leave while a run is under way.
         """
-        with self._experts:
+        with self.experts_lock:
             self.decoder.restack(adapters)
             self.pool = pool
-            self._gates.clear()  # another adapter may have come under a name that left
+            self.mixtures.forget_gates()
 
     def installed(self) -> Installed:
-        """The mixable experts there are now, as gates that take in any expert need them."""
-        experts = {expert.name: expert for expert in self.pool.experts}
-        cards = Pool(tuple(experts[name] for name in self.bank.names))
-        return Installed(
-            self.bank.names,
-            describe(self.encoder, cards),
-            lambda: input_directions(self.bank, self.base.width),
-        )
-
-    def _gate_of(self, router: Router) -> Gate | None:
-        """The router's gate over the experts there are now; made once for each set of them."""
-        if not isinstance(router, GateRouter):
-            return None
-        kept = self._gates.get(router)
-        if kept is None or kept[0] != self.bank.names:
-            router.check_model(self.base.layers, self.base.width)
-            kept = (self.bank.names, router.gate_for(self.installed()))
-            self._gates[router] = kept
-        return kept[1]
-
-    def attention(self, events: Sequence[Event], layer: int) -> tuple[np.ndarray, list[str]]:
-        """(H, T, T) float16 attention of `layer` over a finished run's prompt and answer, and the T token texts.
-
-        One forward pass in the model's thread. Raises InvalidRequest for a layer that is not there.
-        """
-        if not 0 <= layer < self.base.layers or not self.base.heads:
-            raise InvalidRequest(f"There is no layer {layer}.", f"Choose one below {self.base.layers}.")
-        run, routing = self.reopened(events)
-
-        def read() -> np.ndarray:
-            call = Routing([routing], len(self.bank), whole_layer=layer)
-            self.read_again(run, call, run.ids, logits_to_keep=1)
-            return np.asarray(call.attention[layer][0].to(torch.float16).cpu().numpy())
-
-        return self.decoder.call(read), self.texts(run.ids)
-
-    def reopened(self, events: Sequence[Event]) -> tuple[Run, RowRouting]:
-        """A stored run, and its routing as if it began anew. Raises InvalidRequest when its parts are gone."""
-        with self._experts:
-            run = Run.replayed(
-                events, self.base, self.bank, pool=self.pool, resolve=self.resolve, gate_of=self._gate_of
-            )
-            routing = (
-                self._gate_routing(run)
-                if run.gate is not None
-                else self._constant_routing(run.pool, run.replayed_weights(events))
-            )
-        return run, run.held(routing)
-
-    def read_again(self, run: Run, call: Routing, ids: Sequence[int], *, logits_to_keep: int) -> torch.Tensor:
-        """Logits (K, V) of one pass over `ids` under `call`; only in the model's thread. Raises NotReady."""
-        if not self.decoder.knows(run.bank_experts):
-            raise NotReady("An expert was removed just now.", "Try again.")
-        read = torch.tensor([list(ids)], device=self.base.model.device)
-        with torch.inference_mode():
-            output = forward(self.base.model, call, read, use_cache=False, logits_to_keep=logits_to_keep)
-        return output.logits[0]
-
-    def texts(self, ids: Sequence[int]) -> list[str]:
-        """The text of each token."""
-        return [self.base.tokenizer.decode([token]) for token in ids]
-
-
-def _served_from(decision: Decision, request: RunRequest) -> Decision:
-    """The decision with the propensity that `request.serve` makes of its weights."""
-    weights = decision.weights
-    if request.serve == "mix":
-        return replace(decision, propensity=weights, scheme="mixture")
-    if request.serve == "sample":
-        return replace(decision, propensity=weights, scheme="sample")
-    heaviest = (np.arange(len(weights)) == weights.argmax()).astype(np.float32)
-    return replace(decision, propensity=heaviest, scheme="argmax")
-
-
-def _next_best(run: Run, refused: Expert) -> np.ndarray:
-    """(E,) one-hot: who answers when a tool refused. The heaviest mixable expert; with no weight on any, the base."""
-    if not run.pool.mixable.any():
-        raise InvalidRequest(f"{refused.title} could not answer this.", "Add the base or another expert.")
-    is_base = np.array([expert.kind == "base" for expert in run.pool.experts])
-    preference = np.where(run.pool.mixable, run.decision_weights() + 1e-9 * is_base + 1e-12, 0.0)
-    return np.asarray(np.arange(len(run.pool)) == preference.argmax(), np.float64)
-
-
-def _check_layers(request: RunRequest, pool: Pool, layers: int) -> None:
-    """Raises InvalidRequest for weights that cannot hold in the layers they are set for."""
-    if not request.override_layers:
-        return
-    if request.override is None or not all(0 <= layer < layers for layer in request.override_layers):
-        raise InvalidRequest("These layers cannot be overridden.", f"Give weights, and layers from 1 to {layers}.")
-    if np.any(np.asarray(request.override)[~pool.mixable] > 0):
-        raise InvalidRequest("A tool does not act inside layers.", "Give its weight to others, or choose all layers.")
-
-
-def _overridden(run: Run) -> Decision:
-    weights = normalised(run.request.override or ())
-    sentence = "You set these weights: the answer shows what that routing would have given."
-    return Decision(weights=weights, propensity=weights, scheme="override", evidence=Text(sentence))
+        """Return the mixable experts there are now, as gates that take in any expert need them."""
+        return self.mixtures.installed(self.pool)

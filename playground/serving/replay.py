@@ -1,94 +1,153 @@
-"""What lies behind the pictures: a finished run read through the model once more, and the adapters beside each other.
+"""A stored run, read through the model once more: its attention, and how likely it finds another answer.
 
-Knows events and the engine; nothing of pictures. Shapes: L layers, H heads, T tokens of prompt and answer.
+Shapes: L layers, H heads, T tokens of prompt and answer, E experts of the pool, K tokens of an answer.
 """
 
 from collections.abc import Callable, Sequence
-from pathlib import Path
 
 import numpy as np
 import torch
 
-from playground.core.events import Event, TokenGenerated, ToolCalled
-from playground.core.route_measures import (
-    AttentionOverview,
-    Factors,
-    Likelihoods,
-    Likeness,
-    likeness,
-    rolled,
-    shrunk,
-)
-from playground.errors import InvalidRequest
-from playground.model.adapters import read_adapter
-from playground.model.routing import Routing
+from playground.core.events import Decided, Event, RunStarted, TokenGenerated, ToolCalled
+from playground.core.route_measures import AttentionOverview, Likelihoods, rolled, shrunk
+from playground.core.values import RunRequest
+from playground.errors import InvalidRequest, NotReady
+from playground.model.routing import Routing, RowRouting, forward
 from playground.serving.engine import Engine
+from playground.serving.run import Run
 
 THUMBNAIL = 40  # tokens across in the picture of one head among all
 
 
-def overview(engine: Engine, events: Sequence[Event], on_layer: Callable[[int, int], None]) -> AttentionOverview:
-    """All heads of all layers in one pass in the model's thread, and their rollout.
+class Replay:
+    """Reads stored runs again with the parts of `engine`. Keeps nothing."""
 
-    `on_layer` gets (layers done, layers) after each and may raise to end it. Raises InvalidRequest without attention.
-    """
-    if not engine.base.heads:
-        raise InvalidRequest("This model has no attention heads.", "Choose another base model.")
-    run, routing = engine.reopened(events)
-    small: list[np.ndarray] = []
-    joint: np.ndarray | None = None
+    def __init__(self, engine: Engine) -> None:
+        self.engine = engine
+        self.base = engine.base
 
-    def take(layer: int, attention: torch.Tensor) -> None:
-        nonlocal joint
-        heads = attention[0].float().cpu().numpy()
-        joint = rolled(joint, heads)
-        small.append(shrunk(heads, THUMBNAIL))
-        on_layer(len(small), engine.base.layers)
+    def attention(self, events: Sequence[Event], layer: int) -> tuple[np.ndarray, list[str]]:
+        """Return the attention (H, T, T) float16 of `layer` over a finished run, and the T token texts.
 
-    def read() -> None:
-        engine.read_again(run, Routing([routing], len(engine.bank), each_layer=take), run.ids, logits_to_keep=1)
+        One forward pass in the model's thread. Raise InvalidRequest for a layer that is not there.
+        """
+        if not 0 <= layer < self.base.layers or not self.base.heads:
+            raise InvalidRequest(f"There is no layer {layer + 1}.", f"Choose one from 1 to {self.base.layers}.")
+        run, routing = self.reopen(events)
 
-    engine.decoder.call(read)
-    if joint is None:
-        raise InvalidRequest("The attention of this model cannot be seen.", "Choose another base model.")
-    return AttentionOverview(np.stack(small), joint, engine.texts(run.ids))
+        def read() -> np.ndarray:
+            call = Routing([routing], len(self.engine.bank), whole_layer=layer)
+            self._read(run, call, run.ids, logits_to_keep=1)
+            return np.asarray(call.attention[layer][0].to(torch.float16).cpu().numpy())
 
+        return self.engine.decoder.call(read), self._texts(run.ids)
 
-def likelihoods(engine: Engine, first: Sequence[Event], second: Sequence[Event]) -> Likelihoods:
-    """How likely each routing finds each answer: one pass each, at temperature 1 and without penalties.
+    def overview(self, events: Sequence[Event], on_layer: Callable[[int, int], None]) -> AttentionOverview:
+        """Return all heads of all layers, from one pass in the model's thread, and their rollout.
 
-    Raises InvalidRequest when an answer is empty.
-    """
-    pairs = [(routed, spoken) for routed in (first, second) for spoken in (first, second)]
-    by_first_first, by_first_second, by_second_first, by_second_second = (
-        _likelihood(engine, routed, spoken) for routed, spoken in pairs
-    )
-    return Likelihoods(by_first_first, by_second_first, by_first_second, by_second_second)
+        `on_layer` gets (layers done, layers) after each and may raise to end it. Raise InvalidRequest without
+        attention.
+        """
+        if not self.base.heads:
+            raise InvalidRequest("This model has no attention heads.", "Choose another base model.")
+        run, routing = self.reopen(events)
+        small: list[np.ndarray] = []
+        joint: np.ndarray | None = None
 
+        def take(layer: int, attention: torch.Tensor) -> None:
+            nonlocal joint
+            heads = attention[0].float().cpu().numpy()
+            joint = rolled(joint, heads)
+            small.append(shrunk(heads, THUMBNAIL))
+            on_layer(len(small), self.base.layers)
 
-def _likelihood(engine: Engine, routed: Sequence[Event], spoken: Sequence[Event]) -> float | None:
-    """Mean log-probability per token of the answer `spoken` under the routing of the run `routed`."""
-    if any(isinstance(event, ToolCalled) and event.ok for event in routed):
-        return None
-    answer = [event.token_id for event in spoken if isinstance(event, TokenGenerated)]
-    if not answer:
-        raise InvalidRequest("There is no answer to weigh.", "Let both answers get a word.")
-    run, routing = engine.reopened(routed)
-    ids = [*run.ids[: run.prompt_tokens], *answer]
+        def read() -> None:
+            call = Routing([routing], len(self.engine.bank), each_layer=take)
+            self._read(run, call, run.ids, logits_to_keep=1)
 
-    def read() -> float:
-        logits = engine.read_again(run, Routing([routing], len(engine.bank)), ids, logits_to_keep=len(answer) + 1)
-        logprobs = torch.log_softmax(logits[:-1].float(), dim=-1)
-        return float(logprobs.gather(1, torch.tensor(answer, device=logits.device).unsqueeze(1)).mean())
+        self.engine.decoder.call(read)
+        if joint is None:
+            raise InvalidRequest("The attention of this model cannot be seen.", "Choose another base model.")
+        return AttentionOverview(np.stack(small), joint, self._texts(run.ids))
 
-    return engine.decoder.call(read)
+    def likelihoods(self, first: Sequence[Event], second: Sequence[Event]) -> Likelihoods:
+        """Return how likely each routing finds each answer: one pass each, at temperature 1 and without penalties.
 
+        Raise InvalidRequest when an answer is empty.
+        """
+        pairs = [(routed, spoken) for routed in (first, second) for spoken in (first, second)]
+        by_first_first, by_first_second, by_second_first, by_second_second = (
+            self._likelihood(routed, spoken) for routed, spoken in pairs
+        )
+        return Likelihoods(by_first_first, by_second_first, by_first_second, by_second_second)
 
-def adapters_likeness(engine: Engine, folder: Path) -> Likeness:
-    """How alike the pool's adapters are, read from their folders in `folder`. Raises InvalidRequest."""
-    found: dict[str, Factors] = {}
-    for expert in engine.pool.experts:
-        if expert.kind == "lora" and expert.ready:
-            adapter = read_adapter(folder / expert.folder, expert.name, engine.base.model)
-            found[expert.name] = {path: (a.numpy(), b.numpy()) for path, (a, b) in adapter.matrices.items()}
-    return likeness(found)
+    def _likelihood(self, routed: Sequence[Event], spoken: Sequence[Event]) -> float | None:
+        """Return the mean log-probability per token of the answer `spoken` under the routing of the run `routed`."""
+        if any(isinstance(event, ToolCalled) and event.ok for event in routed):
+            return None
+        answer = [event.token_id for event in spoken if isinstance(event, TokenGenerated)]
+        if not answer:
+            raise InvalidRequest("One of the answers is empty.", "Let both runs write at least one word.")
+        run, routing = self.reopen(routed)
+        ids = [*run.ids[: run.prompt_tokens], *answer]
+
+        def read() -> float:
+            call = Routing([routing], len(self.engine.bank))
+            logits = self._read(run, call, ids, logits_to_keep=len(answer) + 1)
+            logprobs = torch.log_softmax(logits[:-1].float(), dim=-1)
+            return float(logprobs.gather(1, torch.tensor(answer, device=logits.device).unsqueeze(1)).mean())
+
+        return self.engine.decoder.call(read)
+
+    def reopen(self, events: Sequence[Event]) -> tuple[Run, RowRouting]:
+        """Return a stored run and its routing as if it began anew. Raise InvalidRequest when its parts are gone."""
+        started = next((event for event in events if isinstance(event, RunStarted)), None)
+        if started is None:
+            raise InvalidRequest("This run has no beginning.", "Choose another run.")
+        request = RunRequest(
+            prompt=started.prompt,
+            router=started.router,
+            version=started.version,
+            pool=started.pool,
+            override=started.held or None,
+            override_layers=started.held_layers,
+            options=dict(started.options),
+        )
+        engine = self.engine
+        router, version = engine.resolve(request)
+        is_overridden = any(isinstance(event, Decided) and event.scheme == "override" for event in events)
+        with engine.experts_lock:
+            gate = None if is_overridden else engine.mixtures.gate_of(router, engine.pool)
+            run = Run(request, router, version, engine.pool.select(started.pool), engine.bank.names, gate)
+            run.ids = self.base.chat_ids(run.request.prompt)
+            run.prompt_tokens = len(run.ids)
+            run.ids += [event.token_id for event in events if isinstance(event, TokenGenerated)]
+            if gate is not None:
+                return run, engine.mixtures.gated(run)
+            return run, engine.mixtures.constant(run, self._constant_weights(run, events))
+
+    def _constant_weights(self, run: Run, events: Sequence[Event]) -> np.ndarray:
+        """Return the constant weights (E,) that the stored run's tokens were made with; tools' shares left out."""
+        for event in events:
+            if isinstance(event, TokenGenerated):
+                return np.where(run.pool.mixable, self._free_weights(run, event), 0.0)
+        return np.zeros(len(run.pool))
+
+    def _free_weights(self, run: Run, token: TokenGenerated) -> np.ndarray:
+        """Return the weights (E,) of a token in the layers where nothing was set by hand."""
+        free = [layer for layer in range(self.base.layers) if layer not in run.request.override_layers]
+        if token.layer_weights is None or not free:
+            return token.weights
+        return token.layer_weights[free[0]].astype(np.float32)
+
+    def _read(self, run: Run, call: Routing, ids: Sequence[int], *, logits_to_keep: int) -> torch.Tensor:
+        """Return logits (K, V) of one pass over `ids` under `call`; only in the model's thread. Raise NotReady."""
+        if not self.engine.decoder.knows(run.bank_experts):
+            raise NotReady("An expert was removed just now.", "Try again.")
+        read = torch.tensor([list(ids)], device=self.base.model.device)
+        with torch.inference_mode():
+            output = forward(self.base.model, call, read, use_cache=False, logits_to_keep=logits_to_keep)
+        return output.logits[0]
+
+    def _texts(self, ids: Sequence[int]) -> list[str]:
+        return [self.base.tokenizer.decode([token]) for token in ids]

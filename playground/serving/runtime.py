@@ -1,4 +1,4 @@
-"""Puts the parts together: what the page, the command line and the API hold. Quick to make; models load behind it.
+"""One process's playground: settings, database and pool at once, the models when they are loaded.
 
 Importing this module reaches no model library, so that the page paints first; `start` loads the rest in the background.
 """
@@ -6,16 +6,16 @@ Importing this module reaches no model library, so that the page paints first; `
 import importlib
 import logging
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Sequence
+from contextlib import closing
 from dataclasses import dataclass, replace
-from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
 from playground.core.events import Event, Failed, Finished
 from playground.core.route_measures import AttentionOverview, Likelihoods, Likeness
-from playground.core.values import Expert, Pool, RouterInfo, RunRequest
+from playground.core.values import Pool, RouterInfo, RunRequest
 from playground.errors import NotReady, PlaygroundError
 from playground.experts.catalogue import load_catalogue
 from playground.settings import Settings
@@ -24,14 +24,17 @@ from playground.store.runs import load_events, save_run
 
 if TYPE_CHECKING:
     from playground.encode.encoder import Encoder
-    from playground.experts.adapters.adding import Candidate
-    from playground.experts.catalogue import Card
     from playground.serving.engine import Engine
-    from playground.serving.loading import Parts
+    from playground.serving.loading import Loaded
+    from playground.serving.replay import Replay
     from playground.serving.versions import Versions
 
 log = logging.getLogger(__name__)
 Phase = Literal["starting", "downloading", "converting", "loading", "ready", "failed"]
+WORDS: dict[Phase, str] = {
+    "downloading": "Downloading the language model",
+    "converting": "Converting the language model",
+}
 
 
 @dataclass(frozen=True)
@@ -46,9 +49,9 @@ class Status:
 
 
 class Runtime:
-    """One process's playground. `pool` and `database` are there at once, the rest when `is_ready`.
+    """Holds what the page, the command line and the API share. `pool` and `database` are there at once.
 
-    `spare` is how many processors the model leaves to others; to be set before loading begins.
+    `spare` is how many processors the model leaves to others; it has to be set before loading begins.
     """
 
     def __init__(self, settings: Settings) -> None:
@@ -58,25 +61,22 @@ class Runtime:
         self.database.upgrade()
         self._pool = load_catalogue(settings.experts_dir, settings.added_dir)
         self._status = Status("starting", "Starting")
-        self._parts: Parts | None = None
+        self._loaded: Loaded | None = None
         self._done = threading.Event()
         self._starting = threading.Lock()
         self._thread: threading.Thread | None = None
 
+    # --- loading --------------------------------------------------------------------------------------------
+
     @property
     def status(self) -> Status:
-        """Where loading stands now."""
+        """Return where loading stands now."""
         return self._status
 
     @property
-    def pool(self) -> Pool:
-        """The experts there are now; before loading has ended, those whose cards could be read."""
-        return self._pool if self._parts is None else self._parts.engine.pool
-
-    @property
     def is_ready(self) -> bool:
-        """Whether runs can be served."""
-        return self._parts is not None
+        """Return whether runs can be served."""
+        return self._loaded is not None
 
     def start(self) -> None:
         """Begin loading in the background, unless that is under way or done; a failed start may be tried again."""
@@ -88,25 +88,26 @@ class Runtime:
             self._thread.start()
 
     def wait(self, timeout: float | None = None) -> None:
-        """Block until loaded. Raises NotReady when that takes longer than `timeout` seconds or did not succeed."""
+        """Block until loaded. Raise NotReady when that takes longer than `timeout` seconds or did not succeed."""
         if self._thread is None:
             self.start()
         if not self._done.wait(timeout):
             raise NotReady("The models are still loading.", "Wait a little longer.")
-        if self._parts is None:
+        if self._loaded is None:
             raise NotReady(self._status.message, self._status.remedy)
 
     def _load(self) -> None:
         def progress(phase: Phase, done: int, total: int) -> None:
-            words = {"downloading": "Downloading the language model", "converting": "Converting the language model"}
-            self._status = Status(phase, words.get(phase, "Loading the models"), done, total)
+            self._status = Status(phase, WORDS.get(phase, "Loading the models"), done, total)
 
         try:
             self._status = Status("loading", "Loading the models")
             # reached only here, in the background: the module imports torch and transformers
-            assembly = importlib.import_module("playground.serving.loading")
-            parts: Parts = assembly.assemble(self.settings, self.database, self._pool, progress, spare=self.spare)
-            self._parts = parts
+            loading = importlib.import_module("playground.serving.loading")
+            loaded: Loaded = loading.load_everything(
+                self.settings, self.database, self._pool, progress, spare=self.spare
+            )
+            self._loaded = loaded
             self._status = Status("ready", "Ready")
         except PlaygroundError as error:
             log.error("loading failed reason=%s", error.message)
@@ -117,131 +118,131 @@ class Runtime:
         finally:
             self._done.set()
 
+    def close(self) -> None:
+        """End the model's thread and the experts outside the model."""
+        if self._loaded is not None:
+            self._loaded.close()
+
+    # --- what is loaded -------------------------------------------------------------------------------------
+
     @property
-    def parts(self) -> "Parts":
-        """What was assembled. Raises NotReady before."""
-        if self._parts is None:
+    def pool(self) -> Pool:
+        """Return the experts there are now; before loading has ended, those whose cards could be read."""
+        return self._pool if self._loaded is None else self._loaded.engine.pool
+
+    @property
+    def loaded(self) -> "Loaded":
+        """Return the loaded parts. Raise NotReady before loading has ended."""
+        if self._loaded is None:
             status = self._status
             raise NotReady(f"{status.message}.", status.remedy or "Wait until the models are ready.")
-        return self._parts
+        return self._loaded
 
     @property
     def engine(self) -> "Engine":
-        """The engine. Raises NotReady before loading has ended."""
-        return self.parts.engine
+        """Return the engine. Raise NotReady before loading has ended."""
+        return self.loaded.engine
 
     @property
     def encoder(self) -> "Encoder":
-        """The sentence encoder. Raises NotReady before loading has ended."""
-        return self.parts.encoder
+        """Return the sentence encoder. Raise NotReady before loading has ended."""
+        return self.loaded.encoder
 
     @property
     def versions(self) -> "Versions":
-        """The router versions. Raises NotReady before loading has ended."""
-        return self.parts.versions
+        """Return the router versions. Raise NotReady before loading has ended."""
+        return self.loaded.versions
+
+    @property
+    def attention_size(self) -> tuple[int, int]:
+        """Return (layers, heads) of the base model. Raise NotReady before loading has ended."""
+        return self.engine.base.layers, self.engine.base.heads
 
     def routers(self) -> list[RouterInfo]:
-        """All routers by level; empty before loading has ended."""
-        if self._parts is None:
+        """Return all routers by level; none before loading has ended."""
+        if self._loaded is None:
             return []
-        return self._parts.describe_routers()
+        # imports torch, which is there once models are loaded
+        listing = importlib.import_module("playground.serving.router_list")
+        infos: list[RouterInfo] = listing.describe_routers(self._loaded.engine, self._loaded.versions)
+        return infos
 
-    def check_adapter(self, source: str | Sequence[Path]) -> "Candidate":
-        """Bring an adapter here and look at it; nothing is added yet. Raises NotReady, InvalidRequest, StorageError."""
-        return self.parts.check_adapter(source)
+    def likeness(self) -> Likeness:
+        """Return how alike the adapters are. Raise NotReady, InvalidRequest."""
+        # imports torch, as above
+        found: Likeness = importlib.import_module("playground.serving.likeness").adapters_likeness(self.engine)
+        return found
 
-    def add_expert(self, candidate: "Candidate", card: "Card") -> Expert:
-        """Add a candidate that passed; the next run can use it. Raises InvalidRequest, StorageError."""
-        return self.parts.add_expert(candidate, card)
+    # --- runs -----------------------------------------------------------------------------------------------
 
-    def remove_expert(self, name: str, *, patience_s: float = 0.0) -> Expert:
-        """Take an added expert out. Raises InvalidRequest for a shipped one, NotReady while runs are under way."""
-        return self.parts.remove_expert(name, patience_s=patience_s)
-
-    def run(self, request: RunRequest, *, session_id: str = "", record: bool = True) -> Iterator[Event]:
-        """The events of one run; it is stored before its last event is given. Raises InvalidRequest, NotReady."""
+    def run(self, request: RunRequest, *, session_id: str = "", record: bool = True) -> Generator[Event]:
+        """Yield the events of one run; it is stored before its last event is given. Raise InvalidRequest, NotReady."""
         return self._recorded([request], session_id, record)
 
-    def run_pair(self, first: RunRequest, second: RunRequest, *, session_id: str = "") -> Iterator[Event]:
-        """The events of two runs decoded in one batch; both RunStarted come first, in this order."""
+    def run_pair(self, first: RunRequest, second: RunRequest, *, session_id: str = "") -> Generator[Event]:
+        """Yield the events of two runs decoded in one batch; both RunStarted come first, in this order."""
         return self._recorded([first, second], session_id, True)
 
-    def _recorded(self, requests: Sequence[RunRequest], session_id: str, record: bool) -> Iterator[Event]:
-        cut = [self._fitting(request) for request in requests]
+    def _recorded(self, requests: Sequence[RunRequest], session_id: str, record: bool) -> Generator[Event]:
+        limit = self.settings.max_prompt_chars
+        cut = [replace(request, prompt=request.prompt[:limit]) for request in requests]
         told: dict[str, list[Event]] = {}
-        order: list[str] = []
         stored: set[str] = set()
 
         def store(run_id: str) -> None:
             if record:
-                request = cut[order.index(run_id)]
-                with self.database.write() as session:
-                    save_run(
-                        session,
-                        told[run_id],
-                        prompt=request.prompt,
-                        sampling=request.sampling,
-                        base_model=self.engine.base.name,
-                        session_id=session_id,
-                    )
+                self._store(cut[list(told).index(run_id)], told[run_id], session_id)
             stored.add(run_id)
 
-        events = self.engine.run_together(cut)
-        try:
-            for event in events:
-                if event.run_id not in told:
-                    order.append(event.run_id)
-                told.setdefault(event.run_id, []).append(event)
-                if isinstance(event, Finished | Failed):
-                    store(event.run_id)
-                yield event
-        finally:
-            events.close()  # type: ignore[attr-defined]  # a generator; closing it cancels the run
-            for run_id in order:
-                if run_id not in stored:
-                    store(run_id)
+        with closing(self.engine.run_together(cut)) as events:
+            try:
+                for event in events:
+                    told.setdefault(event.run_id, []).append(event)
+                    if isinstance(event, Finished | Failed):
+                        store(event.run_id)
+                    yield event
+            finally:
+                events.close()  # cancels what is under way, so that what arrived of it can be stored
+                for run_id in told:
+                    if run_id not in stored:
+                        store(run_id)
 
-    def _fitting(self, request: RunRequest) -> RunRequest:
-        """The request with its prompt cut to the longest that is served."""
-        limit = self.settings.max_prompt_chars
-        return request if len(request.prompt) <= limit else replace(request, prompt=request.prompt[:limit])
+    def _store(self, request: RunRequest, events: Sequence[Event], session_id: str) -> None:
+        with self.database.write() as session:
+            save_run(
+                session,
+                events,
+                prompt=request.prompt,
+                sampling=request.sampling,
+                base_model=self.engine.base.name,
+                session_id=session_id,
+            )
+
+    # --- stored runs, read again ----------------------------------------------------------------------------
 
     def attention(self, run_id: str, layer: int) -> tuple[np.ndarray, list[str]]:
-        """(H, T, T) float16 attention of `layer` over a stored run's prompt and answer, and its T token texts.
+        """Return the attention (H, T, T) float16 of `layer` over a stored run, and its T token texts.
 
-        Raises InvalidRequest for an unknown run or layer.
+        Raise InvalidRequest for an unknown run or layer.
         """
-        with self.database.read() as session:
-            events = load_events(session, run_id)
-        return self.engine.attention(events, layer)
-
-    @property
-    def attention_size(self) -> tuple[int, int]:
-        """(layers, heads) of the base model. Raises NotReady before loading has ended."""
-        return self.engine.base.layers, self.engine.base.heads
+        return self._replay().attention(self._events(run_id), layer)
 
     def attention_overview(self, run_id: str, on_layer: Callable[[int, int], None]) -> AttentionOverview:
-        """Every head of a stored run and their rollout; `on_layer` is told (done, layers) and may raise to end it."""
-        with self.database.read() as session:
-            events = load_events(session, run_id)
-        return self._lens().overview(self.engine, events, on_layer)
+        """Return every head of a stored run and their rollout.
+
+        `on_layer` is told (done, layers) after each layer and may raise to end it.
+        """
+        return self._replay().overview(self._events(run_id), on_layer)
 
     def likelihoods(self, first: str, second: str) -> Likelihoods:
-        """How likely two stored runs' routings find each other's answers. Raises InvalidRequest."""
+        """Return how likely two stored runs' routings find each other's answers. Raise InvalidRequest."""
+        return self._replay().likelihoods(self._events(first), self._events(second))
+
+    def _events(self, run_id: str) -> list[Event]:
         with self.database.read() as session:
-            runs = [load_events(session, run_id) for run_id in (first, second)]
-        return self._lens().likelihoods(self.engine, *runs)
+            return load_events(session, run_id)
 
-    def likeness(self) -> Likeness:
-        """How alike the adapters are. Raises NotReady, InvalidRequest."""
-        return self._lens().adapters_likeness(self.engine, self.settings.experts_dir)
-
-    @staticmethod
-    def _lens() -> Any:
-        # reached only when models are loaded: the module imports torch
-        return importlib.import_module("playground.serving.replay")
-
-    def close(self) -> None:
-        """End the model's thread and the tools' workers."""
-        if self._parts is not None:
-            self._parts.close()
+    def _replay(self) -> "Replay":
+        # imports torch, which is there once models are loaded
+        replay: Replay = importlib.import_module("playground.serving.replay").Replay(self.engine)
+        return replay

@@ -15,6 +15,7 @@ from sqlmodel import Session
 from ulid import ULID
 
 from playground.errors import ArtefactError, InvalidRequest, NotReady, StorageError
+from playground.routers.artefact import read_card
 from playground.routers.base import ROUTERS, Router
 from playground.settings import ROOT, Settings
 from playground.store import versions as rows
@@ -60,12 +61,26 @@ class Versions:
             promoted = rows.in_force(session, router)
         return promoted or self._seed(router)
 
-    def load(self, router: str, version: str | None = None) -> tuple[Router, str]:
-        """The router and the id of its `version` (the current one by default); the same object for the same id.
+    def load(
+        self, router: str, version: str | None = None, options: Mapping[str, Any] | None = None
+    ) -> tuple[Router, str]:
+        """Return the router and the id of its `version`, by default the one in force; the same object for the same id.
 
-        Raises InvalidRequest when `version` is unknown or of another router, ArtefactError when its files are damaged.
+        `options` change settings of the router that count at run time. Raise InvalidRequest when `version` is unknown
+        or of another router, or for an option that cannot be changed; ArtefactError when its files are damaged.
         """
-        wanted = version or self.current(router)
+        found, wanted = self._load(router, version or self.current(router))
+        return (self._tuned(found, wanted, options), wanted) if options else (found, wanted)
+
+    def _tuned(self, router: Router, version: str, options: Mapping[str, Any]) -> Router:
+        """Return `router` with `options` put in; the same object for the same ones, because its gate is kept by it."""
+        key = f"{version} {sorted((name, str(value)) for name, value in options.items())}"
+        with self._lock:
+            if key not in self._loaded:
+                self._loaded[key] = router.with_options(options)
+            return self._loaded[key]
+
+    def _load(self, router: str, wanted: str) -> tuple[Router, str]:
         with self._lock:
             if wanted not in self._loaded:
                 self._loaded[wanted] = self._read(router, wanted)
@@ -146,6 +161,11 @@ class Versions:
         current = self.current(router)
         with self.database.read() as session:
             return rows.versions_of(session, router, current=current)
+
+    def figure(self, router: str) -> str:
+        """Return what was measured when the shipped parameters were fitted; empty when there is nothing."""
+        folder = self.shipped / router
+        return str(read_card(folder).get("figure", "")) if folder.is_dir() else ""
 
     def promotions(self, router: str) -> list[rows.PromotionInfo]:
         """Every promotion and rollback of `router`, oldest first."""

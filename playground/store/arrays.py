@@ -1,4 +1,4 @@
-"""Weight vectors as bytes: float32, little-endian, so that any machine and any language can read them back."""
+"""Turn weight vectors into bytes and back: float32, little-endian, so that any machine and language can read them."""
 
 import numpy as np
 
@@ -6,10 +6,10 @@ FLOAT32 = np.dtype("<f4")
 
 
 def pack(values: np.ndarray) -> bytes:
-    """The bytes of `values` (E,)."""
+    """Return the bytes of `values` (E,)."""
     return np.ascontiguousarray(values, dtype=FLOAT32).tobytes()
 
 
 def unpack(blob: bytes) -> np.ndarray:
-    """(E,) float32 as `pack` was given it."""
+    """Return the (E,) float32 that `pack` was given."""
     return np.frombuffer(blob, dtype=FLOAT32).astype(np.float32)

@@ -1,8 +1,10 @@
-"""The database: connections, transactions, migrations, and what a disk may refuse. Only it knows dialects.
+"""Open the database: connections, transactions, migrations, and clear messages when a disk refuses.
 
-SQLite runs in WAL mode with `BEGIN IMMEDIATE` for writers (a read transaction that later writes can fail at once
-whatever the timeout) and one writer at a time in this process; PostgreSQL is used as it comes. Sources:
-sqlite.org/wal.html, sqlite.org/lang_transaction.html, SQLAlchemy's "Serializable isolation / savepoints /
+Only this module knows the dialects. SQLite runs in WAL mode. Writers begin with `BEGIN IMMEDIATE`, because a read
+transaction that writes later can fail at once, whatever the timeout. One writer works at a time in this process.
+PostgreSQL is used as it is.
+
+Sources: sqlite.org/wal.html, sqlite.org/lang_transaction.html, SQLAlchemy's "Serializable isolation / savepoints /
 transactional DDL" for pysqlite.
 """
 
@@ -25,7 +27,7 @@ from playground.store import triggers
 MIGRATIONS = Path(__file__).resolve().parent / "migrations"
 BUSY_MS = 10_000
 
-# What the database says -> (what happened, what to do). First match wins.
+# Part of the database's message, what happened, what to do. The first match counts.
 _TROUBLE: tuple[tuple[str, str, str], ...] = (
     (
         "disk is full",
@@ -58,7 +60,7 @@ _TROUBLE: tuple[tuple[str, str, str], ...] = (
         "Check that its folder exists, or set PLAYGROUND_DATA_DIR.",
     ),
     ("malformed", "The database file is damaged.", "Restore a backup, or move the file away to start afresh."),
-    ("not a database", "The database file is no database.", "Move the file away, or set PLAYGROUND_DATA_DIR."),
+    ("not a database", "This file is not a database.", "Move the file away, or set PLAYGROUND_DATA_DIR."),
     ("disk i/o error", "The disk could not be read or written.", "Check the disk; what was saved before is safe."),
     ("connection", "The database server cannot be reached.", "Check DATABASE_URL and that the server is running."),
     ("no such table", "The database has no tables yet.", "Run `python -m playground db upgrade`."),
@@ -67,7 +69,7 @@ _TROUBLE: tuple[tuple[str, str, str], ...] = (
 
 @dataclass(frozen=True)
 class DatabaseCheck:
-    """One thing looked at, whether it is well, and what was seen."""
+    """Hold one check of the database: its name, whether it passed, and what was seen."""
 
     name: str
     ok: bool
@@ -75,7 +77,10 @@ class DatabaseCheck:
 
 
 class Database:
-    """Sessions on one database. `data_dir` is where large traces lie; by default the folder of the SQLite file."""
+    """Open sessions on one database.
+
+    `data_dir` is the folder of large traces. Its default is the folder of the SQLite file.
+    """
 
     def __init__(self, address: str, *, data_dir: Path | None = None, busy_ms: int = BUSY_MS) -> None:
         self.url = _with_driver(sa.make_url(address))
@@ -112,7 +117,7 @@ class Database:
         return engine
 
     def _prepare(self, connection: Any, _record: Any) -> None:
-        connection.isolation_level = None  # we say BEGIN ourselves
+        connection.isolation_level = None  # the `begin` listener sends BEGIN
         cursor = connection.cursor()
         cursor.execute(f"PRAGMA busy_timeout={self.busy_ms}")
         try:
@@ -126,28 +131,28 @@ class Database:
 
     @contextmanager
     def read(self) -> Iterator[Session]:
-        """A session for reading. Raises StorageError when the database cannot be read."""
+        """Yield a session for reading. Raise StorageError when the database cannot be read."""
         with trouble(), Session(self._engine, expire_on_commit=False, info={"folder": self.folder}) as session:
             yield session
 
     @contextmanager
     def write(self) -> Iterator[Session]:
-        """A session that commits when the block ends, and undoes everything if it raises. Keep the block under 20 ms.
+        """Yield a session that commits when the block ends and undoes everything when it raises.
 
-        Raises StorageError when the database is full, locked, read-only or damaged.
+        Keep the block under 20 ms. Raise StorageError when the database is full, locked, read-only or damaged.
         """
         with (
             self._one_writer(),
             trouble(),
             Session(self._write_engine, expire_on_commit=False, info={"folder": self.folder}) as session,
         ):
-            session.connection()  # BEGIN IMMEDIATE now, so that what follows reads what it will change
+            session.connection()  # BEGIN IMMEDIATE now: what follows reads what it will change
             yield session
             session.commit()
 
     @contextmanager
     def _one_writer(self) -> Iterator[None]:
-        """One writer at a time in this process: fairer and quicker than SQLite's own waiting."""
+        """Let one writer at a time work in this process. This is fairer and quicker than SQLite's own waiting."""
         if not self.is_sqlite:
             yield
             return
@@ -159,7 +164,7 @@ class Database:
             self._writer.release()
 
     def upgrade(self, revision: str = "head") -> None:
-        """Bring the tables to `revision` (head by default), creating what is missing. Safe to call at every start."""
+        """Bring the tables to `revision` (head by default) and create what is missing. Safe to call at every start."""
         with self._one_writer(), trouble(), self._write_engine.begin() as connection:
             command.upgrade(self._alembic(connection), revision)
 
@@ -176,7 +181,7 @@ class Database:
         return config
 
     def check(self) -> list[DatabaseCheck]:
-        """What `doctor` shows: does it open, is it whole, is it at the newest revision, are its triggers there."""
+        """Return what `doctor` shows: does it open, is it whole, is it at the newest revision, has it its triggers?"""
         try:
             with trouble(), self._engine.connect() as connection:
                 return self._checks(connection)
@@ -211,7 +216,10 @@ class Database:
 
 
 def _with_driver(url: sa.URL) -> sa.URL:
-    """Hosts write `postgres://` or `postgresql://`; the driver is psycopg 3 unless the address names another."""
+    """Return the address with psycopg 3 as its driver, unless it names another.
+
+    Hosts write `postgres://` or `postgresql://`.
+    """
     return url.set(drivername="postgresql+psycopg") if url.drivername in ("postgres", "postgresql") else url
 
 
@@ -230,13 +238,16 @@ def _begin(connection: sa.Connection) -> None:
 
 
 def newest_revision() -> str:
-    """The revision that the code expects: the highest number among the migration files."""
+    """Return the revision that the code expects: the highest number among the migration files."""
     return max(path.stem for path in (MIGRATIONS / "versions").glob("[0-9]*.py")).split("_")[0]
 
 
 @contextmanager
 def trouble() -> Iterator[None]:
-    """Turn a database's or a disk's refusal into a StorageError that says what to do. Integrity errors pass through."""
+    """Turn a refusal of the database or the disk into a StorageError that says what to do.
+
+    Integrity errors pass through.
+    """
     try:
         yield
     except exc.IntegrityError:

@@ -1,17 +1,16 @@
-"""Labels as they are read: the votes in force joined with what they were about, for the page and the trainer."""
+"""Read labels: the votes in force, joined with their comparison, for the page and the trainer."""
 
 import math
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from datetime import datetime
-from typing import Any, TypeVar
+from typing import TypeVar
 
 import numpy as np
 from sqlalchemy.orm import aliased
 from sqlmodel import Session, SQLModel, col, func, select
 
 from playground.core.preferences import LabelledPair, Verdict
+from playground.core.records import LabelRow, Side
 from playground.store.arrays import unpack
 from playground.store.tables import (
     ComparisonRow,
@@ -25,66 +24,6 @@ from playground.store.tables import (
 )
 
 CHUNK = 500  # ids in one query
-HASTY_MS = 1500.0
-HASTY_MS_PER_WORD = 15.0
-
-
-@dataclass(frozen=True, eq=False)
-class Side:
-    """One answer of a comparison. `usage` (E,) over `experts`."""
-
-    run_id: str
-    text: str
-    router: str
-    version: str
-    experts: tuple[str, ...]
-    usage: np.ndarray
-
-    @property
-    def expert(self) -> str:
-        """The expert with the most usage, empty when none was used."""
-        return self.experts[int(self.usage.argmax())] if self.usage.size and self.usage.max() > 0 else ""
-
-
-@dataclass(frozen=True, eq=False)
-class LabelRow:
-    """A vote in force, with what it was about. `verdict` is on `a` and `b`; `left` names the one shown left."""
-
-    label_id: str
-    comparison_id: str
-    created_at: datetime
-    labeller_id: str
-    labeller: str
-    verdict: Verdict
-    prompt: str
-    a: Side
-    b: Side
-    left: str
-    selection: str
-    pair_propensity: float | None
-    source: str
-    source_detail: dict[str, Any]
-    revealed_before: bool
-    blind: bool
-    lead_ms: int
-    rationale: str
-    tags: tuple[str, ...]
-
-    @property
-    def shown_verdict(self) -> Verdict:
-        """The verdict as the labeller gave it: A is the left answer."""
-        return self.verdict if self.left == "a" else self.verdict.swapped()
-
-    @property
-    def winner(self) -> str:
-        """The expert of the better answer, empty for a tie, both bad or skip."""
-        return {"a": self.a.expert, "b": self.b.expert}.get(self.verdict.choice, "")
-
-    @property
-    def is_hasty(self) -> bool:
-        """Whether the vote came sooner than both answers could be read (preferences, E); 0 means not measured."""
-        words = len(self.a.text.split()) + len(self.b.text.split())
-        return 0 < self.lead_ms < max(HASTY_MS, HASTY_MS_PER_WORD * words)
 
 
 def current_labels(
@@ -96,7 +35,7 @@ def current_labels(
     limit: int | None = None,
     oldest_first: bool = False,
 ) -> list[LabelRow]:
-    """The votes in force, newest first; the filters narrow them."""
+    """Return the votes in force, newest first. The arguments filter them."""
     head, later, act = aliased(LabelActRow), aliased(LabelActRow), aliased(LabelActRow)
     query = (
         select(act)
@@ -117,7 +56,7 @@ def current_labels(
 
 
 def labelled_pairs(session: Session, source: str | None = "human") -> list[LabelledPair]:
-    """The labels that training may use, oldest first: decisive and ties; skips, checks and repeats are left out.
+    """Return the labels that training may use, oldest first. Skips, checks and repeats are left out.
 
     Usages are over the experts of both runs. The weight is 1/sqrt(labels on the comparison), halved for a hasty vote.
     """
@@ -128,9 +67,9 @@ def labelled_pairs(session: Session, source: str | None = "human") -> list[Label
 
 
 def labelled_pair(row: LabelRow, *, votes_on_comparison: int = 1) -> LabelledPair:
-    """The label as the trainer sees it. Raises ValueError for a skip, which says nothing."""
+    """Return the label as the trainer sees it. Raise ValueError for a skip, from which nothing can be learned."""
     if row.verdict.target is None:
-        raise ValueError("a skip is no label")
+        raise ValueError("a skip cannot be trained on")
     experts = tuple(dict.fromkeys((*row.a.experts, *row.b.experts)))
     return LabelledPair(
         label_id=row.label_id,
@@ -144,7 +83,7 @@ def labelled_pair(row: LabelRow, *, votes_on_comparison: int = 1) -> LabelledPai
 
 
 def count_labels(session: Session) -> dict[str, int]:
-    """How many votes are in force, by choice, with their sum as `all`."""
+    """Return the number of votes in force for each choice, and their sum as `all`."""
     head, later, act = aliased(LabelActRow), aliased(LabelActRow), aliased(LabelActRow)
     query = (
         select(act.choice, func.count())
@@ -165,7 +104,7 @@ def _over(experts: Sequence[str], side: Side) -> np.ndarray:
 
 
 def _joined(session: Session, acts: Sequence[LabelActRow]) -> list[LabelRow]:
-    """The acts with everything they refer to, in four queries whatever their number."""
+    """Return the acts with everything they refer to. The number of queries does not depend on the number of acts."""
     wanted = {act.comparison_id for act in acts}
     comparisons = {row.id: row for row in _by_ids(session, ComparisonRow, wanted)}
     runs = _sides(session, {run for row in comparisons.values() for run in (row.run_a, row.run_b)})
@@ -221,7 +160,7 @@ T = TypeVar("T", bound=SQLModel)
 
 
 def _by_ids(session: Session, table: type[T], ids: Iterable[str]) -> Iterator[T]:
-    """The rows of `table` with these ids; in pieces, because a statement holds a limited number of them."""
+    """Yield the rows of `table` with these ids. A statement holds a limited number of them, so it works in pieces."""
     ordered = sorted(ids)
     for start in range(0, len(ordered), CHUNK):
         yield from session.exec(select(table).where(table.id.in_(ordered[start : start + CHUNK])))  # type: ignore[attr-defined]
@@ -246,7 +185,7 @@ def _sides(session: Session, ids: set[str]) -> dict[str, Side]:
 
 
 def _rationales(session: Session, labels: set[str]) -> dict[str, RationaleRow]:
-    """The newest reason of each label."""
+    """Return the newest reason of each label."""
     found: dict[str, RationaleRow] = {}
     ordered = sorted(labels)
     for start in range(0, len(ordered), CHUNK):

@@ -1,7 +1,8 @@
-"""Comparisons and the verdicts on them. A verdict is given as shown (left is A) and stored as run_a / run_b.
+"""Store comparisons and the verdicts on them.
 
-Labels are append-only: changing one's mind and undo are new rows that supersede the old. A vote is committed before
-its id is returned, so what the page calls saved survives a killed process.
+A verdict is given as shown, where A is the left answer. It is stored in terms of run_a and run_b. Labels are
+append-only: a changed vote and an undo are new rows that supersede the old one. A vote is committed before its id is
+returned, so a saved vote survives a killed process.
 """
 
 from collections.abc import Mapping, Sequence
@@ -13,29 +14,9 @@ from sqlmodel import Session, col, select
 
 from playground.core.preferences import Verdict
 from playground.errors import InvalidRequest, NotPermitted
-from playground.store.label_exports import as_records, export_csv, export_jsonl
-from playground.store.label_views import LabelRow, Side, count_labels, current_labels, labelled_pair, labelled_pairs
 from playground.store.prompts import storable
 from playground.store.tables import ComparisonRow, LabelActRow, PromptRow, RationaleRow, RunRow
 from playground.store.tables.labels import SELECTIONS, SOURCES
-
-__all__ = [
-    "LabelRow",
-    "ShownComparison",
-    "Side",
-    "add_rationale",
-    "as_records",
-    "count_labels",
-    "create_comparison",
-    "current_labels",
-    "export_csv",
-    "export_jsonl",
-    "labelled_pair",
-    "labelled_pairs",
-    "shown",
-    "undo",
-    "vote",
-]
 
 MAX_RATIONALE = 4000
 MAX_TAGS = 20
@@ -43,7 +24,7 @@ MAX_TAGS = 20
 
 @dataclass(frozen=True)
 class ShownComparison:
-    """What a labeller may see before voting: no router, no expert, no run id that tells them apart."""
+    """Hold what a labeller may see before voting: no router, no expert, no run id that gives them away."""
 
     id: str
     prompt: str
@@ -61,9 +42,10 @@ def create_comparison(
     left_run: str,
     blind: bool = True,
 ) -> str:
-    """The id of a new comparison of two stored runs of one prompt, `left_run` shown left.
+    """Store a comparison of two stored runs of one prompt and return its id. `left_run` is shown left.
 
-    Raises InvalidRequest when the runs are one, unknown, broken or of different prompts, or the selection is unknown.
+    Raise InvalidRequest when the runs are the same, unknown, failed or of different prompts, or when the selection is
+    unknown.
     """
     if run_a == run_b or left_run not in (run_a, run_b):
         raise InvalidRequest("A comparison needs two different runs, one of them on the left.", "Compare again.")
@@ -92,7 +74,7 @@ def create_comparison(
 
 
 def shown(session: Session, comparison_id: str) -> ShownComparison:
-    """The comparison as it is shown, the same after a reload. Raises InvalidRequest for an unknown one."""
+    """Return the comparison as it is shown; it is the same after a reload. Raise InvalidRequest for an unknown one."""
     row = _comparison(session, comparison_id)
     right_run = row.run_b if row.left_run == row.run_a else row.run_a
     texts = dict(session.exec(select(RunRow.id, RunRow.text).where(col(RunRow.id).in_([row.run_a, row.run_b]))).all())
@@ -112,10 +94,10 @@ def vote(
     source: str = "human",
     source_detail: Mapping[str, Any] | None = None,
 ) -> str:
-    """The id of the label, committed to disk before this returns. `verdict` is as shown: A is the left answer.
+    """Store a vote, commit it and return the id of the label. `verdict` is as shown: A is the left answer.
 
     A repeated `client_token` (a double click, a retry) returns the first label. A second vote of one labeller on one
-    comparison supersedes the first and counts as revealed. Raises InvalidRequest for an unknown comparison or source.
+    comparison supersedes the first and counts as revealed. Raise InvalidRequest for an unknown comparison or source.
     """
     if source not in SOURCES:
         raise InvalidRequest(f"No source of labels is called {source!r}.", f"Choose one of: {', '.join(SOURCES)}.")
@@ -144,10 +126,10 @@ def vote(
 
 
 def undo(session: Session, label_id: str, *, labeller_id: str, client_token: str) -> str:
-    """The id of the row that takes back the vote `label_id`; the labeller's vote before it (if any) is in force again.
+    """Take back the vote `label_id`, commit that and return the id of the new row.
 
-    Committed before this returns; idempotent on `client_token`. Raises InvalidRequest for an unknown, already undone or
-    replaced vote, NotPermitted for somebody else's.
+    The labeller's vote before it, if any, is in force again. A repeated `client_token` returns the first undo. Raise
+    InvalidRequest for a vote that is unknown, undone or replaced, and NotPermitted for somebody else's vote.
     """
     target = session.get(LabelActRow, label_id)
     if target is None or target.action != "vote":
@@ -178,7 +160,7 @@ def undo(session: Session, label_id: str, *, labeller_id: str, client_token: str
 
 
 def add_rationale(session: Session, label_id: str, text: str, tags: Sequence[str] = ()) -> str:
-    """The id of a stored reason for a label. Raises InvalidRequest for an unknown label or a long text."""
+    """Store a reason for a label and return its id. Raise InvalidRequest for an unknown label or a long text."""
     if session.get(LabelActRow, label_id) is None:
         raise InvalidRequest("There is no such vote.", "Vote first, then say why.")
     if len(text) > MAX_RATIONALE or len(tags) > MAX_TAGS:
@@ -198,7 +180,7 @@ def _comparison(session: Session, comparison_id: str) -> ComparisonRow:
 
 def _by_token(session: Session, token: str, comparison_id: str, labeller_id: str) -> str | None:
     if not token or len(token) > 128:
-        raise InvalidRequest("The vote carries no usable token.", "Reload the page and vote again.")
+        raise InvalidRequest("The vote has no usable token.", "Reload the page and vote again.")
     row = session.exec(select(LabelActRow).where(col(LabelActRow.client_token) == token)).first()
     if row is None:
         return None
@@ -208,7 +190,7 @@ def _by_token(session: Session, token: str, comparison_id: str, labeller_id: str
 
 
 def _head(session: Session, comparison_id: str, labeller_id: str) -> LabelActRow | None:
-    """The last act of the labeller on the comparison: the one that nothing supersedes."""
+    """Return the last act of the labeller on the comparison: the one that no other act supersedes."""
     later = aliased(LabelActRow)
     query = (
         select(LabelActRow)
@@ -220,7 +202,7 @@ def _head(session: Session, comparison_id: str, labeller_id: str) -> LabelActRow
 
 
 def _in_force(session: Session, act: LabelActRow | None) -> LabelActRow | None:
-    """The vote that counts once `act` has happened."""
+    """Return the vote that counts after `act`."""
     if act is None or act.action == "vote":
         return act
     return session.get(LabelActRow, act.restores) if act.restores else None

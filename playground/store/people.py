@@ -1,4 +1,4 @@
-"""Labellers: known by an HMAC of whatever identifies them, shown by a random handle."""
+"""Store labellers. They are known by an HMAC of what identifies them, and shown by a random handle."""
 
 import hashlib
 import hmac
@@ -14,9 +14,9 @@ _SECRET_FILE = "labellers.key"
 
 
 def labeller(session: Session, handle_key: str, *, kind: str = "person", role: str = "labeller") -> str:
-    """The id of the labeller known by `handle_key` (a cookie, a user name), making one on first sight.
+    """Return the id of the labeller known by `handle_key` (a cookie, a user name). Make one on first sight.
 
-    Only a keyed hash of `handle_key` is stored. Raises StorageError when the key file cannot be made.
+    Only a keyed hash of `handle_key` is stored. Raise StorageError when the key file cannot be made.
     """
     digest = hmac.new(_secret(session), handle_key.encode("utf-8", "surrogatepass"), hashlib.sha256).hexdigest()
     found = session.exec(select(LabellerRow.id).where(col(LabellerRow.auth_subject_hash) == digest)).first()
@@ -29,7 +29,7 @@ def labeller(session: Session, handle_key: str, *, kind: str = "person", role: s
 
 
 def _secret(session: Session) -> bytes:
-    """32 random bytes kept beside the database, so that a copied database alone names nobody."""
+    """Return 32 random bytes kept beside the database. A copied database alone therefore identifies nobody."""
     folder: Path | None = session.info.get("folder")
     if folder is None:
         return b"no folder: hashes are unkeyed"
@@ -42,4 +42,6 @@ def _secret(session: Session) -> bytes:
             partial.replace(path)
         return path.read_bytes()
     except OSError as error:
-        raise StorageError(f"The labellers' key is not kept: {error.strerror}.", "Set PLAYGROUND_DATA_DIR.") from error
+        raise StorageError(
+            f"The labellers' key cannot be stored: {error.strerror}.", "Set PLAYGROUND_DATA_DIR."
+        ) from error

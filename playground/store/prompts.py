@@ -1,4 +1,4 @@
-"""Prompts and pools: one row for each distinct one, made on first use."""
+"""Store prompts and pools: one row for each distinct one, made on first use."""
 
 import hashlib
 import unicodedata
@@ -10,18 +10,18 @@ from playground.store.tables import PoolRow, PromptRow
 
 
 def storable(text: str) -> str:
-    """The text as both databases can hold it: half surrogate pairs and NUL become marks of a lost character."""
+    """Return the text as both databases can hold it. Half surrogate pairs and NUL become replacement marks."""
     return text.encode("utf-8", "replace").decode().replace("\x00", "\ufffd")
 
 
 def prompt_hash(text: str) -> str:
-    """SHA-256 of the NFC-normalised text: the same prompt typed on two systems is one prompt."""
+    """Return the SHA-256 of the NFC-normalised text, so that a prompt typed on two systems is one prompt."""
     normal = unicodedata.normalize("NFC", storable(text))
     return hashlib.sha256(normal.encode()).hexdigest()
 
 
 def prompt_id(session: Session, text: str, *, source: str = "typed") -> str:
-    """The id of the prompt `text`, adding it when it is new."""
+    """Return the id of the prompt `text`. Add the prompt when it is new."""
     digest = prompt_hash(text)
     found = session.exec(select(PromptRow.id).where(col(PromptRow.text_hash) == digest)).first()
     if found is not None:
@@ -33,7 +33,7 @@ def prompt_id(session: Session, text: str, *, source: str = "typed") -> str:
 
 
 def pool_id(session: Session, names: Sequence[str]) -> str:
-    """The id of the pool of experts `names`, in that order, adding it when it is new."""
+    """Return the id of the pool of experts `names`, in that order. Add the pool when it is new."""
     digest = hashlib.sha256("\n".join(names).encode()).hexdigest()[:16]  # the same as Pool.hash
     found = session.exec(select(PoolRow.id).where(col(PoolRow.hash) == digest)).first()
     if found is not None:

@@ -1,4 +1,4 @@
-"""Runs: what was asked, what was decided, what came back. One transaction holds a run, its decisions and its trace."""
+"""Store runs: the request, the decisions and the answer. One transaction holds a run, its decisions and its trace."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -10,6 +10,7 @@ from sqlmodel import Session, col, select
 from playground.core.daily import DatedUsage
 from playground.core.events import Decided, Event, Failed, RunStarted, to_dict
 from playground.core.fold import ending, fold_all
+from playground.core.records import RunSummary
 from playground.core.values import Sampling
 from playground.errors import InvalidRequest
 from playground.store.arrays import pack, unpack
@@ -18,23 +19,9 @@ from playground.store.tables import DecisionRow, PoolRow, PromptRow, RouterVersi
 from playground.store.traces import load_trace, save_trace
 
 
-@dataclass(frozen=True)
-class RunSummary:
-    """One line of the list of runs. `expert` is the one with the most usage, empty when none answered."""
-
-    id: str
-    created_at: datetime
-    prompt: str
-    router: str
-    version: str
-    expert: str
-    tokens: int
-    text: str
-
-
 @dataclass(frozen=True, eq=False)
 class StoredRun:
-    """A run as it was stored. `usage` (E,) over `experts`; `error` is None unless it broke."""
+    """Hold a run as it was stored. `usage` (E,) is over `experts`. `error` is None unless the run failed."""
 
     id: str
     created_at: datetime
@@ -61,13 +48,13 @@ def save_run(
     base_model: str,
     session_id: str = "",
 ) -> None:
-    """Store a run from its events: prompt, run, decisions and trace, in the open transaction.
+    """Store a run from its events, in the open transaction: prompt, run, decisions and trace.
 
-    A run that failed is stored too; one that was cut off gets an end. Raises ValueError when the first event is no
+    A run that failed is stored too. A run that was cut off gets an end. Raise ValueError when the first event is not
     RunStarted.
     """
     if not events or not isinstance(events[0], RunStarted):
-        raise ValueError("a run's events begin with RunStarted")
+        raise ValueError("the first event of a run must be RunStarted")
     started = events[0]
     pool = pool_id(session, started.pool)
     _ensure_version(session, started, pool)
@@ -105,12 +92,12 @@ def save_run(
 
 
 def load_events(session: Session, run_id: str) -> list[Event]:
-    """Every event of the run, identical to what was saved, with its end. Raises InvalidRequest for an unknown run."""
+    """Return every event of the run as it was saved, with its end. Raise InvalidRequest for an unknown run."""
     return load_trace(session, run_id)
 
 
 def load_run(session: Session, run_id: str) -> StoredRun:
-    """The run as a value. Raises InvalidRequest for an unknown one."""
+    """Return the run. Raise InvalidRequest for an unknown one."""
     query = (
         select(RunRow, PromptRow.text, RouterVersionRow.router, PoolRow.names)
         .join(PromptRow, col(PromptRow.id) == col(RunRow.prompt_id))
@@ -147,7 +134,7 @@ def load_run(session: Session, run_id: str) -> StoredRun:
 
 
 def recent_runs(session: Session, limit: int = 50, *, session_id: str | None = None) -> list[RunSummary]:
-    """The newest runs first; `session_id` keeps those of one visitor."""
+    """Return the newest runs first. `session_id` keeps only those of one visitor."""
     query = (
         select(
             RunRow.id,
@@ -176,7 +163,7 @@ def recent_runs(session: Session, limit: int = 50, *, session_id: str | None = N
 
 
 def recent_usages(session: Session, limit: int) -> list[tuple[tuple[str, ...], np.ndarray]]:
-    """(experts, usage (E,)) of the newest runs that used any, newest first."""
+    """Return (experts, usage (E,)) of the newest runs that used any expert, newest first."""
     query = (
         select(PoolRow.names, RunRow.usage)
         .join(RunRow, col(RunRow.pool_id) == col(PoolRow.id))
@@ -189,7 +176,7 @@ def recent_usages(session: Session, limit: int) -> list[tuple[tuple[str, ...], n
 
 
 def usages_since(session: Session, since: datetime) -> list[DatedUsage]:
-    """(moment, experts, usage (E,)) of everybody's runs from `since` on that used any expert, in no order."""
+    """Return (moment, experts, usage (E,)) of all runs since `since` that used any expert, in no order."""
     pools = {pool: tuple(names) for pool, names in session.exec(select(PoolRow.id, PoolRow.names))}
     query = select(RunRow.created_at, RunRow.pool_id, RunRow.usage).where(
         col(RunRow.created_at) >= since, col(RunRow.deleted_at).is_(None)
@@ -199,12 +186,12 @@ def usages_since(session: Session, since: datetime) -> list[DatedUsage]:
 
 
 def top_expert(names: Sequence[str], usage: np.ndarray) -> str:
-    """The expert with the most usage, empty when nothing was used."""
+    """Return the expert with the most usage. It is empty when no expert was used."""
     return names[int(usage.argmax())] if usage.size and usage.max() > 0 else ""
 
 
 def _ensure_version(session: Session, started: RunStarted, pool: str) -> None:
-    """A run may come from a router that has no stored parameters: its version gets a row of its own."""
+    """Add a row for the version of a run when there is none. A router without stored parameters needs this."""
     if session.get(RouterVersionRow, started.version) is None:
         row = RouterVersionRow(
             id=started.version, router=started.router, level=started.level, pool_id=pool, note="first seen in a run"

@@ -1,6 +1,6 @@
-"""Traces: every event of a run as gzipped JSON lines, in the row when small, else in a file beside the database.
+"""Store traces: every event of a run as gzipped JSON lines, in the row when small, else in a file.
 
-A reopened run is drawn from these same events, so they must come back exactly as they were.
+A reopened run is drawn from these events, so they must come back exactly as they were.
 """
 
 import gzip
@@ -25,20 +25,20 @@ DISK_REMEDY = "Free some space and try again; what was saved is safe."
 
 
 def compress(events: Sequence[Event]) -> bytes:
-    """The events as gzipped JSON lines; the same events always give the same bytes."""
+    """Return the events as gzipped JSON lines. The same events always give the same bytes."""
     lines = "\n".join(json.dumps(to_dict(event), default=_plain, separators=(",", ":")) for event in events)
     return gzip.compress(lines.encode(), compresslevel=6, mtime=0)
 
 
 def expand(blob: bytes) -> list[Event]:
-    """The events that `compress` was given."""
+    """Return the events that `compress` was given."""
     return [from_dict(json.loads(line)) for line in gzip.decompress(blob).decode().split("\n") if line]
 
 
 def save_trace(session: Session, run_id: str, events: Sequence[Event]) -> None:
     """Store the trace of `run_id` in the open transaction. A file is safe on disk before its row is written.
 
-    Raises InvalidRequest for a run id that is no file name, StorageError when the disk refuses.
+    Raise InvalidRequest for a run id that cannot be a file name, StorageError when the disk refuses.
     """
     if not RUN_ID.match(run_id):
         raise InvalidRequest(f"{run_id[:80]!r} cannot be a run's id.", "Use letters, digits, - and _; at most 64.")
@@ -61,9 +61,9 @@ def save_trace(session: Session, run_id: str, events: Sequence[Event]) -> None:
 
 
 def load_trace(session: Session, run_id: str) -> list[Event]:
-    """Every event of the run, identical to what was saved.
+    """Return every event of the run, identical to what was saved.
 
-    Raises InvalidRequest for an unknown run, StorageError when its trace was pruned, lost or damaged.
+    Raise InvalidRequest for an unknown run, StorageError when its trace was pruned, lost or damaged.
     """
     row = session.get(TraceRow, run_id)
     if row is None:

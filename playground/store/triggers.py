@@ -1,7 +1,8 @@
-"""The rules that the database itself keeps: what may never be changed or deleted, and that a comparison has one prompt.
+"""Define the rules that the database itself enforces.
 
-One list for every migration: SQLite's batch migrations re-create a table and silently drop its triggers, so each
-revision ends by making all of them again (`recreate`), and a test compares the list with `sqlite_master`.
+Rows of some tables never change, and both runs of a comparison share its prompt. SQLite's batch migrations make a
+table anew and silently drop its triggers. Each revision therefore ends by making all of them again (`recreate`). A
+test compares this list with `sqlite_master`.
 """
 
 from dataclasses import dataclass
@@ -11,7 +12,7 @@ import sqlalchemy as sa
 
 @dataclass(frozen=True)
 class Protected:
-    """A table whose rows are never deleted, and never changed but for the columns `mutable`."""
+    """Name a table whose rows are never deleted, and never changed except in the columns `mutable`."""
 
     table: str
     mutable: tuple[str, ...] = ()
@@ -45,13 +46,13 @@ RETURN NEW; END $$""",
 
 
 def names(tables: set[str]) -> set[str]:
-    """The triggers that must exist when the database has `tables`."""
+    """Return the triggers that must exist when the database has `tables`."""
     found = {f"{rule.table}_{event}" for rule in PROTECTED if rule.table in tables for event in ("kept", "unchanged")}
     return found | ({SAME_PROMPT} if "comparison" in tables else set())
 
 
 def statements(dialect: str, columns: dict[str, list[str]]) -> list[str]:
-    """SQL that makes every trigger; `columns` maps each table there is to its column names."""
+    """Return the SQL that makes every trigger. `columns` maps each existing table to its column names."""
     made = list(_POSTGRES_FUNCTIONS) if dialect == "postgresql" else []
     for rule in PROTECTED:
         if rule.table in columns:
@@ -64,7 +65,7 @@ def statements(dialect: str, columns: dict[str, list[str]]) -> list[str]:
 
 
 def recreate(connection: sa.Connection) -> None:
-    """Drop and make every trigger again, in the open transaction."""
+    """Drop every trigger and make it again, in the open transaction."""
     inspector = sa.inspect(connection)
     columns = {table: [c["name"] for c in inspector.get_columns(table)] for table in inspector.get_table_names()}
     for statement in statements(connection.dialect.name, columns):

@@ -1,13 +1,14 @@
-"""Rows of router versions, promotions, fine-tunes, evaluations. The promotions alone decide what is in force."""
+"""Store router versions, promotions, fine-tunes and evaluations. The promotions alone decide what is in force."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass
 from datetime import datetime
 from typing import Any
 
 import sqlalchemy as sa
 from sqlmodel import Session, col, select
 
+from playground.core.records import VersionInfo
 from playground.errors import InvalidRequest
 from playground.store.tables import (
     EvaluationRow,
@@ -22,33 +23,9 @@ from playground.store.tables.columns import now
 CHUNK = 500
 
 
-@dataclass(frozen=True, eq=False)
-class VersionInfo:
-    """One version of a router. `state` is 'current', 'promoted before' or 'draft'; `params_path` is relative."""
-
-    id: str
-    router: str
-    level: str
-    parent: str | None
-    created_at: datetime
-    note: str
-    metrics: dict[str, Any] = field(default_factory=dict)
-    config: dict[str, Any] = field(default_factory=dict)
-    labels_hash: str = ""
-    encoder: str = ""
-    params_path: str = ""
-    params_sha256: str = ""
-    state: str = "draft"
-
-    @property
-    def is_current(self) -> bool:
-        """Whether it is the version in force."""
-        return self.state == "current"
-
-
 @dataclass(frozen=True)
 class PromotionInfo:
-    """One promotion or rollback."""
+    """Hold one promotion or rollback."""
 
     id: str
     router: str
@@ -61,14 +38,14 @@ class PromotionInfo:
 
 
 def add_version(session: Session, row: RouterVersionRow) -> str:
-    """The id of a new version, stored as given."""
+    """Store a new version as given and return its id."""
     session.add(row)
     session.flush()
     return row.id
 
 
 def version_row(session: Session, version: str) -> RouterVersionRow:
-    """The row of `version`. Raises InvalidRequest for an unknown one."""
+    """Return the row of `version`. Raise InvalidRequest for an unknown one."""
     row = session.get(RouterVersionRow, version)
     if row is None:
         raise InvalidRequest(f"No router version is called {version[:80]!r}.", "List them with `versions`.")
@@ -76,13 +53,13 @@ def version_row(session: Session, version: str) -> RouterVersionRow:
 
 
 def in_force(session: Session, router: str) -> str | None:
-    """The version that the newest promotion or rollback of `router` names; None when there was none."""
+    """Return the version that the newest promotion or rollback of `router` names. Return None when there was none."""
     query = select(PromotionRow.version_id).where(col(PromotionRow.router) == router)
     return session.exec(query.order_by(col(PromotionRow.id).desc()).limit(1)).first()
 
 
 def promotions(session: Session, router: str) -> list[PromotionInfo]:
-    """Every promotion and rollback of `router`, oldest first."""
+    """Return every promotion and rollback of `router`, oldest first."""
     query = select(PromotionRow).where(col(PromotionRow.router) == router).order_by(col(PromotionRow.id))
     return [
         PromotionInfo(row.id, row.router, row.version_id, row.action, row.from_version, row.by, row.reason, row.at)
@@ -91,7 +68,10 @@ def promotions(session: Session, router: str) -> list[PromotionInfo]:
 
 
 def before_current(session: Session, router: str) -> str | None:
-    """The version that a rollback would bring back: promotions push, rollbacks pop. None at the bottom."""
+    """Return the version that a rollback would bring back.
+
+    Promotions push and rollbacks pop. Return None at the bottom.
+    """
     stack: list[str] = []
     for step in promotions(session, router):
         base = stack or [step.from_version or ""]
@@ -102,7 +82,7 @@ def before_current(session: Session, router: str) -> str | None:
 def add_promotion(
     session: Session, router: str, version: str, *, action: str, from_version: str | None, by: str, reason: str
 ) -> str:
-    """The id of a new promotion row."""
+    """Store a promotion or rollback and return its id."""
     row = PromotionRow(
         router=router, version_id=version, action=action, from_version=from_version, by=by[:128], reason=reason
     )
@@ -112,7 +92,7 @@ def add_promotion(
 
 
 def versions_of(session: Session, router: str, *, current: str) -> list[VersionInfo]:
-    """Every version of `router`, newest first. `current` is the one in force."""
+    """Return every version of `router`, newest first. `current` is the one in force."""
     query = select(RouterVersionRow).where(col(RouterVersionRow.router) == router)
     used = {step.version for step in promotions(session, router)} | {
         step.from_version for step in promotions(session, router)
@@ -122,7 +102,7 @@ def versions_of(session: Session, router: str, *, current: str) -> list[VersionI
 
 
 def describe(row: RouterVersionRow, *, current: str, promoted: bool) -> VersionInfo:
-    """The row as a value."""
+    """Return the row as a value."""
     return VersionInfo(
         id=row.id,
         router=row.router,
@@ -141,9 +121,9 @@ def describe(row: RouterVersionRow, *, current: str, promoted: bool) -> VersionI
 
 
 def start_training(session: Session, row: TrainingRunRow) -> str:
-    """The id of a new fine-tune. Raises InvalidRequest while another of the same router runs.
+    """Store a new fine-tune and return its id. Raise InvalidRequest while another of the same router runs.
 
-    One that a stopped program left behind as running is marked failed after an hour.
+    A fine-tune that a stopped program left as running is marked failed after an hour.
     """
     query = select(TrainingRunRow).where(
         col(TrainingRunRow.router) == row.router, col(TrainingRunRow.status) == "running"
@@ -175,7 +155,7 @@ def end_training(
 
 @dataclass(frozen=True)
 class LabelUse:
-    """What a fine-tune made of one label."""
+    """Hold what a fine-tune made of one label."""
 
     label_id: str
     split: str
@@ -184,7 +164,7 @@ class LabelUse:
 
 
 def add_training_labels(session: Session, training_run: str, uses: Sequence[LabelUse]) -> int:
-    """Store what a fine-tune made of its labels; returns how many. Labels of other databases are left out."""
+    """Store what a fine-tune made of its labels and return how many. Labels of other databases are left out."""
     known: set[str] = set()
     for start in range(0, len(uses), CHUNK):
         ids = [use.label_id for use in uses[start : start + CHUNK]]
@@ -200,7 +180,7 @@ def add_training_labels(session: Session, training_run: str, uses: Sequence[Labe
 def add_evaluation(
     session: Session, version: str, *, against: str | None, set_name: str, set_hash: str, metrics: Mapping[str, Any]
 ) -> str:
-    """The id of stored figures of `version`."""
+    """Store figures of `version` and return their id."""
     row = EvaluationRow(
         version_id=version, against=against, set_name=set_name, set_hash=set_hash, metrics=dict(metrics)
     )
@@ -210,6 +190,6 @@ def add_evaluation(
 
 
 def evaluations(session: Session, version: str) -> list[EvaluationRow]:
-    """The stored figures of `version`, oldest first."""
+    """Return the stored figures of `version`, oldest first."""
     query = select(EvaluationRow).where(col(EvaluationRow.version_id) == version)
     return list(session.exec(query.order_by(col(EvaluationRow.id))).all())

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from playground.errors import InvalidRequest, PlaygroundError
-from playground.ui.failures import told
+from playground.ui.failures import words_of
 
 if TYPE_CHECKING:
     from playground.serving.runtime import Runtime
@@ -29,8 +29,8 @@ def as_floats(shares: np.ndarray) -> str:
     return base64.b64encode(np.ascontiguousarray(shares, "<f4").tobytes()).decode()
 
 
-class Watching:
-    """What the run view may ask of attention. Arguments come from the browser and are checked here.
+class AttentionOnDemand:
+    """Answers what the run view may ask of attention. Arguments come from the browser and are checked here.
 
     A computation under way is kept under the random name its page gave it, as [layers done, layers, wanted].
     """
@@ -62,9 +62,9 @@ class Watching:
         try:
             heads, tokens = self.runtime.attention(str(asked["run"])[:64], int(asked["layer"]))
         except (KeyError, TypeError, ValueError):
-            return {"error": "That layer is not in this run."}
+            return {"error": "This run has no such layer. Choose another one."}
         except PlaygroundError as error:
-            return {"error": " ".join(told(error)).strip()}
+            return {"error": words_of(error)}
         return {"heads": heads.shape[0], "size": heads.shape[1], "tokens": tokens, "data": as_bytes(heads)}
 
     def overview(self, asked: Any) -> dict[str, Any]:
@@ -72,10 +72,10 @@ class Watching:
         try:
             run_id, name = str(asked["run"])[:64], str(asked["job"])[:40]
         except (KeyError, TypeError):
-            return {"error": "Say which run."}
+            return {"error": "No run was named. Open one, then try again."}
         with self._lock:
             if len(self._jobs) >= MOST_JOBS:
-                return {"error": "Too many are being computed; try again in a minute."}
+                return {"error": "Too many pictures are being computed. Try again in a minute."}
             job = self._jobs.setdefault(name, [0, 0, 1])
 
         def on_layer(done: int, layers: int) -> None:
@@ -88,7 +88,7 @@ class Watching:
         except Stopped:
             return {"stopped": True}
         except PlaygroundError as error:
-            return {"error": " ".join(told(error)).strip()}
+            return {"error": words_of(error)}
         finally:
             with self._lock:
                 self._jobs.pop(name, None)

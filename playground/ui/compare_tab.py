@@ -1,6 +1,7 @@
 """The Compare tab: two answers side by side without names, one verdict, then who they were."""
 
 import secrets
+import time
 from collections.abc import Callable, Iterator
 from contextlib import closing
 from html import escape
@@ -8,20 +9,17 @@ from typing import TYPE_CHECKING, Any
 
 import gradio as gr
 
-from playground.actions import ask as asking
-from playground.actions import compare as comparing
-from playground.actions import identity
-from playground.actions.compare import Duel, Duels
-from playground.core.fold import fold_all
+from playground.actions import ask, compare, examples, identity, vote
+from playground.actions.compare import OpenComparison, OpenComparisons
+from playground.core.events import TokenGenerated
+from playground.core.fold import ending
 from playground.core.preferences import Verdict
-from playground.errors import InvalidRequest
-from playground.store.labels import current_labels
-from playground.store.people import labeller
-from playground.store.runs import load_events
-from playground.ui import examples, parts, readiness
+from playground.ui import parts, readiness
 from playground.ui.failures import ended, guarded
+from playground.ui.stream import UPDATE_SECONDS
 from playground.ui.turns import Turn, Turns
-from playground.ui.views import compare, lines
+from playground.ui.views import compare as pictures
+from playground.ui.views import lines
 
 if TYPE_CHECKING:
     from playground.serving.runtime import Runtime
@@ -41,17 +39,16 @@ BUTTONS: tuple[tuple[Verdict, str, bool], ...] = (
     (Verdict.B_MUCH, "B much better  7", False),
 )
 APART: tuple[tuple[Verdict, str], ...] = ((Verdict.BOTH_BAD, "Both bad  0"), (Verdict.SKIP, "Skip  s"))
-REASONS = ("more correct", "clearer", "shorter", "safer", "better style", "follows the request")
 GUIDE = "Read both answers, then say which is better. Names, weights and times are shown after the vote."
 
 
 class CompareTab:
-    """The tab's components and callbacks; what must stay blind is in `Duels`, on the server."""
+    """The tab's components and callbacks; what must stay blind is in `OpenComparisons`, on the server."""
 
     def __init__(self, runtime: "Runtime", handle: gr.BrowserState) -> None:
         self.runtime = runtime
         self.handle = handle
-        self.duels = Duels()
+        self.open = OpenComparisons()
         self.turns = Turns()
         self.token = gr.State("", time_to_live=7200)
         with gr.Row(elem_id="pair"):
@@ -73,19 +70,19 @@ class CompareTab:
             elem_id="pair-prompt",
         )
         with gr.Accordion("Who answers", open=False, elem_id="pair-who"):
-            choices = self.contenders()
-            self.first = gr.Dropdown(choices, value=comparing.RANDOM_PAIR, label="one side", elem_id="pair-first")
-            self.second = gr.Dropdown(
-                choices, value=comparing.RANDOM_PAIR, label="the other side", elem_id="pair-second"
-            )
+            choices = compare.contenders(self.runtime)
+            self.first = gr.Dropdown(choices, value=compare.RANDOM_PAIR, label="one side", elem_id="pair-first")
+            self.second = gr.Dropdown(choices, value=compare.RANDOM_PAIR, label="the other side", elem_id="pair-second")
             gr.Markdown("Which of them is A and which is B is always drawn by lot.", elem_classes="hint")
-            self.length = gr.Slider(8, 512, value=96, step=8, label="longest answer (tokens)", elem_id="pair-tokens")
+            longest = "longest answer (tokens)"
+            tokens = compare.DEFAULTS.max_new_tokens
+            self.length = gr.Slider(8, 512, value=tokens, step=8, label=longest, elem_id="pair-tokens")
         with gr.Row(elem_id="pair-actions"):
             self.run = gr.Button("Compare  Ctrl+⏎", variant="primary", elem_id="pair-run", scale=2)
             self.next = gr.Button("Next  n", elem_id="vote-next", scale=1)
         self.steps = gr.Checkbox(False, label="seven steps instead of three", elem_id="seven")
         with gr.Accordion("Your last votes", open=True, elem_id="pair-history"):
-            self.history = parts.pressable(compare.votes_html([], self.runtime.pool), elem_id="pair-votes")
+            self.history = parts.pressable(pictures.votes_html([], self.runtime.pool), elem_id="pair-votes")
 
     def _draw_answers(self) -> None:
         self.state = parts.markup(f'<p class="pair-state">{GUIDE}</p>', elem_id="pair-state")
@@ -110,21 +107,14 @@ class CompareTab:
     def _draw_after(self) -> None:
         self.reveal = parts.markup("", elem_id="reveal")
         with gr.Group(visible=False, elem_id="reasons") as self.reasons:
-            self.tags = gr.CheckboxGroup(list(REASONS), label="Why? (optional)", elem_id="reason-tags")
+            self.tags = gr.CheckboxGroup(list(vote.REASONS), label="Why? (optional)", elem_id="reason-tags")
             self.note = gr.Textbox(label="In your words", max_length=2000, lines=1, elem_id="reason-text")
             self.keep = gr.Button("Save the reason", size="sm", elem_id="reason-save")
         self.announce = parts.announcer("pair-status")
 
-    def contenders(self) -> list[tuple[str, str]]:
-        """Everything that may answer one side, as (words, value)."""
-        ready = [expert for expert in self.runtime.pool.experts if expert.ready]
-        experts = [(f"expert · {expert.title}", f"expert:{expert.name}") for expert in ready]
-        routers = [(f"router · {info.title}", f"router:{info.name}") for info in self.runtime.routers() if info.ready]
-        return [("two experts at random", comparing.RANDOM_PAIR), *experts, *routers]
-
     def arrive(self, kept: Any) -> dict[Any, Any]:
         """What the tab shows when it is opened: menus that were empty while models loaded, and one's last votes."""
-        choices = self.contenders()
+        choices = compare.contenders(self.runtime)
         menus = {self.first: gr.Dropdown(choices=choices), self.second: gr.Dropdown(choices=choices)}
         return menus | {self.history: self.own_votes(identity.handle_of(kept))}
 
@@ -135,6 +125,7 @@ class CompareTab:
         asked = [self.handle, self.prompt, self.first, self.second, self.length, self.token]
         shown = [self.token, self.prompt, self.left, self.right, self.state, self.announce, self.reveal, self.reasons]
         every = [*shown, self.undo, *self.buttons.values()]
+        self.reopened = every
         self.run.click(self.compare, asked, every, trigger_mode="multiple", **model)
         self.next.click(self.compare_next, asked, every, trigger_mode="multiple", **model)
         after = [self.state, self.reveal, self.reasons, self.tags, self.note, self.undo, self.announce, self.history]
@@ -184,11 +175,11 @@ class CompareTab:
             line = blank + lines.record(k="fail", m=message, remedy=remedy)
             return {self.left: line, self.right: line} | self.said("Nothing to judge this time.")
 
-        yield from ended(self._duel(turn, blank, kept, text, (first, second, length)), failed)
+        yield from ended(self._compare(turn, blank, kept, text, (first, second, length)), failed)
         if turn.left.is_set():
             yield {self.token: gr.skip()}  # the framework sends the last thing said once more at the end
 
-    def _duel(
+    def _compare(
         self, turn: Turn, blank: str, kept: Any, prompt: str, wanted: tuple[Any, Any, Any]
     ) -> Iterator[dict[Any, Any]]:
         for waiting in readiness.until_ready(self.runtime, turn.left):
@@ -196,41 +187,53 @@ class CompareTab:
             yield {self.left: blank, self.right: blank}
         if turn.left.is_set():
             return
-        checked, notice = asking.checked_prompt(prompt, self.runtime.settings.max_prompt_chars)
-        *contenders, length = wanted
-        sampling = asking.sampling_of(0.7, 0.95, 1.1, length, secrets.randbelow(2**31))
-        first, second = map(str, contenders)
-        duel = comparing.new_duel(self.runtime, checked, first, second, sampling=sampling)
-        duel.token, duel.left = turn.token, turn.left
-        self.duels.add(duel)
+        checked, notice = ask.checked_prompt(prompt, self.runtime.settings.max_prompt_chars)
+        first, second, tokens = wanted
+        opened = compare.open_comparison(self.runtime, checked, str(first), str(second), tokens=tokens)
+        opened.token, opened.left = turn.token, turn.left
+        self.open.add(opened)
         yield self.said(notice or "Answering …")
-        yield from self._watch(duel, identity.session_of(identity.handle_of(kept)))
+        yield from self._watch(opened, identity.session_of(identity.handle_of(kept)))
 
-    def _watch(self, duel: Duel, session_id: str) -> Iterator[dict[Any, Any]]:
+    def _watch(self, opened: OpenComparison, session_id: str) -> Iterator[dict[Any, Any]]:
         was_votable = False
-        with closing(comparing.decoded(self.runtime, duel, session_id)) as sides:
-            for left, right in sides:
-                if duel.left.is_set():
-                    return
-                update: dict[Any, Any] = {self.left: left, self.right: right}
-                if duel.is_votable and not was_votable and not duel.label_id and not duel.stop.is_set():
-                    was_votable = True
-                    update |= self.enabled(True) | self.said("Which is better? You may vote now.")
-                yield update
-        if duel.label_id or duel.stop.is_set():
+        for left, right in self._texts(opened, session_id):
+            if opened.left.is_set():
+                return
+            update: dict[Any, Any] = {self.left: left, self.right: right}
+            if opened.is_votable and not was_votable and not opened.label_id and not opened.voted.is_set():
+                was_votable = True
+                update |= self.enabled(True) | self.said("Which is better? You may vote now.")
+            yield update
+        if opened.label_id or opened.voted.is_set():
             return
-        if duel.has_failed:
-            yield self.enabled(False) | self.said("One answer failed, so this one cannot be judged. Press Next.")
-        elif duel.is_same:
-            yield self.enabled(True) | self.said("Both answers are the same: a tie, or go on with Next.")
+        if opened.has_failed:
+            yield self.enabled(False) | self.said("One answer failed, so this pair cannot be judged. Press Next.")
+        elif opened.is_same:
+            yield self.enabled(True) | self.said("Both answers are the same. Vote for a tie, or press Next.")
         else:
             yield self.enabled(True) | self.said("Which is better?")
 
+    def _texts(self, opened: OpenComparison, session_id: str) -> Iterator[tuple[str, str]]:
+        """Yield the growing blind lines of both sides, about ten times a second while tokens come."""
+        nonce = secrets.token_hex(4)
+        texts = [lines.opening(nonce), lines.opening(nonce)]
+        shown = 0.0
+        with closing(compare.decoded(self.runtime, opened, session_id)) as answers:
+            for side, event in answers:
+                texts[side] += lines.blind_line(event)
+                now = time.monotonic()
+                if not isinstance(event, TokenGenerated) or now - shown >= UPDATE_SECONDS:
+                    shown = now
+                    yield texts[0], texts[1]
+        ends = [
+            "" if state.is_over or not state.started else lines.blind_line(ending(state)) for state in opened.states
+        ]
+        yield texts[0] + ends[0], texts[1] + ends[1]
+
     def prompt_of_ours(self) -> str:
-        """A prompt from the examples of the page and of the experts."""
-        offered = [prompt for _, prompt in examples.PROMPTS]
-        offered += [example for expert in self.runtime.pool.experts for example in expert.examples]
-        return secrets.choice(offered)
+        """Return a prompt from the examples of the page and of the experts."""
+        return secrets.choice(examples.offered(self.runtime.pool))
 
     def _voter(self, verdict: Verdict) -> Any:
         def cast(token: Any, kept: Any) -> dict[Any, Any]:
@@ -240,13 +243,13 @@ class CompareTab:
 
     def cast(self, verdict: Verdict, token: Any, kept: Any) -> dict[Any, Any]:
         """Store the verdict, and only then say saved and who answered."""
-        duel = self.duels.get(token)
+        opened = self.open.get(token)
         handle = identity.handle_of(kept)
-        comparing.judge(self.runtime, duel, verdict.key, handle)
-        spoken = compare.saved_sentence(duel.states, verdict, self.runtime.pool)
+        vote.judge(self.runtime, opened, verdict, handle)
+        spoken = pictures.saved_sentence(opened.states, verdict, self.runtime.pool)
         update = self.enabled(False) | {self.state: "", self.announce: spoken}
         update |= {
-            self.reveal: compare.reveal_html(duel.states, verdict, self.runtime.pool),
+            self.reveal: pictures.reveal_html(opened.states, verdict, self.runtime.pool),
             self.reasons: gr.Group(visible=verdict is not Verdict.SKIP),
             self.tags: [],
             self.note: "",
@@ -257,9 +260,8 @@ class CompareTab:
 
     def take_back(self, token: Any, kept: Any) -> dict[Any, Any]:
         """Undo: a new row takes the vote back, and one may vote again (marked as given after the reveal)."""
-        duel = self.duels.get(token)
         handle = identity.handle_of(kept)
-        comparing.take_back(self.runtime, duel, handle)
+        vote.take_back(self.runtime, self.open.get(token), handle)
         off = {self.undo: gr.Button(interactive=False), self.reasons: gr.Group(visible=False)}
         return (
             self.enabled(True)
@@ -270,10 +272,7 @@ class CompareTab:
 
     def explain(self, token: Any, tags: list[str], note: str) -> str:
         """Store why, and say so."""
-        duel = self.duels.get(token)
-        if not duel.label_id:
-            raise InvalidRequest("There is no vote to explain.", "Vote first.")
-        comparing.explain(self.runtime, duel.label_id, note or "", [tag for tag in tags or [] if tag in REASONS])
+        vote.explain(self.runtime, self.open.get(token).label_id, note or "", tags or [])
         gr.Info("The reason is saved.", duration=3)
         return "The reason is saved."
 
@@ -283,37 +282,30 @@ class CompareTab:
         return [gr.Button(visible=bool(seven) or verdict in simple) for verdict in self.buttons]
 
     def own_votes(self, handle: str) -> str:
-        """The list of this visitor's last ten votes."""
-        return compare.votes_html(comparing.own_labels(self.runtime, handle), self.runtime.pool)
+        """Return the list of this visitor's last ten votes."""
+        return pictures.votes_html(vote.own_labels(self.runtime, handle), self.runtime.pool)
 
     def reopen(self, kept: Any, before: Any, event: gr.EventData) -> dict[Any, Any]:
         """Show the comparison of a vote of this visitor again, with names; a changed vote is a new row."""
         return self.opened(str(event._data.get("id", "")), kept, before)
 
     def opened(self, label_id: str, kept: Any, before: Any) -> dict[Any, Any]:
-        """Updates that show a stored label's comparison instead of the page's last, `before`. Raises InvalidRequest for
-        an unknown one."""
-        with self.runtime.database.write() as session:
-            mine = labeller(session, identity.handle_of(kept))
-        with self.runtime.database.read() as session:
-            rows = current_labels(session, label_id=label_id)
-            if not rows:
-                raise InvalidRequest("This vote was taken back or changed.", "Reload the list.")
-            row = rows[0]
-            shown = (row.a, row.b) if row.left == "a" else (row.b, row.a)
-            states = [fold_all(load_events(session, side.run_id)) for side in shown]
-        turn, is_own = self.turns.begin(before), row.labeller_id == mine
-        duel = Duel(turn.token, row.prompt, (), row.selection, row.pair_propensity, states)
-        duel.comparison_id, duel.is_revealed = row.comparison_id, True
-        duel.label_id = row.label_id if is_own else ""
-        duel.done.set()
-        self.duels.add(duel)
-        texts = [lines.opening(duel.token[:8]) + "".join(map(lines.blind_line, state.events)) for state in states]
+        """Return updates that show a stored label's comparison in place of the page's last, `before`.
+
+        Raise InvalidRequest for an unknown label.
+        """
+        handle = identity.handle_of(kept)
+        opened, row, is_own = vote.reopen(self.runtime, label_id, handle)
+        turn = self.turns.begin(before)
+        opened.token, opened.left = turn.token, turn.left
+        self.open.add(opened)
+        opening = lines.opening(opened.token[:8])
+        texts = [opening + "".join(map(lines.blind_line, state.events)) for state in opened.states]
         then = "Another vote replaces it." if is_own else "It is somebody else's; yours stands beside it."
         return (
             self.enabled(True)
             | self.said(f"An earlier comparison; the vote was: {row.shown_verdict.text}. {then}")
-            | {self.token: duel.token, self.prompt: row.prompt, self.left: texts[0], self.right: texts[1]}
-            | {self.reveal: compare.reveal_html(states, row.shown_verdict, self.runtime.pool)}
+            | {self.token: opened.token, self.prompt: row.prompt, self.left: texts[0], self.right: texts[1]}
+            | {self.reveal: pictures.reveal_html(opened.states, row.shown_verdict, self.runtime.pool)}
             | {self.reasons: gr.Group(visible=False), self.undo: gr.Button(interactive=is_own)}
         )

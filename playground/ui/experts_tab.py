@@ -2,19 +2,16 @@
 
 import json
 from collections.abc import Iterator
-from datetime import UTC, datetime
 from html import escape
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import gradio as gr
 
+from playground.actions import ask, experts, runs
+from playground.actions.experts import Candidate, card_from, discard
 from playground.actions.identity import require_admin
-from playground.core.daily import daily_use, first_moment
 from playground.errors import InvalidRequest
-from playground.experts.adapters.adding import Candidate, card_from, discard
-from playground.experts.adapters.facts import facts_of
-from playground.store.runs import usages_since
 from playground.ui import parts
 from playground.ui.failures import ended, guarded
 from playground.ui.palette import PALETTE
@@ -35,24 +32,14 @@ ADDING = (
 )
 CLOSED = "Adding experts is the host's right: on a Space, set `PLAYGROUND_ADMIN_PASSWORD` to allow it."
 SECRET = "Adding and removing needs the admin password."
-PATIENCE_SECONDS = 60.0
 STAYS_SECONDS = 3600
 PRIVATE: dict[str, Any] = {"show_progress": "hidden", "api_visibility": "private"}
-
-
-def example_prompt(runtime: "Runtime", pressed: str) -> str:
-    """The example an id like `math:0` names; empty for anything else."""
-    name, _, position = pressed.partition(":")
-    for expert in runtime.pool.experts:
-        if expert.name == name and position.isdigit() and int(position) < len(expert.examples):
-            return expert.examples[int(position)]
-    return ""
 
 
 def serving_router(runtime: "Runtime", chosen: Any) -> str:
     """`chosen` when it decides from the prompt, else kNN: a gate serves only experts that it knows, and no tool."""
     by_prompt = [info.name for info in runtime.routers() if info.level == "prompt"]
-    return str(chosen) if chosen in by_prompt else "knn"
+    return str(chosen) if chosen in by_prompt else ask.DEFAULT_ROUTER
 
 
 class ExpertsTab:
@@ -161,13 +148,9 @@ class ExpertsTab:
 
     def cards_html(self) -> str:
         """The cards as they are now; files are hashed only when the models are there, not before the first paint."""
-        experts = self.runtime.pool.experts
-        found = {expert.name: facts_of(expert) for expert in experts} if self.runtime.is_ready else {}
-        facts = {name: fact for name, fact in found.items() if fact is not None}
-        today = datetime.now(UTC).date()
-        with self.runtime.database.read() as session:
-            use = daily_use(usages_since(session, first_moment(today)), today)
-        return experts_html(experts, facts, use=use, can_remove=self.is_open)
+        runtime = self.runtime
+        use = runs.use_by_day(runtime)
+        return experts_html(runtime.pool.experts, experts.facts(runtime), use=use, can_remove=self.is_open)
 
     def pressed(self, what: str, router: Any, tabs: gr.Tabs) -> dict[Any, Any]:
         """An example goes to the Playground, for its expert alone; `remove` asks first."""
@@ -178,7 +161,7 @@ class ExpertsTab:
                 raise InvalidRequest(f"{expert.title} is not ready: {expert.reason}.", "Try another expert.")
             gr.Info(escape(f"Only {expert.title} may answer now. Press “use all” to let every expert in again."))
             return {
-                self.play.prompt: example_prompt(self.runtime, what),
+                self.play.prompt: experts.example_prompt(pool, what),
                 self.play.experts: json.dumps([expert.name]),
                 self.play.router: serving_router(self.runtime, router),
                 tabs: gr.Tabs(selected="play"),
@@ -205,7 +188,8 @@ class ExpertsTab:
     def _looked(self, files: list[str] | None, source: str, password: str, held: Any) -> Iterator[dict[Any, Any]]:
         require_admin(self.runtime.settings, password)
         _forget(held)
-        candidate = self.runtime.check_adapter([Path(file) for file in files] if files else str(source or ""))
+        given = [Path(file) for file in files] if files else str(source or "")
+        candidate = experts.check(self.runtime, given, password)
         failure, card = candidate.checklist.failure, candidate.card
         sentence = (
             "It fits: fill in its card and add it." if failure is None else f"It cannot be added: {failure.detail}"
@@ -242,7 +226,7 @@ class ExpertsTab:
             examples=str(examples or "").splitlines(),
             licence=licence,
         )
-        expert = self.runtime.add_expert(candidate, card)
+        expert = experts.add(self.runtime, candidate, card, password)
         return self._changed(f"{expert.title} is in: the next run can use it.")
 
     def _changed(self, sentence: str) -> dict[Any, Any]:
@@ -275,8 +259,7 @@ class ExpertsTab:
             return {self.removing: gr.Row(visible=False), self.announce: sentence}
 
         def left() -> Iterator[dict[Any, Any]]:
-            require_admin(self.runtime.settings, password)
-            expert = self.runtime.remove_expert(str(name), patience_s=PATIENCE_SECONDS)
+            expert = experts.remove(self.runtime, str(name), password)
             yield self._changed(f"{expert.title} is out.")
 
         yield from ended(left(), failed)

@@ -1,4 +1,4 @@
-"""The page's edge: what broke in a callback becomes a sentence for the visitor and a logged stack with a request id."""
+"""The page's edge: a failure in a callback becomes a sentence for the visitor and a logged stack with a request id."""
 
 import functools
 import logging
@@ -17,8 +17,11 @@ P = ParamSpec("P")
 R = TypeVar("R")
 
 
-def told(error: Exception) -> tuple[str, str]:
-    """(what happened, what to do). Anything but a `PlaygroundError` is a bug: logged, and only an id is shown."""
+def explained(error: Exception) -> tuple[str, str]:
+    """Return (what happened, what to do).
+
+    Anything but a `PlaygroundError` is a bug: it is logged, and only an id is shown.
+    """
     if isinstance(error, PlaygroundError):
         return error.message, error.remedy
     request_id = secrets.token_hex(2)
@@ -26,10 +29,14 @@ def told(error: Exception) -> tuple[str, str]:
     return "Something broke on our side; what you wrote is kept.", f"Try again. (id {request_id})"
 
 
+def words_of(error: Exception) -> str:
+    """Return the same in one text."""
+    return " ".join(explained(error)).strip()
+
+
 def _toast(error: Exception) -> gr.Error:
-    message, remedy = told(error)
     # toasts accept markup, and messages may quote what a visitor typed
-    return gr.Error(escape(f"{message} {remedy}".strip()), duration=8, print_exception=False)
+    return gr.Error(escape(words_of(error)), duration=8, print_exception=False)
 
 
 @contextmanager
@@ -43,7 +50,7 @@ def _edge() -> Iterator[None]:
 
 
 def guarded(callback: Callable[P, R]) -> Callable[P, R]:
-    """`callback`, whose failure is one toast (or an error of the API) instead of a stack."""
+    """Return `callback` with its failures shown as one toast, or as one error of the API, instead of a stack."""
 
     @functools.wraps(callback)
     def call(*args: P.args, **kwargs: P.kwargs) -> R:
@@ -54,7 +61,7 @@ def guarded(callback: Callable[P, R]) -> Callable[P, R]:
 
 
 def guarded_stream(callback: Callable[P, Iterator[R]]) -> Callable[P, Iterator[R]]:
-    """The same for a generator; closing it closes `callback`."""
+    """Do the same for a generator. Closing it closes `callback`."""
 
     @functools.wraps(callback)
     def call(*args: P.args, **kwargs: P.kwargs) -> Iterator[R]:
@@ -65,8 +72,11 @@ def guarded_stream(callback: Callable[P, Iterator[R]]) -> Callable[P, Iterator[R
 
 
 def ended(stream: Iterator[R], ending: Callable[[str, str], R]) -> Iterator[R]:
-    """`stream`, and when it breaks one more item made from (what happened, what to do): no view is left waiting."""
+    """Yield `stream`. When it breaks, yield one more item made from (what happened, what to do).
+
+    So no view stays waiting.
+    """
     try:
         yield from stream
     except Exception as error:  # noqa: BLE001  the edge of a streaming callback: logged and shown, never left waiting
-        yield ending(*told(error))
+        yield ending(*explained(error))

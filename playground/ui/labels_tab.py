@@ -1,31 +1,27 @@
 """The Labels tab: every vote in force, newest first, with filters, undo, export and a way back to its comparison."""
 
-import secrets
+from html import escape
 from typing import TYPE_CHECKING, Any
 
 import gradio as gr
 
-from playground.actions import compare as comparing
-from playground.actions import identity
+from playground.actions import export, identity, vote
+from playground.core.records import LabelRow
 from playground.errors import PlaygroundError
-from playground.store.labels import LabelRow, current_labels, export_csv, export_jsonl
-from playground.store.people import labeller
 from playground.ui import parts
-from playground.ui.failures import guarded, told
-from playground.ui.views.labels import chosen, labels_html
+from playground.ui.failures import guarded, words_of
+from playground.ui.views.labels import labels_html
 
 if TYPE_CHECKING:
     from playground.serving.runtime import Runtime
     from playground.ui.compare_tab import CompareTab
 
-READ_AT_MOST = 5000
 TABLE = (
     '<div class="labels-box"><div class="labels-tools">'
     '<span class="exports" role="group" aria-label="Export these labels">'
-    '<button type="button" class="quiet" data-export="csv">export CSV</button>'
-    '<button type="button" class="quiet" data-export="jsonl">export JSONL</button></span></div>'
-    '<div class="rows"></div></div>'
+    '{buttons}</span></div><div class="rows"></div></div>'
 )
+EXPORT = '<button type="button" class="quiet" data-export="{kind}">export {title}</button>'
 VERDICTS = [
     ("every verdict", "all"),
     ("A better", "a"),
@@ -49,7 +45,12 @@ class LabelsTab:
             expert = gr.Dropdown(experts, value="all", label="expert", min_width=120)
             source = gr.Dropdown(SOURCES, value="all", label="source", min_width=120)
             text = gr.Textbox(label="in the prompt", max_length=200, min_width=160, elem_id="label-text")
-        self.table = parts.drawn("labels", "", TABLE, elem_id="labels", functions=[self._exporter()], asked={})
+        buttons = [
+            EXPORT.format(kind=ending.removeprefix("."), title=escape(title))
+            for ending, title in export.label_formats()
+        ]
+        table = TABLE.format(buttons="".join(buttons))
+        self.table = parts.drawn("labels", "", table, elem_id="labels", functions=[self._exporter()], asked={})
         self.filters: list[Any] = [verdict, expert, source, text]
         self._wire(tabs, compare)
 
@@ -60,45 +61,40 @@ class LabelsTab:
             control.change(guarded(self.refresh), asked, self.table, **quiet)
         taken_back = self.table.input(guarded(self.undo), self.handle, None, **quiet)
         taken_back.then(guarded(self.refresh), asked, self.table, **quiet)
-        shown = [compare.token, compare.prompt, compare.left, compare.right, compare.state, compare.announce]
-        every = [*shown, compare.reveal, compare.reasons, compare.undo, *compare.buttons.values(), tabs]
 
         def reopen(kept: Any, before: Any, event: gr.EventData) -> dict[Any, Any]:
             wanted = str(event._data.get("id", ""))
             there = {tabs: gr.Tabs(selected="compare")}
             return there if wanted == "compare" else compare.opened(wanted, kept, before) | there
 
-        self.table.select(guarded(reopen), [self.handle, compare.token], every, **quiet)
+        self.table.select(guarded(reopen), [self.handle, compare.token], [*compare.reopened, tabs], **quiet)
 
     def rows(self, filters: dict[str, Any]) -> tuple[list[LabelRow], int]:
-        """(labels that pass, how many there are)."""
-        with self.runtime.database.read() as session:
-            rows = current_labels(session, limit=READ_AT_MOST)
-        return chosen(rows, filters), len(rows)
+        """Return (labels that pass the filters, how many labels there are)."""
+        rows = vote.newest_labels(self.runtime)
+        return vote.filtered(rows, filters), len(rows)
 
     def refresh(self, kept: Any, *values: Any) -> gr.HTML:
-        """The table under the filters."""
+        """Return the table under the filters."""
         filters = dict(zip(("verdict", "expert", "source", "text"), values, strict=True))
         rows, total = self.rows(filters)
-        with self.runtime.database.write() as session:
-            mine = labeller(session, identity.handle_of(kept))
+        mine = vote.labeller_of(self.runtime, identity.handle_of(kept))
         return gr.HTML(value=labels_html(rows, self.runtime.pool, mine=mine, total=total), asked=filters)
 
     def undo(self, kept: Any, event: gr.EventData) -> None:
         """Take back the pressed vote, if it is one's own."""
-        pressed, handle = str(event._data.get("id", "")), identity.handle_of(kept)
-        comparing.undo_label(self.runtime, pressed, handle, token=secrets.token_hex(8))
+        vote.undo_label(self.runtime, str(event._data.get("id", "")), identity.handle_of(kept))
 
     def _exporter(self) -> Any:
         def export_labels(asked: Any) -> dict[str, str]:
-            """The filtered labels as the text of a file; the filter comes from a browser."""
+            """Return the filtered labels as the text of a file; the filter comes from a browser."""
             try:
                 filters = asked.get("filters") or {}
                 rows, _ = self.rows({str(name): value for name, value in filters.items()})
-                return {"text": export_csv(rows) if asked.get("kind") == "csv" else export_jsonl(rows)}
+                return {"text": export.export_labels(rows, f"labels.{asked.get('kind')}")}
             except AttributeError:
-                return {"error": "Say what to export."}
+                return {"error": "Nothing was asked for. Choose a format."}
             except PlaygroundError as error:
-                return {"error": " ".join(told(error))}
+                return {"error": words_of(error)}
 
         return export_labels

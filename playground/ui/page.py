@@ -13,7 +13,7 @@ from playground.ui.assets import STATIC, page_head
 from playground.ui.compare_tab import CompareTab
 from playground.ui.endpoints import add_endpoints
 from playground.ui.experts_tab import ExpertsTab
-from playground.ui.failures import guarded, told
+from playground.ui.failures import guarded, words_of
 from playground.ui.finetune_tab import FineTuneTab
 from playground.ui.labels_tab import LabelsTab
 from playground.ui.playground_tab import PlaygroundTab, own_runs
@@ -92,7 +92,7 @@ def _on_load(runtime: "Runtime", demo: gr.Blocks, handle: gr.BrowserState, play:
             try:
                 value |= play.open(wanted)
             except PlaygroundError as error:  # the visitor arrives all the same
-                gr.Warning(escape(" ".join(told(error))), duration=8)
+                gr.Warning(escape(words_of(error)), duration=8)
         return value
 
     demo.load(guarded(arrive), handle, [handle, play.recent, play.view, play.last, play.override], **PRIVATE)

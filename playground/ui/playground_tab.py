@@ -7,22 +7,21 @@ from typing import TYPE_CHECKING, Any
 
 import gradio as gr
 
-from playground.actions import ask as asking
-from playground.actions import ask_again as again
-from playground.actions import export as exporting
-from playground.actions import identity
+from playground.actions import ask, ask_again, examples, identity, runs
+from playground.actions.ask_again import LastRun
 from playground.core.fold import ViewState
-from playground.core.values import Observe, RunRequest
+from playground.core.values import SERVES, Observe, RunRequest
 from playground.errors import InvalidRequest, PlaygroundError
-from playground.store.runs import load_events, recent_runs
-from playground.ui import examples, likeness, parts, readiness
-from playground.ui.attention import Watching
-from playground.ui.failures import ended, guarded, told
+from playground.ui import likeness, parts, readiness
+from playground.ui.attention import AttentionOnDemand
+from playground.ui.failures import ended, explained, guarded, words_of
 from playground.ui.format import percents, plural
+from playground.ui.run_export import export_function
 from playground.ui.stream import streamed
 from playground.ui.turns import Turn, Turns
 from playground.ui.views import history, lines
 from playground.ui.views.experts import pool_choices
+from playground.ui.views.override import override_value
 from playground.ui.views.routers import router_choices
 
 if TYPE_CHECKING:
@@ -32,11 +31,6 @@ ROUTER_MENU = (
     '<div class="router-menu"><label>Router <select aria-describedby="router-card"></select></label>'
     '<div class="router-card" id="router-card"></div></div>'
 )
-SERVE_CHOICES = [
-    ("the heaviest expert answers", "top"),
-    ("one is drawn by its share", "sample"),
-    ("they are blended", "mix"),
-]
 STOP = "(...asked) => { for (const kind of ['run', 'other']) window.Playground.view(kind)?.stop(); return asked; }"
 STORE_SECONDS = 5.0
 FIRST_WATCHED = Observe(10, 3)  # as the controls count, from 1
@@ -58,10 +52,8 @@ def spoken(state: ViewState) -> str:
 
 
 def own_runs(runtime: "Runtime", handle: str) -> str:
-    """The list of recent runs: everybody's on one's own machine, only one's own on a Space."""
-    with runtime.database.read() as session:
-        mine = identity.session_of(handle) if runtime.settings.is_space else None
-        return history.recent_html(recent_runs(session, 12, session_id=mine), runtime.pool)
+    """Return the list of recent runs."""
+    return history.recent_html(runs.recent(runtime, handle), runtime.pool)
 
 
 def failed_line(message: str, remedy: str) -> str:
@@ -70,17 +62,14 @@ def failed_line(message: str, remedy: str) -> str:
 
 
 def opened(runtime: "Runtime", run_id: str) -> str:
-    """The lines of a stored run, drawn exactly as when it was live. Raises InvalidRequest for an unknown one."""
-    if not run_id.isalnum() or len(run_id) > 64:
-        raise InvalidRequest("That is no run.", "Open one from the list.")
-    with runtime.database.read() as session:
-        events = load_events(session, run_id)
+    """Return the lines of a stored run, drawn as when it was live. Raise InvalidRequest for an unknown one."""
+    events = runs.events_of(runtime, run_id)
     return lines.opening(secrets.token_hex(4), note="reopened") + lines.lines(events, runtime.pool)
 
 
 def example_lines(runtime: "Runtime") -> str:
-    """The recorded run that is on the page at first; empty when there is none."""
-    stored = examples.load_events()
+    """Return the recorded run that is on the page at first; empty when there is none."""
+    stored = examples.recorded_run()
     if not stored:
         return ""
     return lines.opening("example", note="a recorded run", example=True) + lines.lines(stored, runtime.pool)
@@ -103,7 +92,7 @@ class PlaygroundTab:
                 with gr.Accordion("Recent runs", open=False, elem_id="recent-box"):
                     self.recent = parts.pressable(history.recent_html([], runtime.pool), elem_id="recent")
             with gr.Column(scale=1, min_width=320, elem_id="play-run"):
-                functions = [*exporting.server_functions(runtime), *Watching(runtime).server_functions()]
+                functions = [export_function(runtime), *AttentionOnDemand(runtime).server_functions()]
                 self.view = parts.drawn(
                     "run", example_lines(runtime), "run.html", elem_id="run-view", functions=functions
                 )
@@ -125,7 +114,7 @@ class PlaygroundTab:
         limit = self.runtime.settings.max_prompt_chars
         self.chips = parts.pressable(history.examples_html(examples.PROMPTS, limit=limit), elem_id="examples")
         choices = router_choices(self.runtime.routers())
-        self.router = parts.drawn("routers", "knn", ROUTER_MENU, elem_id="router", choices=choices)
+        self.router = parts.drawn("routers", ask.DEFAULT_ROUTER, ROUTER_MENU, elem_id="router", choices=choices)
         with gr.Row(elem_id="actions"):
             self.run_button = gr.Button("Run  Ctrl+⏎", variant="primary", elem_id="run", scale=3)
             self.stop_button = gr.Button("Stop  .", elem_id="stop", scale=1)
@@ -133,12 +122,16 @@ class PlaygroundTab:
     def _draw_settings(self) -> None:
         self.experts = parts.drawn("pool", "", "pool.html", elem_id="pool", choices=pool_choices(self.runtime.pool))
         with gr.Accordion("How it answers", open=False, elem_id="sampling"):
-            serve = gr.Radio(SERVE_CHOICES, value="top", label="Use of the weights", elem_id="serve")
-            tokens = gr.Slider(1, 512, value=128, step=1, label="longest answer (tokens)", elem_id="max-tokens")
-            temperature = gr.Slider(0, 2, value=0.2, step=0.05, label="temperature (0: always the likeliest)")
-            top_p = gr.Slider(0.05, 1, value=0.9, step=0.05, label="top-p")
-            penalty = gr.Slider(1, 2, value=1.1, step=0.05, label="repetition penalty")
-            seed = gr.Number(0, label="seed", precision=0, minimum=0)
+            at = ask.DEFAULTS
+            ways = [(words, name) for name, words in SERVES.items()]
+            serve = gr.Radio(ways, value="top", label="Use of the weights", elem_id="serve")
+            longest = "longest answer (tokens)"
+            tokens = gr.Slider(1, 512, value=at.max_new_tokens, step=1, label=longest, elem_id="max-tokens")
+            greedy = "temperature (0: always the likeliest)"
+            temperature = gr.Slider(0, 2, value=at.temperature, step=0.05, label=greedy)
+            top_p = gr.Slider(0.05, 1, value=at.top_p, step=0.05, label="top-p")
+            penalty = gr.Slider(1, 2, value=at.repetition_penalty, step=0.05, label="repetition penalty")
+            seed = gr.Number(at.seed, label="seed", precision=0, minimum=0)
         with gr.Accordion("Attention to watch", open=False, elem_id="watching"):
             # the default model's size until the one that is loaded tells its own
             self.layer = gr.Slider(0, 30, value=FIRST_WATCHED.layer, step=1, label="layer (0: none)", elem_id="layer")
@@ -169,17 +162,20 @@ class PlaygroundTab:
         self.recent.select(guarded(self.reopen), turns, [self.view, self.other, self.last, self.override], **quiet)
 
     def request(self, values: Sequence[Any]) -> tuple[RunRequest, str]:
-        """(request, notice) from prompt, router, experts, serve, five sampling values, layer and head, of a browser."""
+        """Return (request, notice) from what a browser sent.
+
+        `values` are prompt, router, experts, serve, five sampling values, layer and head.
+        """
         prompt, router, experts, serve, temperature, top_p, penalty, tokens, seed, layer, head = values
-        text, notice = asking.checked_prompt(prompt, self.runtime.settings.max_prompt_chars)
-        sampling = asking.sampling_of(temperature, top_p, penalty, tokens, seed)
+        text, notice = ask.checked_prompt(prompt, self.runtime.settings.max_prompt_chars)
+        sampling = ask.read_sampling(temperature, top_p, penalty, tokens, seed)
         request = RunRequest(
             text,
             str(router)[:60],
-            pool=asking.chosen_experts(self.runtime.pool, experts),
+            pool=ask.read_pool(self.runtime.pool, experts),
             sampling=sampling,
-            observe=asking.observed(layer, head),
-            serve=asking.serve_of(serve),
+            observe=ask.read_observe(layer, head),
+            serve=ask.read_serve(serve),
         )
         return request, notice
 
@@ -201,9 +197,9 @@ class PlaygroundTab:
             yield text, ViewState()
         if turn.left.is_set():
             return
-        asking.known_router(self.runtime, request.router)
+        ask.known_router(self.runtime, request.router)
         events = self.runtime.run(request, session_id=identity.session_of(handle))
-        with closing(events):  # type: ignore[type-var]  # the engine's iterator is a generator
+        with closing(events):
             for shown, state in streamed(events, self.runtime.pool, text=text):
                 turn.run_id = state.run_id
                 if turn.left.is_set():
@@ -226,7 +222,7 @@ class PlaygroundTab:
         try:
             request, notice = self.request(values)
         except PlaygroundError as error:
-            yield {self.view: text + failed_line(*told(error)), self.other: nothing}
+            yield {self.view: text + failed_line(*explained(error)), self.other: nothing}
             return
         text = lines.opening(secrets.token_hex(4), note=notice)
         yield {self.turn: turn.token, self.view: text, self.other: nothing, self.announce: "Answering."}
@@ -239,10 +235,10 @@ class PlaygroundTab:
         done: dict[Any, Any] = {self.view: text, self.announce: spoken(state)}
         if state.started is not None:
             done |= {
-                self.last: again.LastRun(request, state.pool, state.run_id),
+                self.last: LastRun(request, state.pool, state.run_id),
                 self.recent: own_runs(self.runtime, who),
             }
-            done[self.override] = again.override_value(state, self.runtime.pool)
+            done[self.override] = override_value(state, self.runtime.pool)
         yield done
 
     def stop(self, running: Any, aside: Any, kept: Any) -> dict[Any, Any]:
@@ -257,11 +253,11 @@ class PlaygroundTab:
         if not turn.run_id:
             return {self.announce: "Stopped."}
         try:
-            last, state = again.asked_again(self.runtime, turn.run_id)
+            last, state = ask_again.stored_run(self.runtime, turn.run_id)
         except InvalidRequest:
             return {self.last: None, self.override: "", self.announce: "Stopped. This run could not be stored."}
         said = f"Stopped after {plural(len(state.tokens), 'token')}."
-        override = again.override_value(state, self.runtime.pool)
+        override = override_value(state, self.runtime.pool)
         recent = own_runs(self.runtime, identity.handle_of(kept))
         return {self.last: last, self.override: override, self.recent: recent, self.announce: said}
 
@@ -275,20 +271,18 @@ class PlaygroundTab:
                 return
             yield {self.other: text} | ({} if number else {self.aside: turn.token})
 
-    def _again(
-        self, turn: Turn, main: Turn | None, previous: again.LastRun | None, asked: Any, kept: Any
-    ) -> Iterator[str]:
+    def _again(self, turn: Turn, main: Turn | None, previous: LastRun | None, asked: Any, kept: Any) -> Iterator[str]:
         text = lines.opening(secrets.token_hex(4), note="override")
         try:
             if previous is None:
                 raise InvalidRequest("There is no run to answer again.", "Run a prompt first, then move the weights.")
             if main is not None and not main.done.is_set():
                 raise InvalidRequest("A run is being written.", "Answer again when it has ended, or stop it.")
-            request = again.counterfactual(previous.request, self.runtime.pool.select(previous.pool), asked)
+            request = ask_again.counterfactual(previous.request, self.runtime.pool.select(previous.pool), asked)
         except PlaygroundError as error:
-            yield text + failed_line(*told(error))
+            yield text + failed_line(*explained(error))
             return
-        text += lines.record(k="what", s=again.changed_words(request, previous.pool))
+        text += lines.record(k="what", s=ask_again.change_words(request, previous.pool))
         yield text
         state = ViewState()
         for shown, reached in self.stream(request, text, identity.handle_of(kept), turn):
@@ -303,7 +297,7 @@ class PlaygroundTab:
         try:
             found = self.runtime.likelihoods(first, second)
         except PlaygroundError as error:
-            return lines.record(k="like", s=" ".join(told(error)))
+            return lines.record(k="like", s=words_of(error))
         return lines.record(
             k="like", **{name: value if value is None else round(value, 4) for name, value in vars(found).items()}
         )
@@ -322,8 +316,8 @@ class PlaygroundTab:
     def open(self, run_id: str) -> dict[Any, Any]:
         """A stored run in the view, ready to be answered again. Raises InvalidRequest for an unknown one."""
         text = opened(self.runtime, run_id)
-        last, state = again.asked_again(self.runtime, run_id)
-        return {self.view: text, self.last: last, self.override: again.override_value(state, self.runtime.pool)}
+        last, state = ask_again.stored_run(self.runtime, run_id)
+        return {self.view: text, self.last: last, self.override: override_value(state, self.runtime.pool)}
 
     def menus(self) -> dict[Any, Any]:
         """The routers and the experts to choose from as they are now; what a visitor chose stays."""

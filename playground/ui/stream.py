@@ -24,8 +24,3 @@ def streamed(
         if not isinstance(event, TokenGenerated) or now - shown >= every:
             shown = now
             yield text, state
-
-
-def has_sentence(state: ViewState) -> bool:
-    """Whether enough has arrived to judge: the end, or something that ends like a sentence after some words."""
-    return state.finished is not None or (len(state.text) >= 20 and any(sign in state.text for sign in ".!?\n"))

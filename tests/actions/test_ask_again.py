@@ -1,17 +1,15 @@
 """What the override panel asks becomes a request, and what is no such thing is refused."""
 
-import base64
 import json
 from typing import Any
 
-import numpy as np
 import pytest
 
-from playground.actions.ask_again import answered_again, counterfactual, override_value
+from playground.actions.ask_again import answer_again, counterfactual
 from playground.core.fold import fold_all
 from playground.core.values import RunRequest
 from playground.errors import InvalidRequest
-from playground.ui.attention import MOST_JOBS, Watching
+from playground.ui.views.override import override_value
 
 FIRST = RunRequest("Which?", "lora_mixer", serve="sample")
 
@@ -73,49 +71,16 @@ def test_what_is_no_override_is_refused(runtime: Any, value: Any) -> None:
         counterfactual(FIRST, pool, value)
 
 
-def test_an_overview_can_be_watched_and_stopped(runtime: Any) -> None:
-    watching = Watching(runtime)
-    whole = watching.overview({"run": "r", "job": "a"})
-    assert (whole["layers"], whole["heads"], whole["size"]) == (30, 9, 40)
-    rollout = np.frombuffer(base64.b64decode(whole["rollout"]), "<f4").reshape(40, 40)
-    assert rollout.sum(axis=1) == pytest.approx(np.ones(40), abs=1e-4)
-    assert 0 < rollout[20, 1:21].max() < 1 / 255  # what bytes would lose
-    assert watching.progress({"job": "a"}) == {}  # it is over
-    seen: list[dict[str, int]] = []
-    compute = runtime.attention_overview
-
-    def watched(run_id: str, on_layer: Any) -> Any:
-        def each(done: int, layers: int) -> None:
-            on_layer(done, layers)
-            seen.append(watching.progress({"job": "b", "stop": done == 4}))
-
-        return compute(run_id, each)
-
-    runtime.attention_overview = watched
-    assert watching.overview({"run": "r", "job": "b"}) == {"stopped": True}
-    assert seen[-1] == {"done": 4, "layers": 30}
-
-
-def test_what_the_browser_may_not_ask_of_attention(runtime: Any) -> None:
-    watching = Watching(runtime)
-    assert "error" in watching.layer({"run": "r", "layer": "x"})
-    assert "error" in watching.layer({"run": "r", "layer": 99})
-    assert "error" in watching.overview(None)
-    assert watching.progress(None) == watching.progress({"job": "none"}) == {}
-    watching._jobs.update({str(i): [0, 0, 1] for i in range(MOST_JOBS)})
-    assert "Too many" in watching.overview({"run": "r", "job": "one more"})["error"]
-
-
 def test_a_client_asks_again_by_names(runtime: Any) -> None:
     [started, *_] = runtime.run(RunRequest("Which?", "lora_mixer"))
     stored = started.run_id
-    found = answered_again(runtime, stored, {"weights": {"math": 3, "base": 1}, "layers": [2, 4]})
+    found = answer_again(runtime, stored, {"weights": {"math": 3, "base": 1}, "layers": [2, 4]})
     assert runtime.requests[-1].override == (0.25, 0, 0, 0.75, 0)
     assert runtime.requests[-1].override_layers == (1, 2, 3)
     assert found["first_difference"] == 13
     assert found["likelihoods"]["first_by_second"] == -1.25
     assert found["first"]["answer"] != found["again"]["answer"]
-    answered_again(runtime, stored, {"leave_out": ["math"]})
+    answer_again(runtime, stored, {"leave_out": ["math"]})
     assert "math" not in runtime.requests[-1].pool
     for change in (
         {},
@@ -125,6 +90,6 @@ def test_a_client_asks_again_by_names(runtime: Any) -> None:
         {"weights": {"math": 1}, "layers": [1]},
     ):
         with pytest.raises(InvalidRequest):
-            answered_again(runtime, stored, change)
+            answer_again(runtime, stored, change)
     with pytest.raises(InvalidRequest):
-        answered_again(runtime, "nothing", {"leave_out": ["math"]})
+        answer_again(runtime, "nothing", {"leave_out": ["math"]})

@@ -7,10 +7,12 @@ from pathlib import Path
 
 import pytest
 
+from playground.actions import experts
 from playground.core.events import Event, Failed, Finished, RunStarted, TokenGenerated
 from playground.core.values import Expert, RunRequest, Sampling
 from playground.errors import InvalidRequest, NotReady
 from playground.experts.adapters.adding import card_from
+from playground.experts.base import TOOLS
 from playground.serving.runtime import Runtime
 from playground.settings import Settings
 from tests.tiny import write_tiny_expert
@@ -55,7 +57,7 @@ def fit_gates(runtime: Runtime) -> None:
         kind = KINDS.get(name)
         assert issubclass(kind, GateRouter)
         made[name] = kind(engine.bank.names, layers=engine.base.layers, width=engine.base.width)
-    engine.resolve = lambda name, version: (made[name], "made") if name in made else resolve(name, version)
+    engine.resolve = lambda request: (made[request.router], "made") if request.router in made else resolve(request)
 
 
 @pytest.fixture
@@ -63,15 +65,15 @@ def poems(runtime: Runtime, tmp_path: Path) -> Iterator[Expert]:
     """An added expert, taken out again if it is still there."""
     yield add(runtime, tmp_path, "poems")
     if "poems" in runtime.pool.names:
-        runtime.remove_expert("poems", patience_s=30)
+        experts.remove(runtime, "poems", "")
 
 
 def add(runtime: Runtime, place: Path, name: str, *, seed: int = 7) -> Expert:
     folder = write_tiny_expert(place, name, 6, seed=seed)
-    candidate = runtime.check_adapter(str(folder))
+    candidate = experts.check(runtime, str(folder), "")
     assert candidate.checklist.ok, candidate.checklist
     card = card_from(candidate.card, description="Writes poems about the sea.", examples=["A poem about waves"])
-    return runtime.add_expert(candidate, card)
+    return experts.add(runtime, candidate, card, "")
 
 
 def ended(events: Sequence[Event]) -> Finished:
@@ -87,7 +89,7 @@ def text_of(events: Sequence[Event]) -> list[int]:
 @pytest.mark.parametrize("router", ["uniform", "arrow", "glider", "knn"])
 def test_the_next_run_can_use_an_added_expert(runtime: Runtime, poems: Expert, router: str) -> None:
     assert poems.is_added
-    assert runtime.pool.names == ("base", "alpha", "beta", "poems", "calculator", "units")
+    assert runtime.pool.names == ("base", "alpha", "beta", "poems", *TOOLS)
     assert runtime.engine.bank.names == ("base", "alpha", "beta", "poems")
     events = list(runtime.run(RunRequest("A poem about waves", router=router, sampling=SHORT, serve="mix")))
     started = events[0]
@@ -107,7 +109,8 @@ def test_the_glider_sends_its_own_prompt_to_a_newcomer(runtime: Runtime, poems: 
 
 def test_runs_under_way_go_on_untouched_while_an_expert_joins(runtime: Runtime, tmp_path: Path) -> None:
     requests = [RunRequest("hello there", router=router, sampling=LONG) for router in ("arrow", "uniform")]
-    requests.append(RunRequest("hello there", router="manual", sampling=LONG, override=(0, 0.5, 0.5, 0, 0)))
+    both = tuple(0.5 if name in ("alpha", "beta") else 0.0 for name in runtime.pool.names)
+    requests.append(RunRequest("hello there", router="manual", sampling=LONG, override=both))
     expected = [text_of(list(runtime.run(request))) for request in requests]
     runs = [runtime.run(request) for request in requests]
     seen: list[list[Event]] = [[next(run) for _ in range(6)] for run in runs]
@@ -121,7 +124,7 @@ def test_runs_under_way_go_on_untouched_while_an_expert_joins(runtime: Runtime, 
         later = list(runtime.run(requests[1]))
         assert len(ended(later).usage) == 6
     finally:
-        runtime.remove_expert("poems", patience_s=30)
+        experts.remove(runtime, "poems", "")
 
 
 def test_removing_waits_for_runs_and_leaves_nothing(runtime: Runtime, tmp_path: Path) -> None:
@@ -134,9 +137,9 @@ def test_removing_waits_for_runs_and_leaves_nothing(runtime: Runtime, tmp_path: 
         if isinstance(event, TokenGenerated):
             break
     with pytest.raises(NotReady, match="under way"):
-        runtime.remove_expert("poems")
+        experts.remove(runtime, "poems", "", patience_s=0)
     assert "poems" in runtime.pool.names
-    patient = threading.Thread(target=lambda: runtime.remove_expert("poems", patience_s=60))
+    patient = threading.Thread(target=lambda: experts.remove(runtime, "poems", ""))
     patient.start()
     running.close()
     patient.join()
@@ -144,15 +147,15 @@ def test_removing_waits_for_runs_and_leaves_nothing(runtime: Runtime, tmp_path: 
     assert not Path(expert.folder).exists()
     assert text_of(list(runtime.run(RunRequest("hello there", router="arrow", sampling=SHORT)))) == before
     with pytest.raises(InvalidRequest):
-        runtime.remove_expert("poems")
+        experts.remove(runtime, "poems", "")
     with pytest.raises(InvalidRequest, match="came with"):
-        runtime.remove_expert("alpha")
+        experts.remove(runtime, "alpha", "")
 
 
 def test_a_run_that_began_with_a_removed_expert_is_told_to_begin_again(runtime: Runtime, poems: Expert) -> None:
     run = runtime.run(RunRequest("hello", router="uniform", sampling=SHORT))
     assert isinstance(next(run), RunStarted)  # nothing was handed to the model yet
-    runtime.remove_expert("poems")
+    experts.remove(runtime, "poems", "")
     last = list(run)[-1]
     assert isinstance(last, Failed)
     assert "poems" in last.message
@@ -165,17 +168,17 @@ def test_another_adapter_under_the_same_name_is_not_the_old_one(runtime: Runtime
         add(runtime, tmp_path / str(seed), "poems", seed=seed)
         weights = [event.weights for event in runtime.run(request) if isinstance(event, TokenGenerated)]
         texts.append([float(row[1]) for row in weights])
-        runtime.remove_expert("poems", patience_s=30)
+        experts.remove(runtime, "poems", "")
     assert texts[0] != texts[1]
 
 
 def test_a_taken_name_and_a_wrong_base_are_refused(runtime: Runtime, poems: Expert, tmp_path: Path) -> None:
-    candidate = runtime.check_adapter(str(write_tiny_expert(tmp_path / "again", "other", 6, seed=3)))
+    candidate = experts.check(runtime, str(write_tiny_expert(tmp_path / "again", "other", 6, seed=3)), "")
     with pytest.raises(InvalidRequest, match="taken"):
-        runtime.add_expert(candidate, card_from(candidate.card, name="poems"))
-    assert not runtime.check_adapter(str(Path(__file__).parent)).checklist.ok
-    real = Path(__file__).resolve().parents[1] / "data" / "experts" / "math"
-    refused = runtime.check_adapter(str(real)).checklist
+        experts.add(runtime, candidate, card_from(candidate.card, name="poems"), "")
+    assert not experts.check(runtime, str(Path(__file__).parent), "").checklist.ok
+    real = Path(__file__).resolve().parents[2] / "data" / "experts" / "math"
+    refused = experts.check(runtime, str(real), "").checklist
     assert [line.title for line in refused.lines if line.state == "fail"] == ["Target modules"]
 
 

@@ -1,10 +1,14 @@
 """The measurements themselves, on the tiny model: every way runs, and the sums are right."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
 
-from playground.bench import decode, formats
+from playground.bench.subjects.decode import formats, speed
+from playground.bench.subjects.decode.decode import SMALL_DATA, Decode
+from playground.errors import InvalidRequest
 from playground.experts.catalogue import load_catalogue
 from playground.serving.loading import load_bank, load_model
 from playground.settings import Settings
@@ -16,10 +20,11 @@ def bfloat_settings(tiny_settings: Settings) -> Settings:
 
 
 def test_every_way_is_timed(bfloat_settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(decode, "COUNTS", (1, 3))
-    monkeypatch.setattr(decode, "EXPERTS", 3)
+    monkeypatch.setattr(speed, "COUNTS", (1, 3))
+    monkeypatch.setattr(speed, "EXPERTS", 3)
     told: list[str] = []
-    found = decode.run(bfloat_settings, lambda text, done, total: told.append(text), rounds=1, tokens=6)
+    found = Decode(rounds=1, tokens=6, answers=False).run(bfloat_settings, told.append)
+    assert "int8" not in found
     assert found["dtype"] == "bfloat16"
     assert found["fast_mode"] in ("int8", "bfloat16")
     assert set(found["growth"]) == {"1", "3"}
@@ -29,13 +34,18 @@ def test_every_way_is_timed(bfloat_settings: Settings, monkeypatch: pytest.Monke
     assert any("xlora" in text for text in told)
 
 
+def test_a_missing_folder_is_refused_before_anything_is_loaded(tiny_settings: Settings, tmp_path: Path) -> None:
+    with pytest.raises(InvalidRequest, match="no folder"):
+        Decode(data=tmp_path / "nothing").run(tiny_settings, print)
+
+
 def test_ratios_are_medians_of_rounds() -> None:
     names = ["plain", "loop", "routed", "observed", "pair", "fast_loop", "fast_routed", "fast", "xlora"]
     rates = {name: [10.0, 20.0, 40.0] for name in names}
     rates["fast"] = [15.0, 60.0, 80.0]  # 1.5, 3 and 2 times plain
     rates["pair"] = [8.0, 16.0, 32.0]
     rates["xlora"] = [1.0, 2.0, 4.0]
-    found = decode.summary(rates, "bfloat16")
+    found = speed.summary(rates, "bfloat16")
     assert (found["fast_ratio"], found["fast_mode"]) == (2.0, "int8")
     assert found["pair_cost"] == 1.25
     assert found["xlora_ratio"] == 20.0
@@ -43,7 +53,7 @@ def test_ratios_are_medians_of_rounds() -> None:
 
 
 def test_speed_by_experts_is_beside_plain_generation() -> None:
-    assert decode.by_experts({1: 1.0, 8: 1.1, 32: 1.375}, 1.0) == {"1": 1.1, "8": 1.0, "32": 0.8}
+    assert speed.by_experts({1: 1.0, 8: 1.1, 32: 1.375}, 1.0) == {"1": 1.1, "8": 1.0, "32": 0.8}
 
 
 def test_int8_is_compared_with_itself_and_with_less(bfloat_settings: Settings) -> None:
@@ -72,8 +82,6 @@ def test_int8_is_compared_with_itself_and_with_less(bfloat_settings: Settings) -
 
 
 def test_there_are_held_texts() -> None:
-    from playground.cli.start import SMALL_DATA  # noqa: PLC0415  (the path only)
-
     texts = formats.held_texts(SMALL_DATA)
     assert len(texts) > 20
     assert all(prompt and answer for prompt, answer in texts)

@@ -25,7 +25,7 @@ ARGS = [
 def scripted_module() -> Any:
     """The scripted runtime of `tests/ui`; test folders are no packages, so it is loaded by its path."""
     if "scripted_runtime" not in sys.modules:
-        path = Path(__file__).resolve().parents[1] / "ui" / "scripted.py"
+        path = Path(__file__).resolve().parents[1] / "scripted.py"
         spec = importlib.util.spec_from_file_location("scripted_runtime", path)
         assert spec is not None
         assert spec.loader is not None

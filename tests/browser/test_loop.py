@@ -151,7 +151,7 @@ def test_the_whole_loop(open_page: Any, real_page: tuple[str, Any]) -> None:
 
 def test_labels_survive_for_the_next_start(real_page: tuple[str, Any]) -> None:
     from playground.store.database import Database  # noqa: PLC0415  kept beside its only use
-    from playground.store.labels import current_labels  # noqa: PLC0415
+    from playground.store.label_views import current_labels  # noqa: PLC0415
 
     runtime = real_page[1]
     with Database(runtime.settings.database_address).read() as session:

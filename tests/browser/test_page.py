@@ -9,7 +9,7 @@ import pytest
 
 from playground.core.events import TokenGenerated
 from playground.core.route_measures import switches
-from playground.store.labels import current_labels
+from playground.store.label_views import current_labels
 from playground.store.runs import load_events
 
 pytestmark = [pytest.mark.timeout(120), pytest.mark.browser]
@@ -232,7 +232,7 @@ def test_a_vote_is_saved_once_and_can_be_taken_back(open_page: Any, scripted_pag
     page.locator("#vote-6").dblclick()
     page.wait_for_selector("#reveal .saved")
     assert page.locator("#vote-6").is_disabled()
-    from playground.store.labels import current_labels  # noqa: PLC0415  kept beside its use
+    from playground.store.label_views import current_labels  # noqa: PLC0415  kept beside its use
 
     def votes() -> list[Any]:
         with runtime.database.read() as session:

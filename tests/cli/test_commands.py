@@ -11,10 +11,11 @@ from typing import Any
 import pytest
 from typer.testing import CliRunner, Result
 
+from playground.actions.ask import read_weights
 from playground.cli.app import app
-from playground.cli.ask import parse_weights
 from playground.core.values import Pool
 from playground.errors import InvalidRequest
+from playground.experts.base import TOOLS
 from playground.experts.catalogue import load_catalogue
 from playground.settings import ROOT, Settings, get_settings
 
@@ -121,14 +122,15 @@ def pool() -> Pool:
 
 
 def test_override_is_read_in_pool_order(pool: Pool) -> None:
-    assert pool.names == ("base", "calculator", "units")
-    assert parse_weights("units=0.7, base=0.3", pool) == (0.3, 0.0, 0.7)
+    assert pool.names == ("base", *TOOLS)
+    expected = {"base": 0.3, "units": 0.7}
+    assert read_weights("units=0.7, base=0.3", pool) == tuple(expected.get(name, 0.0) for name in pool.names)
 
 
 @pytest.mark.parametrize("text", ["units", "units=", "units=much", "nobody=1", "", "units=1,,"])
 def test_an_override_that_cannot_be_read_is_refused(pool: Pool, text: str) -> None:
     with pytest.raises(InvalidRequest):
-        parse_weights(text, pool)
+        read_weights(text, pool)
 
 
 def test_ask_answers_with_one_json_object_and_keeps_the_rest_off_standard_output(tiny_settings: Settings) -> None:
@@ -147,7 +149,7 @@ def test_ask_answers_with_one_json_object_and_keeps_the_rest_off_standard_output
     said = json.loads(done.stdout)
     assert set(said) >= {"answer", "router", "version", "expert", "weights", "explanation", "tokens", "run_id"}
     assert said["router"] == "linear"
-    assert set(said["weights"]) == {"base", "alpha", "beta", "calculator", "units"}
+    assert set(said["weights"]) == {"base", "alpha", "beta", *TOOLS}
     assert sum(said["weights"].values()) == pytest.approx(1, abs=1e-5)
     assert set(said["timings"]) >= {"encode_s", "decide_s", "first_token_s", "total_s"}
     assert 1 <= said["tokens"] <= 5

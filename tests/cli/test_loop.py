@@ -28,9 +28,9 @@ def finished_run(prompt: str, expert: str) -> list[Event]:
     """The events of a run that `expert` answered."""
     run, weights = str(ULID()), np.eye(len(POOL), dtype=np.float32)[POOL.index(expert)]
     return [
-        RunStarted(run, 0, 0.0, prompt, "manual", "manual-test", "prompt", POOL, 0, 2, 4),
-        Decided(run, 1, 0.0, weights, weights, "override", Text("By hand.")),
-        Finished(run, 2, 0.1, f"{expert} says so.", weights, 3, 5, {"total_s": 0.1}, "stop"),
+        RunStarted(prompt, "manual", "manual-test", "prompt", POOL, 0, 2, 4, run_id=run, seq=0, at=0.0),
+        Decided(weights, weights, "override", Text("By hand."), run_id=run, seq=1, at=0.0),
+        Finished(f"{expert} says so.", weights, 3, 5, {"total_s": 0.1}, "stop", run_id=run, seq=2, at=0.1),
     ]
 
 

@@ -13,7 +13,7 @@ import pytest
 from gradio_client import Client
 
 from playground.store.database import Database
-from playground.store.labels import current_labels
+from playground.store.label_views import current_labels
 
 SERVER = Path(__file__).with_name("serve_scripted.py")
 ENDPOINTS = {

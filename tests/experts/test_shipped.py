@@ -5,7 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from playground.experts.catalogue import Card, load_catalogue
+from playground.experts.adapters.cards import Card
+from playground.experts.catalogue import load_catalogue
 from playground.learn.experts.recipes import RECIPES
 from playground.settings import ROOT
 

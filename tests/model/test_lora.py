@@ -123,7 +123,7 @@ def test_mamba_projections_are_mixed_too() -> None:
         ("no_weights", "no adapter_model.safetensors"),
         ("garbage", "is damaged"),
         ("head", "no linear module lm_head"),
-        ("pattern", "no plain name"),
+        ("pattern", "not a plain name"),
         ("rank", "configuration says 5"),
         ("alpha", "not a usable number"),
         ("replicated", "layer_replication is not supported"),

@@ -11,9 +11,9 @@ import pytest
 import torch
 
 from playground.core.events import Decided, Event, Failed, Finished, PromptRead, RunStarted, TokenGenerated, ToolCalled
-from playground.core.values import Context, Decision, Observe, Pool, RunRequest, Sampling, Text
+from playground.core.values import Context, Decision, Expert, Observe, Pool, RunRequest, Sampling, Text
 from playground.errors import InvalidRequest
-from playground.experts.base import ToolResult
+from playground.experts.base import Tool, ToolResult
 from playground.experts.catalogue import load_catalogue
 from playground.model.adapters import read_adapter
 from playground.model.bank import Bank
@@ -23,6 +23,7 @@ from playground.routers.base import Policy, Router, RouterSpec
 from playground.routers.gate.lora_mixer import LoraMixer
 from playground.routers.gate.mogu import Mogu
 from playground.serving.engine import Engine
+from playground.serving.replay import Replay
 from tests.tiny import write_tiny_expert
 
 EXPERTS = ("base", "alpha", "beta", "calculator")
@@ -37,18 +38,15 @@ class HashEncoder:
         return np.stack([row / np.linalg.norm(row) for row in rows]).astype(np.float32)
 
 
-class Calculator:
+class Calculator(Tool):
     """Knows one sum."""
 
-    name = "calculator"
+    card = Expert("calculator", "tool", "Calculator", "Knows one sum.", "Ca", 9)
 
-    def answer(self, prompt: str) -> ToolResult:
+    def compute(self, prompt: str) -> ToolResult:
         if "17%" in prompt:
             return ToolResult("17% of 2340", "397.8", "17% of 2,340 is 397.8.", True, 0.001)
         return ToolResult("", "", "There is no calculation here.", False, 0.001)
-
-    def close(self) -> None:
-        """Holds nothing."""
 
 
 class Fixed(Policy):
@@ -65,7 +63,7 @@ class Fixed(Policy):
             raise RuntimeError("a bug in this router")
         weights = np.array([self.given.get(name, 0) for name in ctx.pool.names], np.float32)
         weights /= weights.sum()
-        return Decision(weights, weights, "sample", Text("as told"))
+        return Decision(weights, Text("as told"))
 
     def save(self, folder: Path) -> None:
         raise NotImplementedError
@@ -96,10 +94,10 @@ def engine(tiny_model_folder: Path, tmp_path_factory: pytest.TempPathFactory) ->
         "mogu": dials,
     }
 
-    def resolve(name: str, version: str | None) -> tuple[Router, str]:
-        if name not in routers:
-            raise InvalidRequest(f"No router is called {name!r}.")
-        return routers[name], version or f"{name}-1"
+    def resolve(request: RunRequest) -> tuple[Router, str]:
+        if request.router not in routers:
+            raise InvalidRequest(f"No router is called {request.router!r}.")
+        return routers[request.router], request.version or f"{request.router}-1"
 
     decoder = Decoder(base, bank, max_batch=4)
     yield Engine(
@@ -108,7 +106,7 @@ def engine(tiny_model_folder: Path, tmp_path_factory: pytest.TempPathFactory) ->
         decoder=decoder,
         encoder=HashEncoder(),
         pool=load_catalogue(experts).select(EXPERTS),
-        tools={"calculator": Calculator()},
+        answerers={"calculator": Calculator()},
         resolve=resolve,
     )
     decoder.close()
@@ -179,7 +177,7 @@ def test_a_gate_run_has_weights_for_each_token_and_layer(engine: Engine) -> None
 
 
 def test_a_gate_tells_what_the_prompt_as_a_whole_speaks_for(engine: Engine) -> None:
-    gate = engine.resolve("lora_mixer", None)[0].gate
+    gate = engine.resolve(RunRequest("any", "lora_mixer"))[0].gate
     torch.nn.init.normal_(gate.prompt_matrix, generator=torch.Generator().manual_seed(2))
     events = list(engine.run(RunRequest("hello there", router="lora_mixer", sampling=GREEDY)))
     evidence = of(events, Decided)[0].evidence
@@ -321,7 +319,7 @@ def test_the_same_seed_gives_the_same_run(engine: Engine) -> None:
 
 def test_attention_can_be_had_after_the_run_for_any_layer(engine: Engine) -> None:
     events = list(engine.run(RunRequest("hello there", router="lora_mixer", sampling=GREEDY, observe=Observe(1, 2))))
-    weights, texts = engine.attention(events, 1)
+    weights, texts = Replay(engine).attention(events, 1)
     assert weights.shape == (4, len(texts), len(texts))
     assert weights.astype(np.float32).sum(-1) == pytest.approx(1, abs=5e-3)
     token = of(events, TokenGenerated)[-1]
@@ -329,7 +327,7 @@ def test_attention_can_be_had_after_the_run_for_any_layer(engine: Engine) -> Non
     live = token.attention.astype(np.float32)
     assert weights[2, seen - 1, :seen].astype(np.float32) == pytest.approx(live, abs=5e-3)
     with pytest.raises(InvalidRequest):
-        engine.attention(events, 9)
+        Replay(engine).attention(events, 9)
 
 
 def test_pool_of_one(engine: Engine) -> None:

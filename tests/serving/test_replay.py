@@ -13,8 +13,9 @@ from playground.core.values import Observe, RunRequest
 from playground.errors import InvalidRequest
 from playground.experts.catalogue import load_catalogue
 from playground.serving.engine import Engine
-from playground.serving.replay import THUMBNAIL, adapters_likeness, likelihoods, overview
-from tests import test_engine
+from playground.serving.likeness import adapters_likeness
+from playground.serving.replay import THUMBNAIL, Replay
+from tests.serving import test_engine
 from tests.serving.test_engine import GREEDY, of, tokens
 from tests.tiny import write_tiny_expert
 
@@ -66,7 +67,7 @@ def test_layers_that_cannot_be_held_are_refused(engine: Engine, weights: tuple |
 @pytest.mark.parametrize("router", ["alpha", "lora_mixer"])
 def test_a_held_run_is_read_again_as_it_was(engine: Engine, router: str) -> None:
     events = stored(engine, ask(router, override=BETA, override_layers=(0,), observe=Observe(1, 2)))
-    heads, _ = engine.attention(events, 1)
+    heads, _ = Replay(engine).attention(events, 1)
     last = of(events, TokenGenerated)[-1].attention
     assert heads[2, len(last) - 1, : len(last)] == pytest.approx(last, abs=2e-3)
 
@@ -74,8 +75,8 @@ def test_a_held_run_is_read_again_as_it_was(engine: Engine, router: str) -> None
 def test_the_overview_holds_every_head_and_their_rollout(engine: Engine) -> None:
     events = list(engine.run(ask("lora_mixer")))
     seen: list[tuple[int, int]] = []
-    found = overview(engine, events, lambda done, layers: seen.append((done, layers)))
-    whole = [engine.attention(events, layer)[0].astype(np.float32) for layer in range(2)]
+    found = Replay(engine).overview(events, lambda done, layers: seen.append((done, layers)))
+    whole = [Replay(engine).attention(events, layer)[0].astype(np.float32) for layer in range(2)]
     assert seen == [(1, 2), (2, 2)]
     assert found.heads == pytest.approx(np.stack([shrunk(layer, THUMBNAIL) for layer in whole]), abs=2e-3)
     assert found.rollout == pytest.approx(rollout(whole), abs=2e-3)
@@ -87,16 +88,16 @@ def test_an_overview_can_be_ended_between_layers(engine: Engine) -> None:
         raise InvalidRequest("Stopped.")
 
     with pytest.raises(InvalidRequest, match="Stopped"):
-        overview(engine, stored(engine, ask()), stop)
+        Replay(engine).overview(stored(engine, ask()), stop)
     assert tokens(list(engine.run(ask())))  # the model's thread goes on
 
 
 def test_likelihoods_are_those_the_runs_were_written_with(engine: Engine) -> None:
     first, second = stored(engine, ask()), stored(engine, ask("lora_mixer"))
-    found = likelihoods(engine, first, second)
+    found = Replay(engine).likelihoods(first, second)
     for events, own in ((first, found.first_by_first), (second, found.second_by_second)):
         assert own == pytest.approx(np.mean([event.logprob for event in of(events, TokenGenerated)]), abs=1e-3)
-    other = likelihoods(engine, second, first)
+    other = Replay(engine).likelihoods(second, first)
     assert (other.first_by_second, other.second_by_first) == pytest.approx(
         (found.second_by_first, found.first_by_second)
     )
@@ -108,18 +109,18 @@ def test_likelihoods_are_those_the_runs_were_written_with(engine: Engine) -> Non
 def test_a_tools_routing_has_no_likelihood(engine: Engine) -> None:
     by_tool = stored(engine, ask("tool", "What is 17% of 2,340?"))
     by_model = stored(engine, ask("alpha", "What is 17% of 2,340?"))
-    found = likelihoods(engine, by_tool, by_model)
+    found = Replay(engine).likelihoods(by_tool, by_model)
     assert (found.first_by_first, found.second_by_first) == (None, None)
     assert found.first_by_second is not None
     with pytest.raises(InvalidRequest):
-        likelihoods(engine, by_model, by_model[:3])
+        Replay(engine).likelihoods(by_model, by_model[:3])
 
 
 def test_adapters_are_compared_from_their_folders(engine: Engine, tmp_path: Path) -> None:
     for slot, name in enumerate(("one", "other")):
         write_tiny_expert(tmp_path, name, slot, seed=slot)
     there = SimpleNamespace(base=engine.base, pool=load_catalogue(tmp_path))
-    found = adapters_likeness(there, tmp_path)  # type: ignore[arg-type]  # what it reads of an engine
+    found = adapters_likeness(there)  # type: ignore[arg-type]  # what it reads of an engine
     assert found.names == ("one", "other")
     assert 0 < found.reading[0, 1] < 0.3
     assert found.chance == pytest.approx(2 / 48)

@@ -8,6 +8,7 @@ import pytest
 from playground.core.events import Event, Finished, TokenGenerated, to_dict
 from playground.core.values import Observe, RunRequest, Sampling
 from playground.errors import InvalidRequest, NotReady
+from playground.experts.base import TOOLS
 from playground.experts.catalogue import load_catalogue
 from playground.serving.loading import load_bank, load_model
 from playground.serving.runtime import Runtime
@@ -30,7 +31,7 @@ def stored(runtime: Runtime, run_id: str) -> list[Event]:
 
 
 def test_a_fresh_runtime_names_its_experts_before_any_model_is_loaded(runtime: Runtime) -> None:
-    assert runtime.pool.names == ("base", "alpha", "beta", "calculator", "units")
+    assert runtime.pool.names == ("base", "alpha", "beta", *TOOLS)
     assert not runtime.is_ready
     assert runtime.routers() == []
     with pytest.raises(NotReady):

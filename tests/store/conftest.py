@@ -40,18 +40,37 @@ def make_run() -> MakeRun:
         run, rng = str(ULID()), np.random.default_rng(tokens)
         one_hot = np.eye(len(pool), dtype=np.float32)[pool.index(expert)]
         events: list[Event] = [
-            RunStarted(run, 0, 0.0, prompt, "linear", version, "prompt", pool, 7, layers, 9),
-            Decided(run, 1, 0.01, one_hot, one_hot, "argmax", Scores("Highest score.", (1.0, 0.5), (("plus", 0.25),))),
+            RunStarted(prompt, "linear", version, "prompt", pool, 7, layers, 9, run_id=run, seq=0, at=0.0),
+            Decided(
+                one_hot,
+                one_hot,
+                "argmax",
+                Scores("Highest score.", (1.0, 0.5), (("plus", 0.25),)),
+                run_id=run,
+                seq=1,
+                at=0.01,
+            ),
         ]
         for i in range(tokens):
             layer_weights = rng.dirichlet(np.ones(len(pool)), layers).astype(np.float16)
             attention = rng.random(i + 5).astype(np.float16)
             event = TokenGenerated(
-                run, 2 + i, 0.1 * i, i, f" t{i}", 100 + i, one_hot, layer_weights, attention, -0.5, 1.25, ((" a", 0.5),)
+                i,
+                f" t{i}",
+                100 + i,
+                one_hot,
+                layer_weights,
+                attention,
+                -0.5,
+                1.25,
+                ((" a", 0.5),),
+                run_id=run,
+                seq=2 + i,
+                at=0.1 * i,
             )
             events.append(event)
         timings = {"encode_s": 0.01, "decide_s": 0.001, "first_token_s": 0.1, "total_s": 0.5}
-        events.append(Finished(run, 2 + tokens, 0.5, text, one_hot, tokens, 12, timings, "stop"))
+        events.append(Finished(text, one_hot, tokens, 12, timings, "stop", run_id=run, seq=2 + tokens, at=0.5))
         return events
 
     return make

@@ -1,6 +1,3 @@
-import csv
-import io
-import json
 import signal
 import subprocess
 import sys
@@ -14,18 +11,8 @@ import sqlalchemy as sa
 from playground.core.preferences import Verdict
 from playground.errors import InvalidRequest, NotPermitted
 from playground.store.database import Database
-from playground.store.labels import (
-    add_rationale,
-    count_labels,
-    create_comparison,
-    current_labels,
-    export_csv,
-    export_jsonl,
-    labelled_pairs,
-    shown,
-    undo,
-    vote,
-)
+from playground.store.label_views import count_labels, current_labels, labelled_pairs
+from playground.store.labels import add_rationale, create_comparison, shown, undo, vote
 from playground.store.people import labeller
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -199,25 +186,6 @@ def test_usages_of_different_pools_meet_over_both(database, save, cast) -> None:
     assert set(pair.experts) == {"base", "math", "units"}
     by_name = dict(zip(pair.experts, pair.usage_a - pair.usage_b, strict=True))
     assert {name: abs(value) for name, value in by_name.items()} == {"base": 0.0, "math": 1.0, "units": 1.0}
-
-
-def test_csv_runs_no_formula_and_loses_nothing(database, compare, cast) -> None:
-    evil = '=HYPERLINK("http://x";"y")'
-    for i, prompt in enumerate([evil, "+1", "-1", "@SUM(A1)", "\tx", "  =1", 'a "quoted"\nline, é']):
-        label = cast(compare(prompt=prompt), Verdict.A, f"t{i}")
-    with database.write() as session:
-        add_rationale(session, label, "=cmd", ["clear", "short"])
-    with database.read() as session:
-        rows = current_labels(session, oldest_first=True)
-    read = list(csv.DictReader(io.StringIO(export_csv(rows), newline="")))
-    assert [row["prompt"][0] for row in read] == ["'"] * 6 + ["a"]
-    assert read[0]["prompt"] == "'" + evil
-    assert read[6]["prompt"] == 'a "quoted"\nline, é'
-    assert (read[6]["rationale"], json.loads(read[6]["tags"])) == ("'=cmd", ["clear", "short"])
-    lines = [json.loads(line) for line in export_jsonl(rows).splitlines()]
-    assert lines[0]["prompt"] == evil
-    assert set(lines[0]["usage_a"]) == set(rows[0].a.experts)
-    assert export_csv([]).startswith("label_id")
 
 
 def test_a_rationale_has_limits(database, compare, cast) -> None:

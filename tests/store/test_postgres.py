@@ -10,8 +10,10 @@ import sqlalchemy as sa
 from playground.core.preferences import Verdict
 from playground.core.values import Sampling
 from playground.errors import InvalidRequest, StorageError
+from playground.exchange.formats.csv import CommaSeparated
 from playground.store.database import Database
-from playground.store.labels import create_comparison, current_labels, export_csv, labelled_pairs, undo, vote
+from playground.store.label_views import current_labels, labelled_pairs
+from playground.store.labels import create_comparison, undo, vote
 from playground.store.people import labeller
 from playground.store.runs import load_events, load_run, recent_runs, save_run
 from playground.store.tables import TrainingRunRow
@@ -50,7 +52,7 @@ def test_the_whole_loop(server: Database, make_run: MakeRun) -> None:
         (row,) = current_labels(session)
         assert (row.winner, len(labelled_pairs(session)), len(recent_runs(session))) == ("base", 1, 2)
         assert row.created_at.utcoffset() is not None
-        assert export_csv([row])
+        assert CommaSeparated().write([row])
         assert len(load_events(session, second)) == 403
         assert load_run(session, first).sampling.seed == 7
     for statement in ("UPDATE label SET choice = 'b'", "DELETE FROM label", "UPDATE run SET text = 'x'"):

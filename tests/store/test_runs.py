@@ -166,7 +166,7 @@ def test_broken_and_cancelled_runs_are_kept(database: Database, make_run: Any) -
     run = events[0].run_id
     broken = [
         *events[:4],
-        Failed(run, 9, 0.4, "decode", "The model ran out of memory.", "Use a smaller pool.", " t0 t1"),
+        Failed("decode", "The model ran out of memory.", "Use a smaller pool.", " t0 t1", run_id=run, seq=9, at=0.4),
     ]
     cut = [dataclasses.replace(event, run_id="cut") for event in events[:4]]
     with database.write() as session:

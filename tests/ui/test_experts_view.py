@@ -8,11 +8,12 @@ from typing import Any
 import numpy as np
 import pytest
 
+from playground.actions.experts import example_prompt
 from playground.core.checklist import Checklist, Line
 from playground.core.daily import daily_use
 from playground.core.values import Expert
 from playground.experts.adapters.facts import AdapterFacts, FileFact
-from playground.ui.experts_tab import example_prompt, serving_router
+from playground.ui.experts_tab import serving_router
 from playground.ui.views.experts import checklist_html, experts_html
 from playground.ui.views.routers import router_choices
 
@@ -91,9 +92,9 @@ def test_a_checklist_says_states_in_words_and_the_remedy() -> None:
 
 
 def test_an_example_is_found_by_what_was_pressed(runtime: Any) -> None:
-    assert example_prompt(runtime, "math:0") == "Tom has 3 apples and eats one."
+    assert example_prompt(runtime.pool, "math:0") == "Tom has 3 apples and eats one."
     for nothing in ("math:9", "math", "nobody:0", "", "remove/math"):
-        assert example_prompt(runtime, nothing) == ""
+        assert example_prompt(runtime.pool, nothing) == ""
 
 
 def test_the_router_menu_says_what_a_router_was_not_trained_with(runtime: Any) -> None:

@@ -67,7 +67,7 @@ def test_weights_are_the_best_that_is_known(gate_events: list[Event]) -> None:
 
 
 def test_a_failure_keeps_what_had_arrived(gate_events: list[Event]) -> None:
-    failed = Failed("r", 99, 1.0, stage="decoding", message="It broke.", remedy="Try again.")
+    failed = Failed(stage="decoding", message="It broke.", remedy="Try again.", run_id="r", seq=99, at=1.0)
     state = fold_all([*gate_events[:8], failed])
     assert state.is_over
     assert state.answer == " The answer is found by"

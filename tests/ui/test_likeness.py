@@ -4,8 +4,9 @@ from typing import Any
 
 import pytest
 
+from playground.actions.likeness import used_together
 from playground.core.values import RunRequest
-from playground.ui.likeness import compared, used_together
+from playground.ui.likeness import picture
 
 
 def run(runtime: Any, pool: tuple[str, ...], weights: tuple[float, ...]) -> None:
@@ -24,7 +25,7 @@ def test_usage_is_correlated_over_the_runs_that_could_use_both(runtime: Any) -> 
 
 
 def test_the_panel_gets_json_ready_figures(runtime: Any) -> None:
-    found = compared(runtime)
+    found = picture(runtime)
     assert [look["name"] for look in found["looks"]] == ["sentiment", "emotion", "math"]
     assert len(found["reading"]) == len(found["change"][0]) == 3
     assert found["reading"][0][0] == 1.0

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from playground.actions.examples import recorded_run
 from playground.actions.export import run_csv
 from playground.actions.finetune import FineTuned
 from playground.core.events import Event, Failed, PromptRead, RunStarted, TokenGenerated, events_to_json, to_dict
@@ -23,7 +24,6 @@ from playground.core.values import EVIDENCE, Neighbours, RunRequest, Scores, Tex
 from playground.learn.labels.metrics import BeforeAfter, Figure
 from playground.learn.labels.trainer import RoutingChange
 from playground.ui import format as words
-from playground.ui.examples import load_events
 from playground.ui.palette import PALETTE, looks
 from playground.ui.views.compare import reveal_html
 from playground.ui.views.finetune import outcome_html
@@ -67,7 +67,7 @@ def test_a_gates_tokens_carry_their_measures(gate_events: list[Event], runtime: 
 
 def test_of_a_long_prompt_the_end_travels_layer_by_layer(runtime: Any) -> None:
     layered = np.full((2000, 30, 5), 0.2, np.float16)
-    [sent] = records(line(PromptRead("r", 1, 0.0, ("a",) * 2000, layered), runtime.pool))
+    [sent] = records(line(PromptRead(("a",) * 2000, layered, run_id="r", seq=1, at=0.0), runtime.pool))
     assert len(sent["m"]) == 800
     assert len(base64.b64decode(sent["l"])) == 800 * 150
     assert len(base64.b64decode(sent["w"])) == 2000 * 5
@@ -98,7 +98,7 @@ def test_a_line_break_in_a_token_does_not_break_a_line(gate_events: list[Event],
 
 
 def test_a_blind_line_tells_only_the_text(gate_events: list[Event]) -> None:
-    failed = Failed("r", 1, 0.0, stage="math adapter", message="calculator broke", remedy="x")
+    failed = Failed(stage="math adapter", message="calculator broke", remedy="x", run_id="r", seq=1, at=0.0)
     for event in [*gate_events, failed]:
         for item in records(blind_line(event)):
             assert set(item) <= {"k", "s", "text", "cut", "m", "remedy"}
@@ -181,12 +181,12 @@ def test_an_expert_that_left_still_has_a_mark(runtime: Any) -> None:
 
 def test_a_recorded_run_is_read_back_and_a_damaged_one_is_no_obstacle(gate_events: list[Event], tmp_path: Path) -> None:
     path = tmp_path / "examples" / "run.json"
-    assert load_events(path) == []
+    assert recorded_run(path) == []
     path.parent.mkdir()
     path.write_text(events_to_json(gate_events), encoding="utf-8")
-    assert [to_dict(event) for event in load_events(path)] == [to_dict(event) for event in gate_events]
+    assert [to_dict(event) for event in recorded_run(path)] == [to_dict(event) for event in gate_events]
     path.write_text('{"events": [{"event": "Nothing"}]}')
-    assert load_events(path) == []
+    assert recorded_run(path) == []
 
 
 def test_a_forced_expert_keeps_its_name_when_it_refused(gate_events: list[Event], runtime: Any) -> None:

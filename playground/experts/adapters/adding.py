@@ -1,6 +1,6 @@
-"""Adds an adapter to the experts and takes it away again: staged, looked at, given a card, moved into place.
+"""Adds an adapter to the experts, and removes it again: copy it, check it, give it a card, move it into place.
 
-Knows files and cards; whether an adapter fits the base is asked of the function it is given.
+Knows files and cards. A function given by the caller checks whether an adapter fits the base model.
 """
 
 import json
@@ -20,11 +20,12 @@ from pydantic import ValidationError
 from playground.core.checklist import Checklist, Line
 from playground.core.values import Expert, Pool
 from playground.errors import InvalidRequest, StorageError
+from playground.experts.adapters.cards import CARD, WEIGHTS, Card, free_name
 from playground.experts.adapters.facts import facts_of, file_fact
 from playground.experts.adapters.sources import README, stage
-from playground.experts.catalogue import CARD, SLOTS, TAKEN, WEIGHTS, Card, free_name
+from playground.experts.base import SLOTS, kept_names
 
-STAGING = ".staging-"  # the catalogue looks past names that begin with a dot
+STAGING = ".staging-"  # the catalogue skips names that begin with a dot
 STAGING_SECONDS = 86_400.0
 MAX_EXAMPLES = 16
 NOT_STATED = "not stated"
@@ -34,7 +35,7 @@ Examine = Callable[[Path, str], Checklist]  # (folder, name) -> whether the adap
 
 @dataclass(frozen=True)
 class Candidate:
-    """An adapter that was brought and looked at, with the card it might have. Add it, or `discard` it."""
+    """An adapter that was copied and checked, with a suggested card. `keep` it or `discard` it."""
 
     folder: Path
     label: str
@@ -45,9 +46,16 @@ class Candidate:
 def check(
     source: str | Sequence[Path], *, pool: Pool, added_dir: Path, limit_bytes: int, examine: Examine
 ) -> Candidate:
-    """Bring the adapter and look at it. Nothing is added yet; the files wait in a hidden folder of `added_dir`.
+    """Copy the adapter and check it. Nothing is added yet: the files wait in a hidden folder of `added_dir`.
 
-    Raises InvalidRequest when `source` names nothing, StorageError when the disk refuses.
+    Args:
+        source: a folder, a zip file, a hub id, or uploaded files.
+        pool: the experts that are installed.
+        added_dir: the folder that holds what people added.
+        limit_bytes: the largest weights that are taken.
+        examine: checks whether the adapter in a folder fits the base model.
+
+    Raise InvalidRequest when `source` names nothing, StorageError when the disk refuses.
     """
     try:
         added_dir.mkdir(parents=True, exist_ok=True)
@@ -69,19 +77,19 @@ def check(
 
 
 def discard(candidate: Candidate) -> None:
-    """Forget a candidate that is not wanted; one that was added is not touched."""
+    """Delete the files of a candidate that is not wanted. One that was added is not touched."""
     shutil.rmtree(candidate.folder, ignore_errors=True)
 
 
 def _sweep(added_dir: Path) -> None:
-    """Remove what an earlier process left in the middle of a check."""
+    """Delete what an earlier process left behind in the middle of a check."""
     for folder in added_dir.glob(f"{STAGING}*"):
         if time.time() - folder.stat().st_mtime > STAGING_SECONDS:
             shutil.rmtree(folder, ignore_errors=True)
 
 
 def _twins(folder: Path, pool: Pool) -> list[Line]:
-    """A doubt when an expert of `pool` has the very same weights."""
+    """Return a warning when an expert of `pool` has the same weights."""
     mine = file_fact(folder / WEIGHTS).sha256
     facts = [(expert.title, facts_of(expert)) for expert in pool.experts]
     same = [title for title, fact in facts if fact and mine in {file.sha256 for file in fact.files}]
@@ -89,8 +97,8 @@ def _twins(folder: Path, pool: Pool) -> list[Line]:
 
 
 def name_line(name: str, pool: Pool) -> Line:
-    """Whether an expert may be called `name` in `pool`."""
-    if name in TAKEN or name in pool.names:
+    """Return whether an expert may be called `name` in `pool`, as a line of a checklist."""
+    if name in pool.names or name in kept_names():
         return Line("Name", "fail", f"The name {name} is taken by another expert.", "Choose another name.")
     return Line("Name", "pass", f"The name {name} is free.")
 
@@ -99,7 +107,7 @@ def name_line(name: str, pool: Pool) -> Line:
 
 
 def _suggested(label: str, folder: Path, pool: Pool) -> Card:
-    """A card to begin with: what came with the adapter, as far as it is usable, and what is free in `pool`."""
+    """Return a card to begin with: usable parts of what came with the adapter, and a name and mark free in `pool`."""
     told = _told(folder)
     plain = re.sub(r"\.zip$", "", label.partition("@")[0].rpartition("/")[2] or label)
     title = str(told.get("title") or plain.replace("_", " ").replace("-", " ")).strip()[:60] or "Adapter"
@@ -121,7 +129,7 @@ def _suggested(label: str, folder: Path, pool: Pool) -> Card:
 
 
 def _told(folder: Path) -> dict[str, Any]:
-    """What the files that came with an adapter say of it: its own card, or the licence of a model card."""
+    """Return what the files that came with an adapter say: its own card, or the licence of a model card."""
     told: dict[str, Any] = {}
     try:
         front = (folder / README).read_text("utf-8", errors="replace").split("---", 2)
@@ -138,7 +146,7 @@ def _told(folder: Path) -> dict[str, Any]:
 
 
 def _free_mark(title: str, pool: Pool) -> str:
-    """Two letters of `title` that no other expert has, where there are some."""
+    """Return two letters, of `title` where possible, that no other expert has as its mark."""
     letters = [char for char in title if char.isascii() and char.isalpha()] or ["X"]
     taken = {expert.mark.lower() for expert in pool.experts}
     marks = [(letters[0] + other).title() for other in (*letters[1:], *"abcdefghijklmnopqrstuvwxyz")]
@@ -146,9 +154,9 @@ def _free_mark(title: str, pool: Pool) -> str:
 
 
 def card_from(suggested: Card, **fields: Any) -> Card:
-    """`suggested` with a person's `fields`; texts are stripped, None keeps what was suggested.
+    """Return `suggested` with a person's `fields`. Texts are stripped; None keeps what was suggested.
 
-    Raises InvalidRequest that names the field.
+    Raise InvalidRequest that names the wrong field.
     """
     given = {key: value for key, value in fields.items() if value is not None}
     given |= {key: value.strip() for key, value in given.items() if isinstance(value, str)}
@@ -170,9 +178,9 @@ def card_from(suggested: Card, **fields: Any) -> Card:
 
 
 def keep(candidate: Candidate, card: Card, pool: Pool) -> Path:
-    """Move a candidate that passed into its place, with its card; the folder it has now.
+    """Move a candidate that passed into its place, with its card. Return its new folder.
 
-    Raises InvalidRequest for one that did not pass or whose name is taken, StorageError when the disk refuses.
+    Raise InvalidRequest when it did not pass or its name is taken, StorageError when the disk refuses.
     """
     (candidate.checklist + Checklist((name_line(card.name, pool),))).require(card.title)
     target = candidate.folder.parent / card.name
@@ -190,7 +198,7 @@ def keep(candidate: Candidate, card: Card, pool: Pool) -> Path:
 
 
 def removable(pool: Pool, name: str) -> Expert:
-    """The expert called `name`, which may be removed. Raises InvalidRequest for one that shipped, or is not there."""
+    """Return the expert called `name`. Raise InvalidRequest when it is unknown or came with the playground."""
     expert = pool.experts[pool.index(name)]
     if not expert.is_added:
         raise InvalidRequest(f"{expert.title} came with the playground.", "Only added experts can be removed.")
@@ -198,11 +206,11 @@ def removable(pool: Pool, name: str) -> Expert:
 
 
 def delete(expert: Expert) -> None:
-    """Delete the files of an added expert. Raises StorageError when the disk refuses."""
+    """Delete the files of an added expert. Raise StorageError when the disk refuses."""
     folder = Path(expert.folder)
     try:
         hidden = Path(tempfile.mkdtemp(prefix=STAGING, dir=folder.parent))
-        folder.rename(hidden / folder.name)  # at once; a half-deleted folder would be a broken expert
+        folder.rename(hidden / folder.name)  # moved away at once: a half-deleted folder would be a broken expert
         shutil.rmtree(hidden, ignore_errors=True)
     except OSError as error:
         raise StorageError(

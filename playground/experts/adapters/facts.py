@@ -1,4 +1,4 @@
-"""What the files of an adapter say of it: rank, scale, modules, its base, sizes and hashes. Reads no weights."""
+"""Facts from the files of an adapter: rank, scale, modules, base model, sizes and hashes. Reads no weights."""
 
 import hashlib
 import json
@@ -8,12 +8,12 @@ from pathlib import Path
 from typing import Any
 
 from playground.core.values import Expert
-from playground.experts.catalogue import CONFIG, WEIGHTS
+from playground.experts.adapters.cards import CONFIG, WEIGHTS
 
 
 @dataclass(frozen=True)
 class FileFact:
-    """One file: its name, its size in bytes and the SHA-256 of what it holds."""
+    """One file: its name, its size in bytes and the SHA-256 of its content."""
 
     name: str
     size: int
@@ -22,7 +22,7 @@ class FileFact:
 
 @dataclass(frozen=True)
 class AdapterFacts:
-    """`rank` and `alpha` as the configuration says them, 0 when it does not; `targets` are last names of modules."""
+    """What an adapter's files say. `rank` and `alpha` are 0 when not stated; `targets` are the ends of module names."""
 
     rank: int
     alpha: float
@@ -33,12 +33,12 @@ class AdapterFacts:
 
     @property
     def size(self) -> int:
-        """Bytes of all files."""
+        """Return the bytes of all files."""
         return sum(file.size for file in self.files)
 
 
 def facts_of(expert: Expert) -> AdapterFacts | None:
-    """The facts of an adapter; None for other kinds of expert and for one whose folder cannot be read."""
+    """Return the facts of an adapter. None for other kinds of expert, and when the folder cannot be read."""
     if expert.kind != "lora" or not expert.folder:
         return None
     folder = Path(expert.folder)
@@ -62,13 +62,13 @@ def facts_of(expert: Expert) -> AdapterFacts | None:
 
 
 def file_fact(path: Path) -> FileFact:
-    """The file's name, size and hash. Raises OSError when it cannot be read."""
+    """Return the file's name, size and hash. Raise OSError when it cannot be read."""
     told = path.stat()
     return _hashed(path, told.st_size, told.st_mtime_ns)
 
 
 @lru_cache(maxsize=256)
 def _hashed(path: Path, size: int, changed_ns: int) -> FileFact:
-    """Hashed once for each state of the file."""
+    """Return the fact of one state of a file, so that each state is hashed once."""
     with path.open("rb") as file:
         return FileFact(path.name, size, hashlib.file_digest(file, "sha256").hexdigest())

@@ -1,6 +1,6 @@
 """Brings an adapter into a staging folder: from a folder, uploaded files, a zip archive or a model hub.
 
-Copies exactly the files that are known, byte by byte and within a limit; nothing else is unpacked, opened or followed.
+Copies only the files it knows, byte by byte and within a limit. Nothing else is unpacked, opened or followed.
 """
 
 import re
@@ -18,7 +18,7 @@ from typing import IO, Any
 
 from playground.core.checklist import Checklist, Line
 from playground.errors import InvalidRequest
-from playground.experts.catalogue import CARD, CONFIG, WEIGHTS
+from playground.experts.adapters.cards import CARD, CONFIG, WEIGHTS
 
 README = "README.md"
 HUB_ID = re.compile(
@@ -26,7 +26,7 @@ HUB_ID = re.compile(
 )
 PICKLES = (".bin", ".pt", ".pth", ".pkl", ".pickle", ".ckpt", ".joblib")
 MAX_ENTRIES = 1000
-MAX_DIRECTORY_BYTES = 2**20  # of a zip archive's table of contents: it is read whole before anything can be refused
+MAX_DIRECTORY_BYTES = 2**20  # of a zip archive's table of contents, which is read whole before anything can be refused
 MAX_TEXT_BYTES = 2**20
 HUB_SECONDS = 20.0
 PLAIN_METHODS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)  # the others unpack without a bound
@@ -35,7 +35,7 @@ SAVE_SAFE = "Load it where you trust it and save it with safe_serialization=True
 
 
 class Unusable(Exception):
-    """The source cannot be used; carries the line of the checklist that says why."""
+    """The source cannot be used. `line` is the line of the checklist that says why."""
 
     def __init__(self, detail: str, remedy: str, title: str = "Files") -> None:
         super().__init__(detail)
@@ -44,7 +44,7 @@ class Unusable(Exception):
 
 @dataclass(frozen=True)
 class Offered:
-    """One file of a source: its size in bytes as the source says it, and how to read it."""
+    """One file of a source: how to open it, and the size in bytes that the source claims."""
 
     size: int
     open: Callable[[], AbstractContextManager[IO[bytes]]]
@@ -55,7 +55,7 @@ Offer = Mapping[str, Offered]  # by path inside the source, with forward slashes
 
 @dataclass(frozen=True)
 class Staged:
-    """What came: the folder, where it came from in words, and what was seen of its files."""
+    """A source that was copied. `label` says in words where it came from, `checklist` what its files showed."""
 
     folder: Path
     label: str
@@ -65,8 +65,8 @@ class Staged:
 def stage(source: str | Sequence[Path], folder: Path, limit_bytes: int, *, endpoint: str | None = None) -> Staged:
     """Copy the adapter that `source` (a path, a hub id, or uploaded files) offers into `folder`.
 
-    A source that cannot be used is a list with a failure, not an exception; InvalidRequest is raised only for a source
-    that names nothing. `endpoint` is the hub's address, its usual one by default.
+    Return a checklist with a failure when the source cannot be used. Raise InvalidRequest only when `source` names
+    nothing. `endpoint` is the address of another hub than the usual one.
     """
     label, offering = _offering(source, endpoint)
     lines: list[Line] = []
@@ -104,7 +104,7 @@ def _offering(source: str | Sequence[Path], endpoint: str | None) -> tuple[str, 
     match = HUB_ID.match(text)
     if not match:
         raise InvalidRequest(
-            f"There is no folder or zip file {text[:120]!r}, and it is no hub id.",
+            f"There is no folder or zip file {text[:120]!r}, and it is not a hub id.",
             "Give a folder, a zip file or a hub id like owner/name.",
         )
     return match["id"], _from_hub(match["id"], match["revision"], endpoint)
@@ -150,14 +150,14 @@ def _from_zip(path: Path) -> Any:
 
 
 def _check_directory(path: Path) -> None:
-    """Refuse an archive whose table of contents is too long to read; the library would read it whole."""
+    """Raise Unusable when the table of contents of an archive is too long. The library would read it whole."""
     with path.open("rb") as file:
         file.seek(0, 2)
         file.seek(max(0, file.tell() - 65_600))
         tail = file.read()
     at = tail.rfind(b"PK\x05\x06")
     if at < 0 or len(tail) < at + 22:
-        raise Unusable("this is no zip file.", PACK_AGAIN)
+        raise Unusable("this is not a zip file.", PACK_AGAIN)
     entries, length = struct.unpack("<HI", tail[at + 10 : at + 16])
     if b"PK\x06\x07" in tail or entries > MAX_ENTRIES or length > MAX_DIRECTORY_BYTES:
         raise Unusable(f"the zip file holds more than {MAX_ENTRIES} files, or is of the 64-bit kind.", PACK_AGAIN)
@@ -199,14 +199,14 @@ def _from_hub(repository: str, revision: str | None, endpoint: str | None) -> An
             yield {file.rfilename: Offered(file.size or 0, partial(fetched, file.rfilename)) for file in siblings}
     except (OSError, ValueError, HTTPError) as error:
         told = (str(error).strip() or type(error).__name__).splitlines()[0][:160]
-        raise Unusable(f"{repository} cannot be had from the hub ({told}).", remedy, "Hub") from error
+        raise Unusable(f"{repository} cannot be fetched from the hub ({told}).", remedy, "Hub") from error
 
 
 # --- what is taken of it --------------------------------------------------------------------------------------
 
 
 def _take(offer: Offer, folder: Path, limit_bytes: int) -> Line:
-    """Copy the adapter's own files; the line says what was taken and what was left behind."""
+    """Copy the adapter's own files. Return the line that says what was taken and what was left behind."""
     home = _home(offer)
     pickles = [name for name in offer if name.startswith(home) and name.lower().endswith(PICKLES)]
     weights = offer.get(home + WEIGHTS)
@@ -228,7 +228,7 @@ def _take(offer: Offer, folder: Path, limit_bytes: int) -> Line:
 
 
 def _home(offer: Offer) -> str:
-    """The folder inside the source that holds the adapter, with its slash; the shallowest one."""
+    """Return the shallowest folder inside the source that holds an adapter, with its slash."""
     homes = sorted(
         (name.removesuffix(CONFIG) for name in offer if name.rpartition("/")[2] == CONFIG),
         key=lambda home: home.count("/"),
@@ -243,7 +243,7 @@ def _home(offer: Offer) -> str:
 
 
 def _copy(offered: Offered, target: Path, limit_bytes: int) -> None:
-    """Copy at most `limit_bytes`, whatever size the source gave."""
+    """Copy at most `limit_bytes`, whatever size the source claims. Raise Unusable for a larger file."""
     too_large = Unusable(
         f"{target.name} is larger than {limit_bytes / 2**20:.0f} MB.",
         "Use a smaller rank, fewer targets or float16, or raise PLAYGROUND_MAX_ADAPTER_MB.",

@@ -22,9 +22,9 @@ GROUPED = re.compile(r"(?<!e[+-])(?<![\w.,])\d{4,99}(?!\d|e)")
 
 
 def read_words(words: Sequence[str], start: int) -> tuple[int, int] | None:
-    """The number written in words at `start` and the position behind it; None when there is none.
+    """Return the number written in words at `start` and the position behind it, or None when there is none.
 
-    Up to 999 billion: "two thousand and five", "twenty-five" as two words. A second number right behind is not joined.
+    Reads up to 999 billion: "two thousand and five", "twenty five". A second number right behind is not joined.
     """
     total, group, position, last, said = 0, 0, start, 10**12, False
     while position < len(words):
@@ -59,7 +59,7 @@ def _is_number_word(word: str) -> bool:
 
 @dataclass(frozen=True)
 class NumberText:
-    """A number as `text`; `is_exact` False means it was rounded. `fraction` is "1/3" where that says it better."""
+    """A number as `text`. It was rounded when `is_exact` is False. `fraction` is "1/3" where that is shorter."""
 
     text: str
     is_exact: bool
@@ -67,12 +67,12 @@ class NumberText:
 
     @property
     def full(self) -> str:
-        """The text with the fraction behind it, if any."""
+        """Return the text, with the fraction behind it if there is one."""
         return f"{self.text} ({self.fraction})" if self.fraction else self.text
 
 
 def number_text(value: Fraction, *, is_exact: bool = True) -> NumberText:
-    """`value` as a person would write it: 397.8, not 397.800000; rounded to 6 decimals when it does not end."""
+    """Return `value` as a person writes it: 397.8, not 397.800000. Endless decimals are rounded to 6."""
     if value.denominator == 1 and len(str(abs(value.numerator))) <= FULL_DIGITS:
         return NumberText(str(value.numerator), is_exact)
     decimals = _ending_decimals(value.denominator)
@@ -87,12 +87,12 @@ def number_text(value: Fraction, *, is_exact: bool = True) -> NumberText:
 
 
 def grouped(text: str) -> str:
-    """`text` with thousands separators in its long whole numbers: 2340.5 becomes 2,340.5."""
+    """Return `text` with thousands separators in its long whole numbers: 2340.5 becomes 2,340.5."""
     return GROUPED.sub(lambda match: f"{int(match.group()):,}", text)
 
 
 def _ending_decimals(denominator: int) -> int | None:
-    """How many decimals a fraction with this denominator has; None when they never end."""
+    """Return how many decimals a fraction with this denominator has, or None when they never end."""
     count = 0
     while denominator % 10 == 0:
         denominator, count = denominator // 10, count + 1

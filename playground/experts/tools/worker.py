@@ -1,7 +1,7 @@
-"""A process for work that must be stoppable: started with the first call, reused, killed when it takes too long.
+"""A process for work that must be stoppable. It starts with the first call, is reused, and is killed at its time limit.
 
-A thread cannot be stopped from outside, and a big power can hold the interpreter for minutes; a process can be
-killed. It speaks JSON lines, so nothing is unpickled. Knows nothing of what it runs: a call names `module:function`.
+A thread cannot be stopped from outside, and a big power can hold the interpreter for minutes. A process can be killed.
+It speaks JSON lines, so nothing is unpickled. It knows nothing of what it runs: a call names `module:function`.
 """
 
 import atexit
@@ -13,6 +13,7 @@ import subprocess
 import sys
 import threading
 import traceback
+from functools import lru_cache
 from typing import IO, Any
 
 from playground.errors import PlaygroundError
@@ -32,11 +33,11 @@ class TookTooLong(PlaygroundError):
 
 
 class WorkerBroke(PlaygroundError):
-    """The work or its process broke; the next call gets a fresh process."""
+    """The work or its process broke. The next call gets a fresh process."""
 
 
 class Worker:
-    """One process, one call at a time. Safe to share between threads: they wait for one another."""
+    """One process that does one call at a time. Threads may share it: they wait for one another."""
 
     def __init__(self, limit_s: float = 2.0) -> None:
         self.limit_s = limit_s
@@ -48,14 +49,14 @@ class Worker:
 
     @property
     def pid(self) -> int | None:
-        """The process's id, None while there is none."""
+        """Return the process's id, or None while there is no process."""
         return self._process.pid if self._process is not None and self._process.poll() is None else None
 
     def call(self, target: str, payload: Any) -> Any:
-        """What `module:function` makes of the JSON value `payload`.
+        """Return what `module:function` makes of the JSON value `payload`.
 
-        Raises TookTooLong after `limit_s` (starting and importing do not count), WorkerBroke when the function raised
-        or the process died.
+        Raise TookTooLong after `limit_s`; starting and importing do not count. Raise WorkerBroke when the function
+        raised or the process died.
         """
         with self._calling:
             if self.pid is None:
@@ -66,7 +67,7 @@ class Worker:
             return self._ask({"call": target, "payload": payload}, self.limit_s)
 
     def stop(self) -> None:
-        """Kill the process, if there is one."""
+        """Kill the process if there is one."""
         process, self._process = self._process, None
         self._prepared.clear()
         if process is None:
@@ -123,8 +124,14 @@ class Worker:
         return answer["value"]
 
 
+@lru_cache(maxsize=1)
+def shared_worker() -> Worker:
+    """Return the one worker that all tools of this process share. Its process starts with the first call."""
+    return Worker()
+
+
 def _pump(stream: IO[str] | None, answers: "queue.SimpleQueue[str | None]") -> None:
-    """Move the child's lines into `answers`; None marks its end. Portable, where select on pipes is not."""
+    """Move the child's lines into `answers`. None marks its end. Works on every system; select on pipes does not."""
     if stream is not None:
         try:
             for line in stream:
@@ -153,14 +160,14 @@ def _limit_memory() -> None:
 
 
 def serve(questions: IO[str], answers: IO[str]) -> None:
-    """Answer JSON lines until `questions` ends: what the child runs. It ends with its parent, whose pipe closes."""
+    """Answer JSON lines until `questions` ends. The child runs this, and ends when its parent closes the pipe."""
     for line in questions:
         question = json.loads(line)
         try:
             function = _find(question.get("call") or question["prepare"])
             answer = {"value": function(question["payload"]) if "call" in question else None}
             text = json.dumps(answer)
-        except Exception:  # noqa: BLE001  the edge around a tool: what it raised goes to the parent's log
+        except Exception:  # noqa: BLE001  the edge around a tool: its error goes to the parent's log
             text = json.dumps({"error": traceback.format_exc()})
         answers.write(text + "\n")
         answers.flush()

@@ -1,4 +1,4 @@
-"""How Alembic runs the migrations: on the connection of `Database.upgrade`, triggers made anew each time."""
+"""Run the migrations with Alembic, on the connection of `Database.upgrade`. Triggers are made anew each time."""
 
 from typing import Any
 

@@ -1,4 +1,4 @@
-"""Every table of the database. Importing this package registers them all on SQLModel's metadata."""
+"""Import every table of the database, which registers them all on SQLModel's metadata."""
 
 from playground.store.tables.labels import ComparisonRow, LabelActRow, RationaleRow
 from playground.store.tables.people import LabellerRow

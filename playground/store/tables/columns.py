@@ -1,6 +1,6 @@
-"""Column types and names shared by every table: time in UTC, JSON, ULID keys, constraint names.
+"""Define what every table shares: time in UTC, JSON, ULID keys, constraint names.
 
-Knows the two dialects (SQLite, PostgreSQL) and no table.
+This module knows the two dialects (SQLite, PostgreSQL) and no table.
 """
 
 from datetime import UTC, datetime
@@ -23,19 +23,22 @@ SQLModel.metadata.naming_convention = {
 
 
 class UtcTime(TypeDecorator[datetime]):
-    """A moment in UTC: ISO text of fixed width on SQLite (text order is time order), timestamptz on PostgreSQL."""
+    """Store a moment in UTC: timestamptz on PostgreSQL, ISO text of fixed width on SQLite.
+
+    The order of these texts is the order of the times.
+    """
 
     impl = sa.String(32)
     cache_ok = True
 
     def load_dialect_impl(self, dialect: sa.Dialect) -> TypeEngine[Any]:
-        """The type that `dialect` stores."""
+        """Return the type that `dialect` stores."""
         if dialect.name == "postgresql":
             return dialect.type_descriptor(sa.DateTime(timezone=True))
         return dialect.type_descriptor(sa.String(32))
 
     def process_bind_param(self, value: datetime | None, dialect: sa.Dialect) -> Any:
-        """What is sent to the database. Raises ValueError for a time without a zone."""
+        """Return what is sent to the database. Raise ValueError for a time without a zone."""
         if value is None:
             return None
         if value.tzinfo is None:
@@ -44,7 +47,7 @@ class UtcTime(TypeDecorator[datetime]):
         return moment if dialect.name == "postgresql" else moment.isoformat(timespec="microseconds")
 
     def process_result_value(self, value: Any, dialect: sa.Dialect) -> datetime | None:
-        """The stored moment, in UTC."""
+        """Return the stored moment, in UTC."""
         if value is None:
             return None
         moment = value if isinstance(value, datetime) else datetime.fromisoformat(value)
@@ -55,10 +58,10 @@ Json = sa.JSON().with_variant(postgresql.JSONB(), "postgresql")
 
 
 def now() -> datetime:
-    """This moment in UTC."""
+    """Return this moment in UTC."""
     return datetime.now(UTC)
 
 
 def new_id() -> str:
-    """A ULID: 26 characters, ordered by the time they were made."""
+    """Return a new ULID: 26 characters. The order of ULIDs is the order in which they were made."""
     return str(ULID())

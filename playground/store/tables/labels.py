@@ -1,4 +1,4 @@
-"""Comparisons, the verdicts on them and the reasons given. Labels are append-only: undo is a new row."""
+"""Define the tables of comparisons, labels and reasons. Labels are append-only: an undo is a new row."""
 
 from datetime import datetime
 from typing import Any
@@ -17,7 +17,7 @@ def _one_of(column: str, values: tuple[str, ...]) -> str:
 
 
 class ComparisonRow(SQLModel, table=True):
-    """Two runs of one prompt, shown blind. Canonical order: `run_a` < `run_b`; `left_run` is the one shown left."""
+    """Store two runs of one prompt that were shown blind. `run_a` is always the smaller id."""
 
     __tablename__ = "comparison"
     __table_args__ = (
@@ -30,27 +30,47 @@ class ComparisonRow(SQLModel, table=True):
         sa.Index("ix_comparison_assigned_to_lease_until", "assigned_to", "lease_until"),
     )
 
-    id: str = Field(default_factory=new_id, primary_key=True, max_length=26)
-    prompt_id: str = Field(foreign_key="prompt.id", index=True, max_length=26)
-    run_a: str = Field(foreign_key="run.id", index=True, max_length=64)
-    run_b: str = Field(foreign_key="run.id", index=True, max_length=64)
-    left_run: str = Field(foreign_key="run.id", max_length=64)
-    selection: str = Field(max_length=16)
-    pair_propensity: float | None = None
-    duplicate_of: str | None = Field(default=None, foreign_key="comparison.id", max_length=26)
-    check_answer: str | None = Field(default=None, max_length=8)
-    blind: bool = True
-    assigned_to: str | None = Field(default=None, foreign_key="labeller.id", max_length=26)
-    lease_until: datetime | None = Field(default=None, sa_type=UtcTime)
-    batch: str | None = Field(default=None, max_length=64)
-    created_at: datetime = Field(default_factory=now, sa_type=UtcTime)
+    id: str = Field(default_factory=new_id, primary_key=True, max_length=26, description="ULID of the comparison.")
+    prompt_id: str = Field(
+        foreign_key="prompt.id", index=True, max_length=26, description="The prompt that both runs answer."
+    )
+    run_a: str = Field(foreign_key="run.id", index=True, max_length=64, description="The run with the smaller id.")
+    run_b: str = Field(foreign_key="run.id", index=True, max_length=64, description="The run with the larger id.")
+    left_run: str = Field(foreign_key="run.id", max_length=64, description="The run that was shown on the left.")
+    selection: str = Field(max_length=16, description="How the pair was chosen. Used so far: `manual` and `uniform`.")
+    pair_propensity: float | None = Field(
+        default=None, description="The probability with which the pair was drawn. Null when a person chose it."
+    )
+    duplicate_of: str | None = Field(
+        default=None,
+        foreign_key="comparison.id",
+        max_length=26,
+        description="The comparison that this one repeats, to measure agreement. Not used yet.",
+    )
+    check_answer: str | None = Field(
+        default=None, max_length=8, description="The known right choice of a check comparison. Not used yet."
+    )
+    blind: bool = Field(default=True, description="Whether router and expert were hidden until the vote.")
+    assigned_to: str | None = Field(
+        default=None,
+        foreign_key="labeller.id",
+        max_length=26,
+        description="The labeller who should judge it. Not used yet.",
+    )
+    lease_until: datetime | None = Field(
+        default=None, sa_type=UtcTime, description="When that assignment ends. Not used yet."
+    )
+    batch: str | None = Field(
+        default=None, max_length=64, description="Name of the batch that the comparison belongs to. Not used yet."
+    )
+    created_at: datetime = Field(default_factory=now, sa_type=UtcTime, description="When it was made, in UTC.")
 
 
 class LabelActRow(SQLModel, table=True):
-    """One act of one labeller: a vote, an undo or a tombstone. `choice` and `strength` are in run_a / run_b terms.
+    """Store one act of one labeller: a vote, an undo or a tombstone. Rows are never changed or deleted.
 
-    `supersedes` is the act it replaces; `restores` is, for an undo, the earlier vote that is in force again (if any),
-    so that undoing a change of mind returns to the state before it.
+    `choice` and `strength` refer to `run_a` and `run_b`, not to left and right. An undo names in `restores` the earlier
+    vote that counts again, so undoing a change of mind returns to the state before it.
     """
 
     __tablename__ = "label"
@@ -65,26 +85,60 @@ class LabelActRow(SQLModel, table=True):
         sa.Index("ix_label_labeller_id_created_at", "labeller_id", "created_at"),
     )
 
-    id: str = Field(default_factory=new_id, primary_key=True, max_length=26)
-    comparison_id: str = Field(foreign_key="comparison.id", index=True, max_length=26)
-    labeller_id: str = Field(foreign_key="labeller.id", max_length=26)
-    action: str = Field(max_length=16)
-    supersedes: str | None = Field(default=None, foreign_key="label.id", max_length=26)
-    restores: str | None = Field(default=None, foreign_key="label.id", max_length=26)
-    choice: str | None = Field(default=None, max_length=8)
-    strength: int | None = None
-    source: str = Field(default="human", max_length=16, index=True)
-    source_detail: dict[str, Any] = Field(default_factory=dict, sa_type=Json)
-    revealed_before: bool = False
-    lead_ms: int = 0
-    client_token: str = Field(max_length=128)
-    ui_version: str = Field(default="", max_length=32)
-    guideline_version: str = Field(default="", max_length=32)
-    created_at: datetime = Field(default_factory=now, sa_type=UtcTime)
+    id: str = Field(
+        default_factory=new_id, primary_key=True, max_length=26, description="ULID of the act. Larger ids are later."
+    )
+    comparison_id: str = Field(
+        foreign_key="comparison.id", index=True, max_length=26, description="The comparison that was judged."
+    )
+    labeller_id: str = Field(foreign_key="labeller.id", max_length=26, description="Who acted.")
+    action: str = Field(
+        max_length=16, description="`vote`, `undo` or `tombstone` (a deleted label). `tombstone` is not used yet."
+    )
+    supersedes: str | None = Field(
+        default=None,
+        foreign_key="label.id",
+        max_length=26,
+        description="The act of the same labeller that this one replaces.",
+    )
+    restores: str | None = Field(
+        default=None,
+        foreign_key="label.id",
+        max_length=26,
+        description="For an undo: the earlier vote that counts again. Null when there was none.",
+    )
+    choice: str | None = Field(
+        default=None,
+        max_length=8,
+        description="`a`, `b`, `tie`, `bad` (both are bad) or `skip`, in terms of run_a and run_b. Null unless a vote.",
+    )
+    strength: int | None = Field(
+        default=None, description="1 slightly, 2 plainly, 3 much better. Null unless the choice is `a` or `b`."
+    )
+    source: str = Field(
+        default="human", max_length=16, index=True, description="Who gave the label. Used so far: `human`."
+    )
+    source_detail: dict[str, Any] = Field(
+        default_factory=dict, sa_type=Json, description="More about the source, such as how many tokens were shown."
+    )
+    revealed_before: bool = Field(
+        default=False, description="Whether the labeller had seen router and expert before voting."
+    )
+    lead_ms: int = Field(
+        default=0, description="Milliseconds from the start of the comparison to the vote. 0 means not measured."
+    )
+    client_token: str = Field(
+        max_length=128, description="A token made by the client. The same token twice gives one label."
+    )
+    ui_version: str = Field(default="", max_length=32, description="Version of the page. Not used yet.")
+    guideline_version: str = Field(
+        default="", max_length=32, description="Version of the instructions for labellers. Not used yet."
+    )
+    created_at: datetime = Field(default_factory=now, sa_type=UtcTime, description="When the act happened, in UTC.")
 
 
 class RationaleRow(SQLModel, table=True):
-    """Why a labeller voted so, in words and tags. Immutable but for `deleted_at`."""
+    """Store why a labeller voted so, in words and tags. Only `deleted_at` ever changes."""
 
     __tablename__ = "rationale"
     __table_args__ = (
@@ -92,11 +146,13 @@ class RationaleRow(SQLModel, table=True):
         sa.CheckConstraint("source IN ('human', 'machine')", name="source"),
     )
 
-    id: str = Field(default_factory=new_id, primary_key=True, max_length=26)
-    label_id: str = Field(foreign_key="label.id", index=True, max_length=26)
-    source: str = Field(default="human", max_length=16)
-    text: str = Field(default="", sa_type=sa.Text)
-    tags: list[str] = Field(default_factory=list, sa_type=Json)
-    model: str | None = Field(default=None, max_length=255)
-    created_at: datetime = Field(default_factory=now, sa_type=UtcTime)
-    deleted_at: datetime | None = Field(default=None, sa_type=UtcTime)
+    id: str = Field(default_factory=new_id, primary_key=True, max_length=26, description="ULID of the reason.")
+    label_id: str = Field(foreign_key="label.id", index=True, max_length=26, description="The label that it explains.")
+    source: str = Field(default="human", max_length=16, description="`human` or `machine`. `machine` is not used yet.")
+    text: str = Field(default="", sa_type=sa.Text, description="The reason in words.")
+    tags: list[str] = Field(default_factory=list, sa_type=Json, description="The reasons that were ticked.")
+    model: str | None = Field(default=None, max_length=255, description="The model that wrote it. Not used yet.")
+    created_at: datetime = Field(default_factory=now, sa_type=UtcTime, description="When it was given, in UTC.")
+    deleted_at: datetime | None = Field(
+        default=None, sa_type=UtcTime, description="When it was hidden on request. Nothing sets it yet."
+    )

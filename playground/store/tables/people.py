@@ -1,4 +1,4 @@
-"""Who labels: people, judges, rules and importers, known by a keyed hash only."""
+"""Define the table of labellers: people, judges, rules and importers, known by a keyed hash only."""
 
 from datetime import datetime
 
@@ -9,7 +9,7 @@ from playground.store.tables.columns import UtcTime, new_id, now
 
 
 class LabellerRow(SQLModel, table=True):
-    """Somebody who labels. `handle` is random and may be shown; `auth_subject_hash` is an HMAC, never a name."""
+    """Store who labels. The database holds a random handle and a keyed hash, never a name."""
 
     __tablename__ = "labeller"
     __table_args__ = (
@@ -18,10 +18,20 @@ class LabellerRow(SQLModel, table=True):
         sa.CheckConstraint("role IN ('viewer', 'labeller', 'admin')", name="role"),
     )
 
-    id: str = Field(default_factory=new_id, primary_key=True, max_length=26)
-    kind: str = Field(default="person", max_length=16)
-    handle: str = Field(max_length=32)
-    auth_subject_hash: str | None = Field(default=None, max_length=64)
-    role: str = Field(default="labeller", max_length=16)
-    created_at: datetime = Field(default_factory=now, sa_type=UtcTime)
-    disabled_at: datetime | None = Field(default=None, sa_type=UtcTime)
+    id: str = Field(default_factory=new_id, primary_key=True, max_length=26, description="ULID of the labeller.")
+    kind: str = Field(
+        default="person", max_length=16, description="`person`, `judge`, `rule` or `importer`. Used so far: `person`."
+    )
+    handle: str = Field(max_length=32, description="A random name that may be shown.")
+    auth_subject_hash: str | None = Field(
+        default=None, max_length=64, description="HMAC of the cookie or user name. The key lies beside the database."
+    )
+    role: str = Field(
+        default="labeller", max_length=16, description="`viewer`, `labeller` or `admin`. Used so far: `labeller`."
+    )
+    created_at: datetime = Field(
+        default_factory=now, sa_type=UtcTime, description="When the labeller was first seen, in UTC."
+    )
+    disabled_at: datetime | None = Field(
+        default=None, sa_type=UtcTime, description="When the labeller was shut out. Not used yet."
+    )

@@ -14,7 +14,7 @@ from playground.ui.palette import looks
 from playground.ui.views.why import chip
 
 if TYPE_CHECKING:
-    from playground.store.labels import LabelRow, Side
+    from playground.store.label_views import LabelRow, Side
 
 
 def weight_bars(experts: Sequence[str], weights: np.ndarray, pool: Pool) -> str:

@@ -10,7 +10,7 @@ from playground.ui.palette import looks
 from playground.ui.views.why import chip
 
 if TYPE_CHECKING:
-    from playground.store.labels import LabelRow, Side
+    from playground.store.label_views import LabelRow, Side
 
 SHOWN = 200
 EMPTY = (

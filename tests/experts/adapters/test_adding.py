@@ -18,9 +18,10 @@ from playground.core.checklist import Checklist, Line
 from playground.core.values import Pool
 from playground.errors import InvalidRequest
 from playground.experts.adapters import adding
+from playground.experts.adapters.cards import CARD, CONFIG, WEIGHTS
 from playground.experts.adapters.facts import facts_of
 from playground.experts.adapters.sources import stage
-from playground.experts.catalogue import CARD, CONFIG, WEIGHTS, load_catalogue
+from playground.experts.catalogue import load_catalogue
 
 LIMIT = 2**20
 
@@ -150,7 +151,7 @@ def hostile(kind: str, path: Path, adapter: Path) -> Path:
         ("two", "it holds 2 adapters"),
         ("nothing", "there is no adapter_config.json"),
         ("no weights", "there is no adapter_model.safetensors"),
-        ("no zip", "this is no zip file"),
+        ("no zip", "this is not a zip file"),
         ("link", "holds a link"),
         ("lzma", "unusual method"),
         ("damaged", "damaged"),

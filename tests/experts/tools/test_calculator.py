@@ -116,21 +116,21 @@ def calculator(worker: Worker) -> Calculator:
 
 @pytest.mark.parametrize(("prompt", "result"), ANSWERS.items())
 def test_known_answers(calculator, prompt, result):
-    answer = calculator.answer(prompt)
+    answer = calculator.compute(prompt)
     assert answer.ok, answer.sentence
     assert answer.result == result
 
 
 def test_the_sentence_reads_like_one(calculator):
-    answer = calculator.answer("What is 17% of 2,340?")
+    answer = calculator.compute("What is 17% of 2,340?")
     assert (answer.query, answer.result, answer.sentence) == ("17% of 2340", "397.8", "17% of 2,340 is 397.8.")
-    assert "about" in calculator.answer("sqrt(2)").sentence
-    assert calculator.answer("2000*1000").sentence == "2,000*1,000 is 2,000,000."
+    assert "about" in calculator.compute("sqrt(2)").sentence
+    assert calculator.compute("2000*1000").sentence == "2,000*1,000 is 2,000,000."
 
 
 @pytest.mark.parametrize("prompt", NO_CALCULATION)
 def test_no_calculation_is_seen_where_there_is_none(calculator, prompt):
-    answer = calculator.answer(prompt)
+    answer = calculator.compute(prompt)
     assert not answer.ok
     assert not answer.result
     assert answer.sentence
@@ -138,9 +138,9 @@ def test_no_calculation_is_seen_where_there_is_none(calculator, prompt):
 
 @pytest.mark.parametrize("prompt", HOSTILE, ids=lambda prompt: prompt[:20])
 def test_hostile_input_is_refused_quickly(calculator, prompt):
-    calculator.answer("1+1")  # the process is up
+    calculator.compute("1+1")  # the process is up
     started = time.perf_counter()
-    answer = calculator.answer(prompt)
+    answer = calculator.compute(prompt)
     assert time.perf_counter() - started < 2
     assert not answer.ok
     assert answer.sentence
@@ -149,11 +149,11 @@ def test_hostile_input_is_refused_quickly(calculator, prompt):
 def test_a_calculation_that_hangs_is_given_up_on_and_the_next_is_answered():
     worker = Worker(limit_s=1e-9)  # nothing is that quick: stands for any calculation that takes too long
     try:
-        answer = Calculator(worker).answer("1000! / 998!")
+        answer = Calculator(worker).compute("1000! / 998!")
         assert not answer.ok
         assert "stopped" in answer.sentence
         worker.limit_s = 10.0
-        assert Calculator(worker).answer("2+2").result == "4"
+        assert Calculator(worker).compute("2+2").result == "4"
     finally:
         worker.stop()
 

@@ -67,31 +67,31 @@ def units(worker: Worker) -> Units:
 
 @pytest.mark.parametrize(("prompt", "result"), ANSWERS.items())
 def test_known_answers(units, prompt, result):
-    answer = units.answer(prompt)
+    answer = units.compute(prompt)
     assert answer.ok, answer.sentence
     assert answer.result == result
 
 
 @pytest.mark.parametrize(("prompt", "reason"), REFUSED.items(), ids=[prompt[:20] or "empty" for prompt in REFUSED])
 def test_nonsense_is_refused_with_a_reason(units, prompt, reason):
-    units.answer("1 m in cm")  # the process is up
+    units.compute("1 m in cm")  # the process is up
     started = time.perf_counter()
-    answer = units.answer(prompt)
+    answer = units.compute(prompt)
     assert time.perf_counter() - started < 2
     assert not answer.ok
     assert reason in answer.sentence
 
 
 def test_the_sentence_reads_like_one(units):
-    assert units.answer("convert 5 miles to km").sentence == "5 miles is 8.04672 km."
-    assert units.answer("100 F in C").sentence == "100 F is about 37.777778 °C."
+    assert units.compute("convert 5 miles to km").sentence == "5 miles is 8.04672 km."
+    assert units.compute("100 F in C").sentence == "100 F is about 37.777778 °C."
 
 
 def test_there_and_back_is_where_it_started(units):
     for unit in ("mile", "ounce", "gallon", "acre", "knot", "stone"):
         base = {"mile": "m", "ounce": "g", "gallon": "l", "acre": "m^2", "knot": "m/s", "stone": "kg"}[unit]
-        there = units.answer(f"1 {unit} in {base}").result.split()[0]
-        back = float(units.answer(f"{there} {base} in {unit}").result.split()[0])
+        there = units.compute(f"1 {unit} in {base}").result.split()[0]
+        back = float(units.compute(f"{there} {base} in {unit}").result.split()[0])
         assert back == pytest.approx(1, rel=1e-5)
 
 

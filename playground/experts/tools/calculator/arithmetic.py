@@ -1,6 +1,6 @@
-"""Evaluates the trees of `expression` with sympy: exactly where that ends, else to 30 digits. Runs in the tool worker.
+"""Evaluates the trees of `expression` with sympy: exactly where possible, else to 30 digits. Runs in the tool worker.
 
-Never parses text: sympy's own parser evaluates Python. Sizes are checked before anything is computed.
+Never parses text, because sympy's own parser evaluates Python. Checks sizes before it computes anything.
 """
 
 from collections.abc import Callable
@@ -24,7 +24,7 @@ NOT_REAL = "The result is not a real number."
 
 
 def solve(tree: list[Any]) -> dict[str, Any]:
-    """{"result", "text", "is_exact"} of a tree, or {"refused": reason}. `text` is the number alone."""
+    """Return {"result", "text", "is_exact"} of a tree, or {"refused": reason}. `text` is the number alone."""
     try:
         is_share = tree[0] == "ratio"
         value = _divide(evaluate(tree[1]), evaluate(tree[2])) * 100 if is_share else evaluate(tree)
@@ -38,7 +38,7 @@ def solve(tree: list[Any]) -> dict[str, Any]:
 
 
 def evaluate(tree: list[Any]) -> Expr:
-    """The sympy value of a tree. Raises Refused for what has no real value or is too large."""
+    """Return the sympy value of a tree. Raise Refused when it has no real value or is too large."""
     kind = tree[0]
     if kind == "num":
         return Rational(tree[1])
@@ -89,7 +89,7 @@ def _power(base: Expr, exponent: Expr) -> Expr:
 
 
 def _stays_small(base: Expr, exponent: int) -> bool:
-    """Whether the power can be written out exactly."""
+    """Return whether the power can be written out exactly."""
     return bool(max(abs(int(base.p)).bit_length(), int(base.q).bit_length()) * abs(exponent) <= MAX_BITS)
 
 
@@ -190,7 +190,7 @@ def _call(name: str, values: list[Expr]) -> Expr:
 
 
 def _small(value: Expr) -> Expr:
-    """`value`, unless it is no number or too large to go on with. Irrational values continue as 40-digit numbers."""
+    """Return `value`. Raise Refused when it is no number or too large. Irrational values go on with 40 digits."""
     if value.is_Rational:
         if max(abs(int(value.p)).bit_length(), int(value.q).bit_length()) > MAX_BITS:
             raise Refused(TOO_LARGE)
@@ -203,7 +203,7 @@ def _small(value: Expr) -> Expr:
 
 
 def _fraction(value: Expr) -> tuple[Fraction, bool]:
-    """The value as a fraction, and whether that is exact."""
+    """Return the value as a fraction, and whether that is exact."""
     if not value.is_Rational:
         value = sympy.nsimplify(value) if value.is_Integer else value
     if value.is_Rational:

@@ -1,4 +1,4 @@
-"""The calculator: finds the arithmetic in a prompt, has it worked out in the tool worker, and says the result.
+"""The calculator: finds the arithmetic in a prompt, has it worked out in the tool worker, and writes the result.
 
 Source: MRKL (arXiv:2205.00445), section on symbolic experts. Reads only; sympy stays in the worker's process.
 """
@@ -7,10 +7,10 @@ import re
 import time
 
 from playground.errors import PlaygroundError
-from playground.experts.base import Refused, ToolResult
+from playground.experts.base import Refused, Tool, ToolResult, tool
 from playground.experts.tools.calculator.expression import Calculation, find_calculations
 from playground.experts.tools.numerals import grouped
-from playground.experts.tools.worker import Worker
+from playground.experts.tools.worker import Worker, shared_worker
 
 SOLVE = "playground.experts.tools.calculator.arithmetic:solve"
 SEPARATOR = re.compile(r"(?<=\d),(?=\d{3}(?!\d))")
@@ -18,20 +18,27 @@ COMMANDS = re.compile(r"^(?:increase|raise|decrease|reduce|lower|what)|\bwhat\b"
 NOTHING = "There is no calculation in this prompt. Write it out, for example: 17% of 2,340."
 
 
-class Calculator:
-    """Answers arithmetic exactly, refuses everything else."""
+@tool(
+    "calculator",
+    title="Calculator",
+    description="Exact arithmetic: sums, products, powers, roots, percentages and functions of plain numbers.",
+    mark="Ca",
+    slot=9,
+    licence="BSD-3-Clause",
+    examples=("What is 17% of 2,340?", "sqrt(2)*15", "12.5 * (3+4)", "increase 80 by 15%"),
+)
+class Calculator(Tool):
+    """Answers arithmetic exactly and refuses everything else."""
 
-    name = "calculator"
-
-    def __init__(self, worker: Worker) -> None:
-        self._worker = worker
+    def __init__(self, worker: Worker | None = None) -> None:
+        self._worker = worker or shared_worker()
 
     def close(self) -> None:
-        """End the worker process; the next question starts a new one."""
+        """End the worker process. The next question starts a new one."""
         self._worker.stop()
 
-    def answer(self, prompt: str) -> ToolResult:
-        """The value of each calculation in `prompt`, up to three."""
+    def compute(self, prompt: str) -> ToolResult:
+        """Return the value of each calculation in `prompt`, up to three."""
         started = time.perf_counter()
         query = prompt.strip()[:200]
         try:
@@ -47,7 +54,7 @@ class Calculator:
         return ToolResult(query, result, sentence, ok=True, seconds=time.perf_counter() - started)
 
     def _solve(self, calculation: Calculation) -> tuple[str, str]:
-        """The result and its sentence."""
+        """Return the result and its sentence."""
         answer = self._worker.call(SOLVE, calculation.tree)
         if "refused" in answer:
             raise Refused(answer["refused"])

@@ -1,6 +1,6 @@
 """Finds the calculations in a prompt and reads them into trees, by recursive descent over a closed grammar.
 
-A tree is a JSON list: ["num", "2340"], ["+", a, b], ["call", "sqrt", a]. Nothing is evaluated here.
+A tree is a JSON list: ["num", "2340"], ["+", a, b], ["call", "sqrt", a]. Evaluates nothing.
 """
 
 from dataclasses import dataclass
@@ -28,7 +28,7 @@ FRAMING = {
 
 @dataclass(frozen=True)
 class Calculation:
-    """A calculation found in a prompt: its tree, and the text that it was read from."""
+    """A calculation found in a prompt: its tree and its text."""
 
     tree: Tree
     text: str
@@ -39,10 +39,10 @@ class _NotHere(Exception):
 
 
 def find_calculations(prompt: str) -> list[Calculation]:
-    """Up to three calculations in reading order, none when the prompt holds none.
+    """Return up to three calculations in reading order. Raise Refused for one that is malformed or too big.
 
-    Raises Refused for one that is malformed or too big. In a prompt that tells a story, a bare difference or quotient
-    of two numbers does not count: it is mostly a date, a score or a range.
+    In a prompt that tells a story, a bare difference or quotient of two numbers does not count. It is mostly a date,
+    a score or a range.
     """
     text = prompt.strip()
     if len(text) > MAX_CHARS:
@@ -73,7 +73,7 @@ def find_calculations(prompt: str) -> list[Calculation]:
 
 
 def _check_edges(line: list[Token], start: int, end: int) -> None:
-    """Refuse when an operator hangs loose beside the calculation: it would be another one than was written."""
+    """Raise Refused when an operator stands loose beside the calculation: the person meant more than was read."""
     before = line[start - 1] if start else None
     after = line[end] if end < len(line) else None
     if after is not None and after.value == "=" and end + 1 < len(line) and line[end + 1].kind != "mark":
@@ -87,19 +87,19 @@ def _check_edges(line: list[Token], start: int, end: int) -> None:
 
 
 def _computes(tree: Tree) -> bool:
-    """Whether there is anything to work out: not for a bare number, signed or in brackets."""
+    """Return whether there is anything to work out. A bare number, signed or in brackets, needs no work."""
     return _computes(tree[1]) if tree[0] in ("neg", ")", "degrees") else tree[0] not in ("num", "const")
 
 
 def _is_weak(tree: Tree) -> bool:
-    """Whether a story may hold this and mean no sum: 3-2, 24/7, 50% of people, "I won 5!", a third of 24 apples."""
+    """Return whether a story may hold this without asking: 3-2, 24/7, 50% of people, "I won 5!", a third of 24."""
     if tree[0] in ("%", "share") or tree[:2] == ["call", "factorial"]:
         return True
     return tree[0] in ("-", "/") and all(part[0] in ("num", "-", "/") for part in tree[1:] if isinstance(part, list))
 
 
 class _Reader:
-    """Reads one statement from tokens `line` at `at`; `depth` counts the open brackets, calls and signs."""
+    """Reads one statement from the tokens `line` at `at`. `depth` counts the open brackets, calls and signs."""
 
     def __init__(self, line: list[Token], at: int) -> None:
         self.line = line
@@ -107,24 +107,24 @@ class _Reader:
         self.depth = 0
 
     def is_next(self, kind: str, *values: str, ahead: int = 0) -> bool:
-        """Whether the token `ahead` is of `kind` and, when given, one of `values`."""
+        """Return whether the token `ahead` is of `kind` and, when `values` are given, one of them."""
         place = self.at + ahead
         token = self.line[place] if place < len(self.line) else None
         return token is not None and token.kind == kind and (not values or token.value in values)
 
     def take(self, kind: str, *values: str) -> bool:
-        """Step over the next token if it fits."""
+        """Step over the next token if it fits, and return whether it did."""
         fits = self.is_next(kind, *values)
         self.at += fits
         return fits
 
     def need(self, kind: str, *values: str) -> None:
-        """Step over a token that must be there, or there is no expression here."""
+        """Step over a token that must be there. Raise _NotHere when it is not."""
         if not self.take(kind, *values):
             raise _NotHere
 
     def statement(self) -> Tree:
-        """A change ("increase 80 by 15%"), a share ("what % of 80 is 20"), or an expression."""
+        """Read a change ("increase 80 by 15%"), a share ("what % of 80 is 20"), or an expression."""
         if self.is_next("change"):
             sign = self.line[self.at].value
             self.at += 1
@@ -142,13 +142,13 @@ class _Reader:
         return self.compared(tree)
 
     def changed(self, sign: str, tree: Tree) -> Tree:
-        """The tree after "by": a percentage changes by that share, a number by itself."""
+        """Read the amount after "by". A percentage changes by that share, a number by itself."""
         self.need("word", "by")
         amount = self.sum()
         return ["by", sign, tree, amount[1]] if amount[0] == "%" else [sign, tree, amount]
 
     def compared(self, tree: Tree) -> Tree:
-        """What follows an expression: "30% off 90", "is what percent of 80", "as a percentage of 80"."""
+        """Read what follows an expression: "30% off 90", "is what percent of 80", "as a percentage of 80"."""
         start = self.at
         if tree[0] == "%" and self.take("word", "off"):
             return ["by", "-", self.sum(), tree[1]]
@@ -164,7 +164,7 @@ class _Reader:
         return tree
 
     def sum(self) -> Tree:
-        """product (('+' | '-') product)*; a percentage on the right is of what stands on the left: 80 + 15%."""
+        """Read product (('+' | '-') product)*. A percentage on the right is a share of the left: 80 + 15%."""
         tree = self.product()
         while self.is_next("operator", "+", "-") and self.continues():
             sign = self.line[self.at].value
@@ -174,7 +174,7 @@ class _Reader:
         return tree
 
     def product(self) -> Tree:
-        """power (('*' | '/' | 'mod' | 'of') power)*; "of" only behind a percentage, a fraction or a quotient."""
+        """Read power (('*' | '/' | 'mod' | 'of') power)*. "of" needs a percentage, fraction or quotient before it."""
         tree = last = self.signed()
         while True:
             if self.is_next("operator", "*", "/", "mod") and self.continues():
@@ -191,11 +191,11 @@ class _Reader:
                 return tree
 
     def continues(self) -> bool:
-        """Whether something to compute stands behind the operator that is next."""
+        """Return whether something to compute stands behind the next operator."""
         return self.starts(1)
 
     def starts(self, ahead: int = 0) -> bool:
-        """Whether an operand starts `ahead` tokens on."""
+        """Return whether an operand starts `ahead` tokens on."""
         place = self.at + ahead
         if place >= len(self.line):
             return False
@@ -203,7 +203,7 @@ class _Reader:
         return token.kind in NUMBER_STARTS or (token.kind == "operator" and token.value in "(-+√")
 
     def signed(self) -> Tree:
-        """A power with a sign before it: -2^2 is -(2^2)."""
+        """Read a power with a sign before it: -2^2 is -(2^2)."""
         negative = False
         while self.is_next("operator", "-", "+"):
             negative ^= self.line[self.at].value == "-"
@@ -212,7 +212,7 @@ class _Reader:
         return ["neg", tree] if negative else tree
 
     def power(self) -> Tree:
-        """operand ('^' power)?, right to left."""
+        """Read operand ('^' power)?, right to left."""
         tree = self.suffixed()
         if self.is_next("operator", "^") and self.continues():
             self.at += 1
@@ -222,7 +222,7 @@ class _Reader:
         return tree
 
     def suffixed(self) -> Tree:
-        """An operand with what may stand behind it: ! % ² ³ °, or a fraction word ("two thirds")."""
+        """Read an operand with what may stand behind it: ! % ² ³ °, or a fraction word ("two thirds")."""
         tree = self.operand()
         while True:
             if self.take("operator", "!") or (tree[0] == "num" and self.take("function", "factorial")):
@@ -242,7 +242,7 @@ class _Reader:
                 return tree
 
     def operand(self) -> Tree:
-        """A number, a constant, a bracket, or a function of one."""
+        """Read a number, a constant, a bracket, or a function of one."""
         if self.at >= len(self.line):
             raise _NotHere
         token = self.line[self.at]
@@ -263,7 +263,7 @@ class _Reader:
         return tree
 
     def inner(self, token: Token) -> Tree:
-        """What holds other expressions inside it: brackets, roots, functions and lists."""
+        """Read what holds other expressions: brackets, roots, functions and lists."""
         if token.kind == "operator" and token.value == "(":
             tree = self.sum()
             self.need("operator", ")")
@@ -287,14 +287,14 @@ class _Reader:
         raise _NotHere
 
     def share(self, value: str) -> Tree:
-        """ "half of 50", "twice 8": the fraction times what follows."""
+        """Read "half of 50" or "twice 8": the fraction times what follows."""
         above, _, below = value.partition("/")
         if below != "1":
             self.need("word", "of")
         return ["share", ["num", above], ["num", below], self.signed()]
 
     def listed(self, close: str) -> list[Tree]:
-        """Expressions between commas (or "and"), up to the bracket `close`; without one, as far as they go."""
+        """Read expressions between commas or "and", up to the bracket `close` or, without one, as far as they go."""
         items = [self.sum()]
         while len(items) < MAX_TOKENS:
             start = self.at
@@ -308,7 +308,7 @@ class _Reader:
         return items
 
     def deeper(self) -> None:
-        """One level down. Raises Refused when that is too deep."""
+        """Go one level down. Raise Refused when that is too deep."""
         self.depth += 1
         if self.depth > MAX_DEPTH:
             raise Refused(f"The calculation is nested too deeply: at most {MAX_DEPTH} levels.")

@@ -1,4 +1,4 @@
-"""Cuts a prompt into the tokens of a calculation: numbers, operators, names of functions, and other words.
+"""Cuts a prompt into the tokens of a calculation: numbers, operators, function names and other words.
 
 Words that mean arithmetic ("divided by", "squared", "twenty five") become their symbols. Standard library only.
 """
@@ -11,7 +11,7 @@ from typing import Literal
 from playground.experts.base import Refused
 from playground.experts.tools.numerals import SCALES, read_words
 
-Kind = Literal["number", "operator", "function", "many", "constant", "share", "change", "word", "mark"]
+TokenKind = Literal["number", "operator", "function", "many", "constant", "share", "change", "word", "mark"]
 MAX_DIGITS = 50
 MAX_EXPONENT = 300
 
@@ -26,7 +26,7 @@ LEXEME = re.compile(
 LEADING_ZERO = re.compile(r"0\d")
 SYMBOLS = {"×": "*", "·": "*", "÷": "/", "−": "-", "–": "-", "**": "^"}
 # phrase -> (kind, value); longest first
-PHRASES: dict[tuple[str, ...], tuple[Kind, str]] = {
+PHRASES: dict[tuple[str, ...], tuple[TokenKind, str]] = {
     ("to", "the", "power", "of"): ("operator", "^"),
     ("to", "the", "power"): ("operator", "^"),
     ("raised", "to", "the", "power", "of"): ("operator", "^"),
@@ -74,16 +74,16 @@ LONGEST = max(len(phrase) for phrase in PHRASES)
 
 @dataclass(frozen=True)
 class Token:
-    """One token; `start` and `end` are its place in the prompt."""
+    """One token. `start` and `end` are its place in the prompt."""
 
-    kind: Kind
+    kind: TokenKind
     value: str
     start: int
     end: int
 
 
 def tokens(text: str) -> list[Token]:
-    """The tokens of `text` in order. Raises Refused for a number that is too long."""
+    """Return the tokens of `text` in order. Raise Refused for a number that is too long."""
     raw = [_lexeme(match) for match in LEXEME.finditer(text.lower()) if match.lastgroup != "money"]
     for left, right in pairwise(raw):
         if left.kind == right.kind == "number" and left.end == right.start:
@@ -116,7 +116,7 @@ def _checked(number: str) -> str:
 
 
 def _next(raw: list[Token], words: list[str], position: int) -> tuple[Token, int]:
-    """The token that starts at `position`, phrases and number words taken together, and the position behind it."""
+    """Return the token at `position` and the position behind it. Phrases and number words make one token."""
     here = raw[position]
     scale = SCALES.get(words[position + 1]) if position + 1 < len(raw) else None
     if here.kind == "number" and scale and "e" not in here.value:

@@ -1,6 +1,6 @@
 """Converts quantities with pint, in exact fractions. Runs in the tool worker.
 
-Takes unit names one by one and looks each up; pint's own text parser is never given a prompt.
+Looks up unit names one by one. Pint's own text parser never sees a prompt.
 """
 
 from fractions import Fraction
@@ -38,10 +38,10 @@ def _registry() -> "pint.UnitRegistry[Any]":
 
 
 def convert(request: dict[str, Any]) -> dict[str, Any]:
-    """{"text", "is_exact", "symbol"}, or {"refused": reason}.
+    """Return {"text", "is_exact", "symbol"}, or {"refused": reason}.
 
     `request` holds "amounts", [[number, [[unit, power], ...]], ...], and "wanted", [[unit, power], ...]. `symbol` is
-    how the unit is written, empty for "as it was asked for".
+    how the unit is written. It is empty when the person's own spelling shall be kept.
     """
     try:
         wanted = _unit(request["wanted"])
@@ -84,12 +84,12 @@ def _unit(factors: list[Any]) -> Any:
     for name, power in factors:
         known = _name(name)
         powers[known] = powers.get(known, 0) + power
-    # the registry's own container: a plain one counts powers in floats, and its conversion factors are floats then
+    # the registry's own container: a plain dictionary would make powers and conversion factors floats
     return _registry().Unit(_registry().UnitsContainer({name: power for name, power in powers.items() if power}))
 
 
 def _name(word: str) -> str:
-    """pint's name of the unit written `word`: as it is, in lower case, in the singular."""
+    """Return pint's name of the unit `word`, tried as it is, in lower case and in the singular."""
     registry = _registry()
     for spelling in dict.fromkeys(
         (word, word.lower(), word.lower().removesuffix("s"), word.lower().removesuffix("es"))

@@ -1,6 +1,6 @@
-"""The unit converter: reads a quantity and a wanted unit from a prompt, has them converted in the tool worker.
+"""The unit converter: reads a quantity and a wanted unit from a prompt and has them converted in the tool worker.
 
-Source: MRKL (arXiv:2205.00445), symbolic experts. Unit names go to pint one by one; no text is ever evaluated.
+Source: MRKL (arXiv:2205.00445), symbolic experts. Unit names go to pint one by one. No text is ever evaluated.
 """
 
 import re
@@ -8,9 +8,9 @@ import time
 from dataclasses import dataclass
 
 from playground.errors import PlaygroundError
-from playground.experts.base import Refused, ToolResult
+from playground.experts.base import Refused, Tool, ToolResult, tool
 from playground.experts.tools.numerals import grouped, read_words
-from playground.experts.tools.worker import Worker
+from playground.experts.tools.worker import Worker, shared_worker
 
 CONVERT = "playground.experts.tools.units.quantities:convert"
 MAX_CHARS = 500
@@ -36,7 +36,7 @@ HOW_MANY = re.compile(
 WORDS = re.compile(r"[^\W\d_]+")
 TRAILING = " \t\n?!.;:,\"'"
 ONE = re.compile(r"^(?:a|an)\s+(?=[^\W\d_])|^half an?\s+", re.I)
-# one word each; what pint knows by itself, plurals too, is left out
+# one word each; names and plurals that pint knows by itself are left out
 NAMES = {
     "f": "degF", "fahrenheit": "degF", "c": "degC", "celsius": "degC", "centigrade": "degC", "k": "kelvin",
     "kelvins": "kelvin", "in": "inch", "ft": "foot", "lbs": "pound", "oz": "ounce", "ozs": "ounce", "mph": "mile/hour",
@@ -68,7 +68,10 @@ Factors = list[tuple[str, int]]  # (pint name, power)
 
 @dataclass(frozen=True)
 class Conversion:
-    """What was asked: amounts with their units (5 feet 3 inches has two), the unit wanted, and both as written."""
+    """A conversion that was asked for.
+
+    `amounts` are numbers with their units (5 feet 3 inches has two). The two texts are as the person wrote them.
+    """
 
     amounts: tuple[tuple[str, Factors], ...]
     wanted: Factors
@@ -76,20 +79,27 @@ class Conversion:
     wanted_text: str
 
 
-class Units:
-    """Converts exactly, refuses what cannot be converted."""
+@tool(
+    "units",
+    title="Unit converter",
+    description="Converts a quantity from one unit to another: length, mass, volume, speed, temperature and more.",
+    mark="Un",
+    slot=9,
+    licence="BSD-3-Clause",
+    examples=("convert 5 miles to km", "how many grams in 3 oz", "100 F in C", "60 mph in m/s"),
+)
+class Units(Tool):
+    """Converts exactly and refuses what cannot be converted."""
 
-    name = "units"
-
-    def __init__(self, worker: Worker) -> None:
-        self._worker = worker
+    def __init__(self, worker: Worker | None = None) -> None:
+        self._worker = worker or shared_worker()
 
     def close(self) -> None:
-        """End the worker process; the next question starts a new one."""
+        """End the worker process. The next question starts a new one."""
         self._worker.stop()
 
-    def answer(self, prompt: str) -> ToolResult:
-        """The converted quantity."""
+    def compute(self, prompt: str) -> ToolResult:
+        """Return the converted quantity."""
         started = time.perf_counter()
         query = prompt.strip()[:200]
         try:
@@ -107,7 +117,7 @@ class Units:
 
 
 def read_conversion(prompt: str) -> Conversion:
-    """The conversion that `prompt` asks for. Raises Refused when it asks for none, or none that can be read."""
+    """Return the conversion that `prompt` asks for. Raise Refused when there is none, or when it cannot be read."""
     if len(prompt.strip()) > MAX_CHARS:
         raise Refused(f"The prompt is too long for a conversion: at most {MAX_CHARS} characters.")
     text = FEET.sub(lambda match: f" ft {match[1]} in" if match[1] else " ft", prompt).strip(TRAILING)
@@ -128,7 +138,7 @@ def _conversion(given: str, wanted: str) -> Conversion:
 
 
 def _amounts(text: str) -> tuple[tuple[str, Factors], ...]:
-    """Each number with its unit, in order."""
+    """Return each number with its unit, in order."""
     one = ONE.match(text)
     if one:
         return (("1/2" if "half" in one.group().lower() else "1", _factors(text[one.end() :])),)
@@ -142,7 +152,7 @@ def _amounts(text: str) -> tuple[tuple[str, Factors], ...]:
 
 
 def _number(match: re.Match[str]) -> str:
-    """The number as a text that Fraction reads, or as whole+part."""
+    """Return the number as a text that Fraction reads."""
     if len(match.group()) > MAX_DIGITS:
         raise Refused(f"The number is too long: at most {MAX_DIGITS} characters.")
     whole = match["whole"].replace(",", "")
@@ -157,7 +167,7 @@ def _number(match: re.Match[str]) -> str:
 
 
 def _factors(text: str) -> Factors:
-    """ "square feet" is [("foot", 2)], "m/s" is [("m", 1), ("s", -1)]. Raises Refused when it is no unit."""
+    """Return [("foot", 2)] for "square feet", [("m", 1), ("s", -1)] for "m/s". Raise Refused when it is no unit."""
     cleaned = SCALE.sub("", text.strip())
     if cleaned.lower() in ("m/h", "mi/h"):
         cleaned = "mph"
@@ -204,7 +214,7 @@ def _raise_last(found: Factors, text: str) -> None:
 
 
 def _with_digits(text: str) -> str:
-    """`text` with numbers in words ("five miles") as digits; the unit "second" and the like stay."""
+    """Return `text` with numbers in words ("five miles") as digits. Words such as the unit "second" stay."""
     words = list(WORDS.finditer(text))
     lower = [match.group().lower() for match in words]
     parts, position, done = [], 0, 0

@@ -1,4 +1,4 @@
-"""The first tables: prompts, runs, labels, people, training."""
+"""Create the first tables: prompts, runs, labels, people, training."""
 
 import sqlalchemy as sa
 from alembic import op

@@ -1,6 +1,6 @@
 """PEFT's own X-LoRA with the same adapters: what a mixture per token and layer costs without stacking.
 
-It reads the whole text anew for each token, twice (arXiv:2402.07148), so it slows down as the text grows.
+X-LoRA reads the whole text anew for each token, twice (arXiv:2402.07148). So it slows down as the text grows.
 """
 
 import time
@@ -15,7 +15,7 @@ from playground.model.base import LanguageModel
 
 
 def make_xlora(base: LanguageModel, folders: Sequence[Path]) -> Any:
-    """X-LoRA over the adapters in `folders`, with one weight a layer, around `base`'s own model, which it changes."""
+    """Return X-LoRA over the adapters in `folders`, one weight a layer. It changes the model of `base`."""
     base.model.config.use_cache = False
     config = XLoraConfig(
         task_type="CAUSAL_LM",
@@ -28,7 +28,7 @@ def make_xlora(base: LanguageModel, folders: Sequence[Path]) -> Any:
 
 
 def xlora_rate(model: Any, ids: Sequence[int], tokens: int) -> float:
-    """Tokens per second of X-LoRA's greedy `generate`, prompt included."""
+    """Return tokens per second of X-LoRA's greedy `generate`, prompt included."""
     text = torch.tensor([list(ids)], device=model.device)
     began = time.perf_counter()
     with torch.inference_mode():

@@ -1,8 +1,9 @@
 """How fast tokens come: each of our ways as a ratio to the library's own plain `generate` in the same run.
 
-Every round times every way once, in turn, so that a machine that slows down slows all of them; what is told are the
-medians over rounds. Small differences are lost in that: what observing costs is measured between neighbouring tokens of
-one run, and what more experts cost in short turns. Experts and gate are random: their values do not change the work.
+Every round times every way once, in turn, so that a machine that slows down slows all of them. The figures are medians
+over rounds. Small differences would be lost in that. So the cost of observing is measured between neighbouring tokens
+of one run, and the cost of more experts in short turns. Experts and gate are random: their values do not change the
+work.
 """
 
 import statistics
@@ -14,8 +15,9 @@ from typing import Any
 
 import torch
 
-from playground.bench.adapters import read_adapters, write_random_adapters
-from playground.bench.xlora import make_xlora, xlora_rate
+from playground.bench.base import Tell
+from playground.bench.subjects.decode.adapters import read_adapters, write_random_adapters
+from playground.bench.subjects.decode.xlora import make_xlora, xlora_rate
 from playground.core.values import Observe, Sampling
 from playground.model.adapters import Adapter
 from playground.model.bank import Bank
@@ -30,19 +32,16 @@ from playground.settings import Settings
 PROMPT = "Explain in a few sentences why the sky is blue and sunsets are red."
 EXPERTS = 8
 COUNTS = (1, 2, 4, 8, 16, 32)
-TOKENS = 64
-XLORA_TOKENS = 24  # it reads the whole text for each token: more would only make it slower, and take minutes
+XLORA_TOKENS = 24  # it reads the whole text for each token, so more would take minutes
 WARM_TOKENS = 4
 TURN_TOKENS = 8
 TURNS = 3  # of each number of experts in a round
-ROUNDS = 5
 OBSERVED = Observe(layer=10, head=0)
-Progress = Callable[[str, int, int], None]
 Way = Callable[[int], float]
 
 
 class Loop:
-    """Our decode loop over one model with `adapters` in its bank; a gate decides in every layer."""
+    """Our decode loop over one model with `adapters` in its bank. A gate decides in every layer."""
 
     def __init__(self, base: LanguageModel, adapters: Sequence[Adapter]) -> None:
         self.base = base
@@ -51,18 +50,18 @@ class Loop:
         self.ids = base.chat_ids(PROMPT)
 
     def stack(self, count: int) -> None:
-        """Have the first `count` adapters in the bank."""
+        """Put the first `count` adapters in the bank."""
         if len(self.bank) != count + 1:
             self.bank.stack(self.adapters[:count])
 
     def gate(self, seed: int) -> RowRouting:
-        """A new run of a random gate over the bank."""
+        """Return the routing of a new run of a random gate over the bank."""
         gate = LinearGate(self.bank.names, self.base.layers, self.base.width, top_k=3)
         torch.nn.init.normal_(gate.matrix, generator=torch.Generator().manual_seed(seed))
         return gate_routing(gate.eval().requires_grad_(False), self.bank.names, prompt_tokens=len(self.ids))
 
     def way(self, rows: int, *, observe: Observe | None = None) -> Way:
-        """Greedy decoding of `rows` runs in one batch, each with a gate of its own; unrouted for 0."""
+        """Return a way to decode `rows` runs greedily in one batch, each with its gate. 0 means one unrouted run."""
 
         def rate(tokens: int) -> float:
             self.stack(EXPERTS)
@@ -77,7 +76,7 @@ class Loop:
         return rate
 
     def started(self, routings: Sequence[RowRouting], observe: Observe | None = None) -> Batch:
-        """A batch that has read the prompt once for each of `routings`."""
+        """Return a batch that has read the prompt once for each of `routings`."""
         batch = Batch(self.base, self.bank)
         for routing in routings:
             sampler = Sampler(Sampling(temperature=0, repetition_penalty=1.0), int(self.base.model.config.vocab_size))
@@ -85,7 +84,7 @@ class Loop:
         return batch
 
     def growth(self, turns: int) -> dict[int, float]:
-        """How much longer a token takes with each of COUNTS experts than with the first of them."""
+        """Return how much longer a token takes with each of COUNTS experts than with the first count."""
         times: dict[int, list[float]] = {count: [] for count in COUNTS}
         for _ in range(turns):
             for count, found in times.items():
@@ -96,7 +95,7 @@ class Loop:
         return {count: _median_ratio(found, first) for count, found in times.items()}
 
     def observation_cost(self, tokens: int) -> float:
-        """By how much observing lengthens a token, as a share: every other token of one run is observed."""
+        """Return by what share observing lengthens a token. Every other token of one run is observed."""
         self.stack(EXPERTS)
         batch = self.started([self.gate(0)])
         seen: list[float] = []
@@ -109,7 +108,7 @@ class Loop:
 
 
 def _seconds(batch: Batch) -> float:
-    """How long the next token of `batch` takes."""
+    """Return how long the next token of `batch` takes."""
     began = time.perf_counter()
     batch.step()
     return time.perf_counter() - began
@@ -120,25 +119,22 @@ def _median_ratio(times: Sequence[float], to: Sequence[float]) -> float:
 
 
 def generate_rate(base: LanguageModel, tokens: int) -> float:
-    """Tokens per second of the library's greedy `generate`, prompt included."""
+    """Return tokens per second of the library's greedy `generate`, prompt included."""
     ids = torch.tensor([base.chat_ids(PROMPT)], device=base.model.device)
     began = time.perf_counter()
     base.model.generate(ids, max_new_tokens=tokens, min_new_tokens=tokens, do_sample=False)
     return tokens / (time.perf_counter() - began)
 
 
-def run(
-    settings: Settings, progress: Progress | None = None, *, rounds: int = ROUNDS, tokens: int = TOKENS
-) -> dict[str, Any]:
-    """The object `bench decode --json` prints, but for what int8 does to answers. Raises ArtefactError."""
+def run(settings: Settings, tell: Tell, *, rounds: int, tokens: int) -> dict[str, Any]:
+    """Return the speeds that `bench decode` shows. Raise ArtefactError when the model cannot be loaded."""
     usual = settings.model_copy(update={"dtype": "bfloat16" if settings.dtype == "int8" else settings.dtype})
     plain, ours = load_model(usual), load_model(usual)
     quick = load_model(settings.model_copy(update={"dtype": "int8"}))
     with tempfile.TemporaryDirectory() as folder:
         folders = write_random_adapters(Path(folder), plain.model, max(COUNTS))
         adapters = read_adapters(folders, plain.model)
-        if progress:
-            progress("building X-LoRA", 0, rounds)
+        tell("building X-LoRA")
         xlora = make_xlora(load_model(usual), folders[:EXPERTS])
     loop, quick_loop = Loop(ours, adapters), Loop(quick, adapters)
     ways: dict[str, Way] = {
@@ -152,12 +148,10 @@ def run(
         "fast": quick_loop.way(1, observe=OBSERVED),
         "xlora": lambda count: xlora_rate(xlora, loop.ids, min(count, XLORA_TOKENS)),
     }
-    rates = timed(ways, rounds, tokens, progress)
-    if progress:
-        progress("one layer observed, and not", rounds, rounds)
+    rates = timed(ways, rounds, tokens, tell)
+    tell("one layer observed, and not")
     cost = loop.observation_cost(rounds * tokens)
-    if progress:
-        progress("more experts", rounds, rounds)
+    tell("more experts")
     growth = loop.growth(rounds * TURNS)
     found = summary(rates, _name(ours))
     return {
@@ -172,7 +166,10 @@ def run(
 
 
 def by_experts(growth: Mapping[int, float], routed_ratio: float) -> dict[str, float]:
-    """How fast routing among each number of experts is beside plain `generate`, by how tokens lengthen with it."""
+    """Return the speed of routing among each number of experts as a ratio to plain `generate`.
+
+    `growth` is how much longer a token takes with each number, `routed_ratio` the measured ratio with EXPERTS.
+    """
     return {str(count): round(routed_ratio * growth[EXPERTS] / ratio, 3) for count, ratio in growth.items()}
 
 
@@ -180,13 +177,12 @@ def _name(base: LanguageModel) -> str:
     return "int8" if base.int8 else str(base.dtype).removeprefix("torch.")
 
 
-def timed(ways: dict[str, Way], rounds: int, tokens: int, progress: Progress | None) -> dict[str, list[float]]:
-    """Tokens per second of each way in each round, after a short round to warm up."""
+def timed(ways: dict[str, Way], rounds: int, tokens: int, tell: Tell) -> dict[str, list[float]]:
+    """Return tokens per second of each way in each round, after a short round to warm up."""
     rates: dict[str, list[float]] = {name: [] for name in ways}
     for turn in range(rounds + 1):
         for name, way in ways.items():
-            if progress:
-                progress(f"round {turn} of {rounds}: {name}" if turn else f"warming up: {name}", turn, rounds)
+            tell(f"round {turn} of {rounds}: {name}" if turn else f"warming up: {name}")
             rate = way(tokens if turn else WARM_TOKENS)
             if turn:
                 rates[name].append(rate)
@@ -194,7 +190,7 @@ def timed(ways: dict[str, Way], rounds: int, tokens: int, progress: Progress | N
 
 
 def summary(rates: dict[str, list[float]], usual: str) -> dict[str, Any]:
-    """The ratios of `bench decode`; `usual` is the number format without int8."""
+    """Return the ratios that `bench decode` shows. `usual` is the number format without int8."""
 
     def ratio(way: str, to: str = "plain") -> float:
         return round(_median_ratio(rates[way], rates[to]), 3)

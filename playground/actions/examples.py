@@ -4,6 +4,7 @@ import logging
 from pathlib import Path
 
 from playground.core.events import Event, events_from_json
+from playground.core.values import Pool
 from playground.settings import ROOT
 
 log = logging.getLogger(__name__)
@@ -20,8 +21,13 @@ PROMPTS: tuple[tuple[str, str], ...] = (
 )
 
 
-def load_events(path: Path = EXAMPLE_RUN) -> list[Event]:
-    """The run recorded at `path`; empty when there is none or it cannot be read, because the page must paint anyway."""
+def offered(pool: Pool) -> list[str]:
+    """Return the prompts of the page and of the experts."""
+    return [prompt for _, prompt in PROMPTS] + [example for expert in pool.experts for example in expert.examples]
+
+
+def recorded_run(path: Path = EXAMPLE_RUN) -> list[Event]:
+    """Return the run recorded at `path`; none when it cannot be read, because the page must paint anyway."""
     try:
         return events_from_json(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:

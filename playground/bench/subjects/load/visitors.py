@@ -1,7 +1,7 @@
-"""Several visitors at once in one process, each with a router of their own: speed, mix-ups, and votes that get lost.
+"""Several visitors at once in one process, each with a router of their own: speed, mix-ups, and lost votes.
 
-Greedy and in float32, so that a run among others must tell the same as the run alone: its tokens and its weights.
-Works on a database of its own in a temporary folder.
+Decodes greedily in float32, so that a run among others must give the same tokens and weights as the run alone. Works
+on its own database in a temporary folder.
 """
 
 import contextlib
@@ -19,6 +19,7 @@ from typing import Any, TypeVar
 import numpy as np
 from sqlmodel import select
 
+from playground.bench.base import Tell
 from playground.core.events import Event, Failed, RunStarted, TokenGenerated
 from playground.core.preferences import Verdict
 from playground.core.values import RunRequest, Sampling
@@ -40,18 +41,13 @@ PROMPTS = (
     "Why do leaves change colour in autumn?",
     "Compare living in a village with living in a city.",
 )
-VISITORS = 8
-TOKENS = 48
-ROUNDS = 3
-VOTES = 25
 SAME_WEIGHTS = 0.01  # float32 rounds differently in a batch
-Progress = Callable[[str, int, int], None]
 T = TypeVar("T")
 
 
 @dataclass(frozen=True, eq=False)
 class Told:
-    """What a run told: its id, token ids and (tokens, E) weights; `error` is empty when it went well."""
+    """The outcome of a run: its id, token ids and (tokens, E) weights. `error` is empty when it went well."""
 
     run_id: str
     tokens: tuple[int, ...]
@@ -59,28 +55,23 @@ class Told:
     error: str
 
     def same(self, other: "Told") -> bool:
-        """Whether both runs told the same tokens with the same weights."""
+        """Return whether both runs gave the same tokens with the same weights."""
         alike = not (self.error or other.error) and self.tokens == other.tokens
         return alike and bool(np.abs(self.weights - other.weights).max() <= SAME_WEIGHTS)
 
 
-def run(
-    settings: Settings,
-    progress: Progress | None = None,
-    *,
-    visitors: int = VISITORS,
-    tokens: int = TOKENS,
-    rounds: int = ROUNDS,
-    votes: int = VOTES,
-) -> dict[str, Any]:
-    """The object `bench load --json` prints. In each round every visitor runs alone, then all together; in the last
-    one they vote meanwhile, `votes` times each. Raises NotReady, and InvalidRequest when no router is ready."""
+def run(settings: Settings, tell: Tell, *, visitors: int, tokens: int, rounds: int, votes: int) -> dict[str, Any]:
+    """Return the figures that `bench load` shows.
+
+    In each round every visitor runs alone, then all run together. After the last round they run once more, and each
+    votes `votes` times meanwhile. Raise NotReady when the models cannot be loaded, InvalidRequest when no router is
+    ready.
+    """
     with _own_runtime(settings) as runtime:
         requests = visits(runtime, visitors, tokens)
         ratios, alone, together = [], [], []
         for turn in range(rounds):
-            if progress:
-                progress(f"round {turn + 1} of {rounds}", turn, rounds)
+            tell(f"round {turn + 1} of {rounds}")
             began = time.perf_counter()
             single = [_visit(runtime, request, i) for i, request in enumerate(requests)]
             between = time.perf_counter()
@@ -108,7 +99,7 @@ def run(
 
 @contextlib.contextmanager
 def _own_runtime(settings: Settings) -> Iterator[Runtime]:
-    """A runtime in float32 on a database of its own, closed and removed on leaving."""
+    """Yield a runtime in float32 on its own database. Close it and delete the database on leaving."""
     with tempfile.TemporaryDirectory() as folder:
         own = {"dtype": "float32", "data_dir": Path(folder), "database_url": ""}
         runtime = Runtime(settings.model_copy(update=own))
@@ -122,7 +113,7 @@ def _own_runtime(settings: Settings) -> Iterator[Runtime]:
 
 
 def visits(runtime: Runtime, count: int, tokens: int) -> list[RunRequest]:
-    """One request for each visitor: the ready routers in turn, greedy, over the experts that can be mixed."""
+    """Return one greedy request for each visitor: the ready routers in turn, over the experts that can be mixed."""
     routers = [info.name for info in runtime.routers() if info.ready]
     if not routers:
         raise InvalidRequest("No router is ready.", "Fit one first.")
@@ -137,7 +128,10 @@ def visits(runtime: Runtime, count: int, tokens: int) -> list[RunRequest]:
 def vote_while_running(
     runtime: Runtime, requests: Sequence[RunRequest], runs: Sequence[tuple[Told, Told]], votes: int
 ) -> dict[str, Any]:
-    """All visitors run and vote at once; each judges its own two runs as `votes` labellers, one after the other."""
+    """Run and vote for all visitors at once, and return the counts.
+
+    Each visitor judges its own two runs as `votes` labellers, one after the other.
+    """
     comparisons = []
     for first, second in runs:
         if not (first.error or second.error):
@@ -176,7 +170,7 @@ def vote_while_running(
 
 
 def _vote(database: Database, comparison: str, who: str) -> tuple[str, float]:
-    """(label id, seconds) of one vote; an empty id when it was refused."""
+    """Return (label id, seconds) of one vote. The id is empty when the vote was refused."""
     began = time.perf_counter()
     try:
         with database.write() as session:
@@ -188,7 +182,7 @@ def _vote(database: Database, comparison: str, who: str) -> tuple[str, float]:
 
 
 def _visit(runtime: Runtime, request: RunRequest, number: int) -> Told:
-    """One run to its end, stored as the page stores it."""
+    """Return the outcome of one run, stored as the page stores it."""
     try:
         return told(runtime.run(request, session_id=f"visitor {number}"))
     except PlaygroundError as error:
@@ -196,7 +190,7 @@ def _visit(runtime: Runtime, request: RunRequest, number: int) -> Told:
 
 
 def told(events: Iterator[Event]) -> Told:
-    """The run that `events` tell of."""
+    """Return the outcome of the run with these events."""
     run_id, error = "", ""
     tokens: list[TokenGenerated] = []
     for event in events:
@@ -211,7 +205,7 @@ def told(events: Iterator[Event]) -> Told:
 
 
 def _at_once(functions: Sequence[Callable[[], T]]) -> list[T]:
-    """The results of `functions`, each in a thread of its own, all let go at the same moment."""
+    """Return the results of `functions`, each in a thread of its own, all started at the same moment."""
     gate = threading.Barrier(len(functions))
 
     def start(function: Callable[[], T]) -> T:
@@ -227,6 +221,6 @@ def _rate(runs: Sequence[Told], seconds: float) -> float:
 
 
 def _peak_mb() -> float:
-    """The most memory this process has held, in megabytes."""
+    """Return the most memory this process has held, in megabytes."""
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return peak / (1024 * 1024 if sys.platform == "darwin" else 1024)

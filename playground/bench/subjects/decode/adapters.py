@@ -1,4 +1,4 @@
-"""Random LoRA experts as PEFT folders: their values do not change the work, so there can be as many as wanted."""
+"""Random LoRA experts as PEFT folders, as many as wanted. Their values do not change the work."""
 
 import json
 from pathlib import Path
@@ -15,7 +15,7 @@ SIZE = 0.01  # standard deviation of A and B: too small to turn the text into no
 
 
 def write_random_adapters(folder: Path, model: nn.Module, count: int) -> list[Path]:
-    """`count` folders under `folder`, each a rank-8 adapter of the attention projections of `model`, seeded."""
+    """Write `count` seeded rank-8 adapters of the attention projections of `model`. Return their folders."""
     linears = {
         path: module
         for path, module in model.named_modules()
@@ -38,5 +38,5 @@ def write_random_adapters(folder: Path, model: nn.Module, count: int) -> list[Pa
 
 
 def read_adapters(folders: list[Path], model: nn.Module) -> list[Adapter]:
-    """The adapters in `folders`, named by them."""
+    """Return the adapters in `folders`, with the names of the folders."""
     return [read_adapter(folder, folder.name, model) for folder in folders]

@@ -1,10 +1,8 @@
-"""Labels as text for other programs: flat records, JSON lines, CSV that no spreadsheet runs.
+"""Labels as flat records, and texts that no spreadsheet runs: what several formats share.
 
-Source of the CSV rule: OWASP, "CSV Injection".
+Source of the rule for cells: OWASP, "CSV Injection".
 """
 
-import csv
-import io
 import json
 from collections.abc import Iterable
 from typing import Any
@@ -15,7 +13,7 @@ FORMULA_STARTS = ("=", "+", "-", "−", "@", "\t", "\r")
 
 
 def as_records(rows: Iterable[LabelRow]) -> list[dict[str, Any]]:
-    """One flat JSON-ready dictionary per label: what the table on the page, the CSV and the JSON lines hold."""
+    """Return one flat JSON-ready dictionary for each label: the columns of every table."""
     return [
         {
             "label_id": row.label_id,
@@ -53,28 +51,18 @@ def as_records(rows: Iterable[LabelRow]) -> list[dict[str, Any]]:
     ]
 
 
-def export_jsonl(rows: Iterable[LabelRow]) -> str:
-    """JSON lines in UTF-8, one label each, with everything that `as_records` gives."""
-    return "".join(json.dumps(record, ensure_ascii=False) + "\n" for record in as_records(rows))
-
-
-def export_csv(rows: Iterable[LabelRow]) -> str:
-    """RFC 4180 text. A cell that a spreadsheet would run as a formula gets a leading apostrophe."""
-    records = as_records(rows)
-    out = io.StringIO(newline="")
-    writer = csv.writer(out, lineterminator="\r\n")
-    writer.writerow(records[0] if records else ["label_id"])
-    for record in records:
-        writer.writerow([_cell(value) for value in record.values()])
-    return out.getvalue()
-
-
-def _cell(value: Any) -> Any:
+def cell(value: Any) -> Any:
+    """Return a record's value as a table holds it: JSON for lists and dictionaries, nothing for None, safe text."""
     if isinstance(value, (dict, list)):
         return json.dumps(value, ensure_ascii=False)
-    if isinstance(value, str) and value.lstrip(" \n").startswith(FORMULA_STARTS):
-        return "'" + value
+    if isinstance(value, str):
+        return safe_text(value)
     return "" if value is None else value
+
+
+def safe_text(text: str) -> str:
+    """Return `text` with an apostrophe in front when a spreadsheet would run it as a formula."""
+    return "'" + text if text.lstrip(" \n").startswith(FORMULA_STARTS) else text
 
 
 def _usage(side: Side) -> dict[str, float]:

@@ -1,7 +1,7 @@
 """What int8 weights do to answers: the loss on held text, and how often greedy decoding would choose another token.
 
 Measured with the even mix of the base and all installed experts, so that their matrices count as well as the base's.
-The loss is computed with int8 for every token; while decoding, prompts are read in bfloat16, as they are when served.
+The loss is computed with int8 for every token. While decoding, prompts are read in bfloat16, as when serving.
 """
 
 import math
@@ -31,16 +31,15 @@ from playground.settings import Settings
 
 SETS = ("selfinstruct", "lookalike", "gsm8k")
 ROWS = 12
-TOKENS = 64
 Served = tuple[LanguageModel, Bank]
 
 
 def compare_formats(plain: Served, quick: Served, texts: Sequence[tuple[str, str]], tokens: int) -> dict[str, Any]:
-    """`quick`, with int8 weights, against `plain` on `texts`, pairs of a prompt and its held answer.
+    """Return how `quick`, with int8 weights, differs from `plain` on `texts`: pairs of a prompt and its held answer.
 
-    `change` is the loss's relative change with its 95 % interval over texts, `greedy_agreement` the share of tokens of
-    the plain model's greedy answers that `quick` would choose too after the same text, `alike_for` how many tokens it
-    chooses alike before the first that differs, on average, of at most `tokens`.
+    `change` is the loss's relative change, with its 95 % interval over texts. `greedy_agreement` is the share of tokens
+    of the plain model's greedy answers that `quick` would choose too after the same text. `alike_for` is how many
+    tokens it chooses alike before the first difference, on average, of at most `tokens`.
     """
     before = losses(plain, texts)
     with always_int8(quick[1]):
@@ -66,8 +65,8 @@ def compare_formats(plain: Served, quick: Served, texts: Sequence[tuple[str, str
     }
 
 
-def run(settings: Settings, data: Path, *, tokens: int = TOKENS) -> dict[str, Any]:
-    """`compare_formats` of the installed experts on the test rows in `data`, or those the project wrote itself."""
+def run(settings: Settings, data: Path, *, tokens: int) -> dict[str, Any]:
+    """Return `compare_formats` of the installed experts on the test rows in `data`."""
     pool = load_catalogue(settings.experts_dir)
     served = []
     for dtype in ("bfloat16", "int8"):
@@ -78,7 +77,7 @@ def run(settings: Settings, data: Path, *, tokens: int = TOKENS) -> dict[str, An
 
 
 def held_texts(data: Path, count: int = ROWS) -> list[tuple[str, str]]:
-    """(prompt, answer) of `count` test rows of each set whose answers are text."""
+    """Return (prompt, answer) of `count` test rows of each set whose answers are text."""
     found = []
     for task in (TASKS[name] for name in SETS):
         rows = sample_rows(read_rows(data, task.folder, "test"), count, seed=0)
@@ -88,7 +87,7 @@ def held_texts(data: Path, count: int = ROWS) -> list[tuple[str, str]]:
 
 @contextmanager
 def always_int8(bank: Bank) -> Iterator[None]:
-    """Inside the `with`, products of any number of rows are computed in int8: slower, but what decoding computes."""
+    """Compute products of any number of rows in int8 inside the `with`: slower, but as decoding computes them."""
     for product in bank.products:
         product.most_rows = 2**31
     try:
@@ -99,12 +98,12 @@ def always_int8(bank: Bank) -> Iterator[None]:
 
 
 def even_mix(bank: Bank) -> RowRouting:
-    """The base and all experts with the same weight."""
+    """Return a routing that gives the base and all experts the same weight."""
     return RowRouting(constant=torch.full((len(bank),), 1 / len(bank)))
 
 
 def losses(served: Served, texts: Sequence[tuple[str, str]]) -> list[np.ndarray]:
-    """Per text, the negative log-likelihoods in nats of its answer's tokens."""
+    """Return, for each text, the negative log-likelihoods in nats of its answer's tokens."""
     base, bank = served
     found = []
     for prompt, answer in texts:
@@ -115,7 +114,7 @@ def losses(served: Served, texts: Sequence[tuple[str, str]]) -> list[np.ndarray]
 
 
 def greedy_answers(served: Served, prompts: Sequence[str], tokens: int) -> list[tuple[list[int], list[int]]]:
-    """Per prompt, its ids and those of the greedy answer, at most `tokens`, the end included."""
+    """Return, for each prompt, its ids and those of the greedy answer: at most `tokens`, the end included."""
     base, bank = served
     found = []
     for prompt in prompts:
@@ -130,9 +129,9 @@ def greedy_answers(served: Served, prompts: Sequence[str], tokens: int) -> list[
 
 
 def agreement(served: Served, answers: Sequence[tuple[list[int], list[int]]]) -> list[np.ndarray]:
-    """Per answer, which of its tokens but the first are the likeliest after the text before them.
+    """Return, for each answer, which of its tokens are the likeliest after the text before them.
 
-    The first is left out: it follows from the prompt alone, which is not read in int8.
+    The first token is left out: it follows from the prompt alone, which is not read in int8.
     """
     base, bank = served
     found = []

@@ -1,0 +1,64 @@
+"""Every router as a person sees it: its title, its version in force, whether it can serve, and why not."""
+
+from playground.core.values import LEVELS, RouterInfo
+from playground.errors import PlaygroundError
+from playground.routers.base import ROUTERS, GateRouter, Policy, Router
+from playground.serving.engine import Engine
+from playground.serving.versions import Versions
+
+NAMED_AT_MOST = 3
+
+
+def describe_routers(engine: Engine, versions: Versions) -> list[RouterInfo]:
+    """Return every router by level and title; files that could not be read are there with the reason."""
+    infos = [_describe(name, engine, versions) for name in ROUTERS]
+    infos.sort(key=lambda info: (list(LEVELS).index(info.level), info.title))
+    for name, reason in ROUTERS.broken().items():
+        infos.append(RouterInfo(name, name, "prompt", None, "", False, f"not available: {reason}", "", ""))
+    return infos
+
+
+def _describe(name: str, engine: Engine, versions: Versions) -> RouterInfo:
+    kind = ROUTERS.get(name)
+    spec = kind.spec
+    version, reason, note = "", "", ""
+    try:
+        loaded, version = versions.load(name)
+        takes_any = isinstance(loaded, GateRouter) and type(loaded).gate_for is not GateRouter.gate_for
+        if isinstance(loaded, GateRouter):
+            loaded.check_model(engine.base.layers, engine.base.width)
+            missing = set() if takes_any else set(loaded.experts) - set(engine.bank.names)
+            reason = f"It needs the expert {sorted(missing)[0]}, which is not installed." if missing else ""
+        if not takes_any and not reason:
+            note = _unknown(loaded, engine)
+    except PlaygroundError as error:
+        reason = str(error)
+    return RouterInfo(
+        name=name,
+        title=spec.title,
+        level=spec.level,
+        paper=spec.paper,
+        trained_from=spec.trained_from,
+        ready=not reason,
+        reason=reason,
+        figure=versions.figure(name),
+        version=version,
+        note=note,
+        options=tuple(kind.Options.controls(run_time=True)),
+    )
+
+
+def _unknown(loaded: Router, engine: Engine) -> str:
+    """Return a sentence on the experts that a trained router was not trained with; empty when there are none."""
+    is_policy = isinstance(loaded, Policy)
+    if isinstance(loaded, Policy) and not loaded.parameters():
+        return ""
+    ready = [expert for expert in engine.pool.experts if expert.ready and (is_policy or expert.is_mixable)]
+    unknown = [expert.title for expert in ready if expert.name not in loaded.experts]
+    if not unknown:
+        return ""
+    more = len(unknown) - NAMED_AT_MOST
+    named = ", ".join(unknown[:NAMED_AT_MOST]) + (f" and {more} more" if more > 0 else "")
+    it, its = ("them", "their cards") if len(unknown) > 1 else ("it", "its card")
+    what = f"weighs {it} by {its} alone" if is_policy else f"gives {it} no weight"
+    return f"It was not trained with {named}, so it {what}."
