@@ -50,7 +50,7 @@ def row_losses(model: Any, examples: Sequence[TrainingExample]) -> list[float]:
 def token_losses(
     model: Any, examples: Sequence[TrainingExample], *, share_prefix: bool = False
 ) -> tuple[Tensor, Tensor]:
-    """Return (losses (N,) in nats, rows (N,)) of the answer tokens of a right-padded batch. The head runs on them alone.
+    """Return (losses (N,) in nats, rows (N,)) of the answer tokens of a right-padded batch; the head runs on those.
 
     With `share_prefix` what all rows begin with is read once and its cache used by all, which is exact for a model
     that treats every row alike (one adapter, no gate) and saves a third to a half of short rows.
