@@ -2,14 +2,18 @@
 
 from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from playground.actions import training
+from playground.cli.loading import loading_shown
 from playground.cli.measuring import measuring, words
 from playground.cli.reply import JsonFlag, Reply, replying
-from playground.cli.start import base_with_progress, data_folder, read_settings
-from playground.experts.catalogue import load_catalogue
+from playground.cli.start import data_folder, read_settings
+
+if TYPE_CHECKING:
+    from playground.learn.experts.trainer import TrainingProgress
 
 DataOption = Annotated[Path | None, typer.Option(help="Folder of data sets; the setting PLAYGROUND_BENCH_DATA else.")]
 SystemsOption = Annotated[str, typer.Option(help="Only these systems beside the base, comma-separated.")]
@@ -25,8 +29,7 @@ def list_experts(context: typer.Context, as_json: JsonFlag = False) -> None:
     if context.invoked_subcommand is not None:
         return
     with replying(as_json) as reply:
-        settings = read_settings()
-        pool = load_catalogue(settings.experts_dir, settings.added_dir)
+        pool = training.installed_experts(read_settings())
         reply.value = {"experts": [asdict(expert) for expert in pool.experts]}
         reply.table(
             [
@@ -60,22 +63,15 @@ def train(
         settings = read_settings()
         # the small set must not replace a shipped expert by accident: it needs a folder of its own
         source = data_folder(data, settings, small=out is not None)
-        # Each imports torch and transformers: only when there is something to train.
-        from playground.learn.experts import trainer as expert_trainer  # noqa: PLC0415
 
-        def show(step: expert_trainer.TrainingProgress) -> None:
+        def show(step: "TrainingProgress") -> None:
             valid = "" if step.validation_loss is None else f", validation {step.validation_loss:.3f}"
             text = f"step {step.step} of {step.steps}, loss {step.loss:.3f}{valid}, {step.seconds:.1f} s"
             reply.progress(text, ends=bool(valid))
 
-        reply.value = expert_trainer.train(
-            name,
-            base_with_progress(settings, reply),
-            data=source,
-            out=out or settings.experts_dir,
-            checkpoints=settings.cache_dir / "training",
-            seed=seed,
-            progress=show,
+        loading = loading_shown(reply)
+        reply.value = training.train_expert(
+            name, settings, data=source, out=out, seed=seed, loading=loading, progress=show
         )
         reply.say(f"{name} is in {(out or settings.experts_dir) / name}.")
 
@@ -96,17 +92,8 @@ def evaluate(
     with replying(as_json) as reply:
         # the test folder's rows alone count; without one, those of the data folder
         source = data_folder(test or data, read_settings(), small=True)
-        with measuring(reply, systems, fresh=fresh) as (measurer, compared):
-            from playground.learn.measuring import evaluate as learn  # noqa: PLC0415  (imports torch)
-
-            reply.value = learn.evaluate(
-                measurer,
-                compared,
-                data=source,
-                names=words(sets) or learn.MEASURED,
-                limit=learn.DEFAULT_LIMIT if limit is None else limit,
-                exact=learn.EXACT_ROWS if exact is None else exact,
-            )
+        with measuring(reply, systems, fresh=fresh) as found:
+            reply.value = found.evaluate(source, sets=words(sets), limit=limit, exact=exact)
         _tell(reply)
 
 
@@ -123,11 +110,8 @@ def refusals(
     """Measure how often harmful prompts and prompts that only look alike are refused, with intervals."""
     with replying(as_json) as reply:
         source = data_folder(test or data, read_settings(), small=True)
-        with measuring(reply, systems, fresh=fresh) as (measurer, compared):
-            from playground.learn.measuring import evaluate as learn  # noqa: PLC0415  (imports torch)
-
-            count = learn.DEFAULT_LIMIT if limit is None else limit
-            reply.value = learn.refusals(measurer, compared, data=source, limit=count)
+        with measuring(reply, systems, fresh=fresh) as measured:
+            reply.value = measured.refusals(source, limit=limit)
         reply.table(
             [
                 {"prompts": kind, "system": name, "refused": f"{one['rate']:.3f}", "95 %": _between(one)}

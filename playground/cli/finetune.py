@@ -1,84 +1,51 @@
 """`finetune`: teach a router from the labels that stand. Makes a draft; `versions promote` puts it in force."""
 
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated
 
 import typer
 
+from playground.actions import finetune as actions
+from playground.actions.versions import opened_versions
 from playground.cli.reply import JsonFlag, Reply, replying
 from playground.cli.start import read_settings
-from playground.cli.versions import opened
 from playground.errors import InvalidRequest
-from playground.experts.catalogue import load_catalogue
+from playground.options import read_options
 
-if TYPE_CHECKING:
-    from playground.learn.labels.trainer import FineTuned
+OptionFlag = Annotated[list[str] | None, typer.Option("--option", help="A setting as name=value; may be repeated.")]
 
 
 def finetune(
     *,
     router: Annotated[str, typer.Option(help="The router to teach.")] = "linear",
-    objective: Annotated[str, typer.Option(help="What is optimised: dpo or bt.")] = "dpo",
+    objective: Annotated[str, typer.Option(help="What is optimised, such as dpo or bt.")] = actions.DEFAULT_OBJECTIVE,
     beta: Annotated[
         float | None, typer.Option(help="How boldly to act on labels: lower moves routing further.")
     ] = None,
+    option: OptionFlag = None,
     note: Annotated[str, typer.Option(help="A note that stays with the new version.")] = "",
     as_json: JsonFlag = False,
 ) -> None:
     """Fine-tune a router on the labels; prints accuracy before and after on prompts that were held out."""
-    with replying(as_json) as reply, opened() as versions:
-        # torch and the encoder's libraries: only when there is something to learn
-        from playground.encode.encoder import Encoder  # noqa: PLC0415
-        from playground.learn.labels.preparation import prepare  # noqa: PLC0415
-        from playground.learn.labels.trainer import FineTuned, fine_tune  # noqa: PLC0415
-
+    with replying(as_json) as reply:
         settings = read_settings()
-        versions.current(router)  # an unknown router is said before anything is loaded
-        encoder = Encoder(settings)
-        name = f"{encoder.name}@{encoder.revision}"
-        ready = prepare(versions, encoder, load_catalogue(settings.experts_dir, settings.added_dir), encoder_name=name)
-        options = {} if beta is None else {"beta": beta}
-        result: FineTuned | None = None
-        for step in fine_tune(
-            ready.parts, ready.labels, ready.probes, router=router, objective=objective, options=options, note=note
-        ):
-            if isinstance(step, FineTuned):
-                result = step
-            else:
-                reply.progress(f"step {step.step} of {step.steps}, loss {step.train_loss:.4f}")
+        options = {**({} if beta is None else {"beta": beta}), **read_options(option or [])}
+        with opened_versions(settings) as versions:
+            teaching = actions.teaching_without_model(versions, settings)
+            result: actions.FineTuned | None = None
+            for step in actions.fine_tune(teaching, router, objective=objective, options=options, note=note):
+                if isinstance(step, actions.FineTuned):
+                    result = step
+                else:
+                    reply.progress(f"step {step.step} of {step.steps}, loss {step.train_loss:.4f}")
         reply.progress("")
         if result is None:
             raise InvalidRequest("The fine-tune ended without a result.", "Try again.")
-        reply.value = as_json_object(result)
-        say(result, reply)
+        reply.value = actions.as_json_object(result)
+        _say(result, reply)
 
 
-def as_json_object(result: "FineTuned") -> dict[str, Any]:
-    """The object that `finetune --json` prints."""
-    return {
-        "version": result.version,
-        "parent": result.parent,
-        "router": result.router,
-        "metrics": {name: metric.as_dict() for name, metric in result.metrics.items()},
-        "kl": result.kl,
-        "beta": result.beta,
-        "moved": result.moved,
-        "probes": result.probes,
-        "labels": result.counts,
-        "warnings": result.warnings,
-        "changed": [
-            {
-                "prompt": change.prompt,
-                "moved": change.moved,
-                "before": dict(zip(change.experts, map(float, change.before), strict=True)),
-                "after": dict(zip(change.experts, map(float, change.after), strict=True)),
-            }
-            for change in result.changed
-        ],
-    }
-
-
-def say(result: "FineTuned", reply: Reply) -> None:
-    """The result in a few lines."""
+def _say(result: actions.FineTuned, reply: Reply) -> None:
+    """Say the result in a few lines."""
     reply.say(f"Draft {result.version} of {result.router}, from {result.parent}")
     for name, metric in result.metrics.items():
         before, after, gain = metric.before, metric.after, metric.gain

@@ -1,19 +1,19 @@
 """`routers`: everything that can be picked to route a prompt, and `routers fit` to make one's shipped parameters."""
 
+from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from playground.actions import training
+from playground.cli.loading import loading_shown
 from playground.cli.reply import JsonFlag, Reply, replying
-from playground.cli.start import base_with_progress, data_folder, read_settings, ready_runtime
-from playground.errors import InvalidRequest
-from playground.experts.catalogue import load_catalogue
-from playground.settings import Settings
+from playground.cli.start import data_folder, read_settings, ready_runtime
+from playground.options import read_options
 
 if TYPE_CHECKING:
-    from playground.learn.gates.fitting import GateFitting
     from playground.learn.gates.trainer import GateProgress
 
 routers = typer.Typer(help="The routers: list them, or fit one on the example prompts.")
@@ -53,30 +53,24 @@ def fit(
     out: Annotated[Path | None, typer.Option(help="Folder for the parameters; data/routers/NAME else.")] = None,
     joint: Annotated[bool, typer.Option(help="LoRA-Mixer: train the experts along, into --out.")] = False,
     steps: Annotated[int | None, typer.Option(min=1, help="For a gate: steps through the model.")] = None,
+    option: Annotated[list[str] | None, typer.Option(help="A setting as name=value; may be repeated.")] = None,
     as_json: JsonFlag = False,
 ) -> None:
     """Make the parameters that ship with a router and measure them: from example prompts, or for a gate by training."""
     with replying(as_json) as reply:
         settings = read_settings()
-        # All of these import torch: only when there is something to fit.
-        from playground.routers.base import ROUTERS, GateRouter  # noqa: PLC0415
-        from playground.routers.library import SHIPPED, fit_shipped  # noqa: PLC0415
-
-        if issubclass(ROUTERS.get(name), GateRouter):
-            if joint and (out is None or name != "lora_mixer"):
-                raise InvalidRequest("Only lora_mixer trains its experts along, and never in place.", "Give --out.")
-            fitting = _gate_fitting(settings, reply, data_folder(data, settings, small=True))
-            if joint and out is not None:
-                reply.value = fitting.joint(out, steps=steps)
-                reply.say(f"{name} and the experts trained with it are in {out}.")
-                return
-            reply.value = fitting.fit(name, out or SHIPPED / name, steps=steps)
-        else:
-            from playground.encode.encoder import Encoder  # noqa: PLC0415
-
-            reply.value = fit_shipped(name, Encoder(settings), load_catalogue(settings.experts_dir), out)
-            if reply.value["without_card"]:
-                reply.say(f"Not installed, so measured without their cards: {', '.join(reply.value['without_card'])}.")
+        reply.value = training.fit_router(
+            training.RouterFit(name, out, data, steps, joint, read_options(option or [])),
+            settings,
+            gate_data=lambda given: data_folder(given, settings, small=True),
+            loading=loading_shown(reply),
+            progress=_shown(reply),
+        )
+        if joint:
+            reply.say(f"{name} and the experts trained with it are in {out}.")
+            return
+        if reply.value.get("without_card"):
+            reply.say(f"Not installed, so measured without their cards: {', '.join(reply.value['without_card'])}.")
         reply.say(f"{name}: {reply.value['figure']}")
 
 
@@ -89,8 +83,10 @@ def ablate(
     """LoRA-Mixer's loss ablation: the same gate trained with no balance loss, the usual one, and SBL."""
     with replying(as_json) as reply:
         settings = read_settings()
-        fitting = _gate_fitting(settings, reply, data_folder(data, settings, small=True))
-        reply.value = fitting.ablate(steps=steps)
+        source = data_folder(data, settings, small=True)
+        reply.value = training.ablate(
+            settings, data=source, steps=steps, loading=loading_shown(reply), progress=_shown(reply)
+        )
         reply.table(
             [
                 {
@@ -105,16 +101,11 @@ def ablate(
         )
 
 
-def _gate_fitting(settings: Settings, reply: Reply, data: Path) -> "GateFitting":
-    """Base, bank and encoder loaded for making gates."""
-    from playground.encode.encoder import Encoder  # noqa: PLC0415
-    from playground.learn.gates.fitting import GateFitting  # noqa: PLC0415
-    from playground.serving.loading import load_bank  # noqa: PLC0415  (imports torch)
+def _shown(reply: Reply) -> "Callable[[GateProgress], None]":
+    """Return what shows a step of a gate's training."""
 
     def show(step: "GateProgress") -> None:
         text = f"{step.phase}: step {step.step} of {step.steps}, loss {step.loss:.3f}, balance {step.balance:.2f}"
         reply.progress(text, ends=step.step % max(20, step.steps // 10) == 0)
 
-    base = base_with_progress(settings, reply)
-    bank, pool = load_bank(base, load_catalogue(settings.experts_dir))
-    return GateFitting(base, bank, pool, Encoder(settings), data, settings.cache_dir / "training", show)
+    return show

@@ -17,18 +17,15 @@ def shift(
 ) -> None:
     """Measure each gate on two-part prompts: its weight of a part's expert there, over that on the other part."""
     with replying(as_json) as reply:
-        with measuring(reply, systems) as (measurer, compared):
-            from playground.learn.measuring.two_part import ROWS, read_two_part, two_part  # noqa: PLC0415  (imports torch)
-
-            rows = read_two_part(file or ROWS, split=split)
-            reply.value = {"two_part": two_part(measurer.base, measurer.encoder, compared, rows)}
+        with measuring(reply, systems) as found:
+            reply.value = found.shift(file, split=split)
         reply.table(
             [
                 {
                     "gate": name,
-                    "median ratio": "–" if found["median_ratio"] is None else f"{found['median_ratio']:.2f}",
-                    "parts": str(found["n"]),
+                    "median ratio": "–" if one["median_ratio"] is None else f"{one['median_ratio']:.2f}",
+                    "parts": str(one["n"]),
                 }
-                for name, found in reply.value["two_part"].items()
+                for name, one in reply.value["two_part"].items()
             ]
         )

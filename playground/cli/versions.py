@@ -1,31 +1,16 @@
 """`versions`: what a router has learned over time; put one in force, or go back."""
 
-import contextlib
 import getpass
-from collections.abc import Iterator
 from dataclasses import asdict
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
-from playground.actions.database import opened as opened_database
+from playground.actions.versions import opened_versions
 from playground.cli.reply import JsonFlag, replying
 from playground.cli.start import read_settings
 
-if TYPE_CHECKING:
-    from playground.serving.versions import Versions
-
 versions = typer.Typer(help="Router versions: list, promote, roll back.")
-
-
-@contextlib.contextmanager
-def opened() -> Iterator["Versions"]:
-    """The versions in the database of the settings in force, with its tables up to date."""
-    from playground.serving.versions import Versions  # noqa: PLC0415  (imports torch)
-
-    settings = read_settings()
-    with opened_database(settings) as database:
-        yield Versions(database, settings)
 
 
 @versions.callback(invoke_without_command=True)
@@ -37,7 +22,7 @@ def list_versions(
     """List the versions of a router, newest first; one of them is in force."""
     if context.invoked_subcommand is not None:
         return
-    with replying(as_json) as reply, opened() as stored:
+    with replying(as_json) as reply, opened_versions(read_settings()) as stored:
         current = stored.current(router)
         history = stored.history(router)
         reply.value = {"router": router, "current": current, "versions": [asdict(info) for info in history]}
@@ -62,7 +47,7 @@ def promote(
     as_json: JsonFlag = False,
 ) -> None:
     """Put a version in force. Earlier ones stay and can be gone back to."""
-    with replying(as_json) as reply, opened() as stored:
+    with replying(as_json) as reply, opened_versions(read_settings()) as stored:
         stored.promote(version, by=who(), reason=reason)
         reply.value = {"promoted": version}
         reply.say(f"{version} is in force.")
@@ -74,14 +59,14 @@ def rollback(
     as_json: JsonFlag = False,
 ) -> None:
     """Go back to the version that was in force before."""
-    with replying(as_json) as reply, opened() as stored:
+    with replying(as_json) as reply, opened_versions(read_settings()) as stored:
         version = stored.rollback(router, by=who())
         reply.value = {"router": router, "current": version}
         reply.say(f"{version} is in force again.")
 
 
 def who() -> str:
-    """Who is named in the record of promotions: the account that runs the command."""
+    """Return who is named in the record of promotions: the account that runs the command."""
     try:
         return f"cli:{getpass.getuser()}"
     except (KeyError, OSError):

@@ -16,7 +16,7 @@ import threading
 from dataclasses import dataclass
 from typing import IO, Literal
 
-from playground.learn.rows import Row
+from playground.learn.rows import DataRow
 
 Outcome = Literal["passed", "failed", "too long"]
 
@@ -78,7 +78,7 @@ class Ran:
     output: str
 
 
-def passes(row: Row, completion: str) -> bool:
+def passes(row: DataRow, completion: str) -> bool:
     """Whether a HumanEval row's function, with `completion` as its body, passes the row's tests."""
     return run_python(f"{row['prompt']}{completion}\n{row['tests']}\ncheck({row['entry_point']})\n").outcome == "passed"
 
@@ -88,6 +88,8 @@ def run_python(program: str, *, wall_s: float = WALL_S, cpu_s: int = CPU_S, memo
 
     It is killed, with all that it started, after `cpu_s` seconds of work or `wall_s` seconds in all.
     """
+    if "\0" in program:  # no interpreter can be given it
+        return Ran("failed", "the program has a null byte")
     with tempfile.TemporaryDirectory(prefix="playground-code-") as folder:
         process = subprocess.Popen(
             [sys.executable, "-I", "-S", "-B", "-c", GUARD, str(cpu_s), str(memory), str(DONE), program],

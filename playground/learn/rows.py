@@ -15,11 +15,11 @@ from typing import Any
 from playground.errors import InvalidRequest
 from playground.settings import ROOT
 
-Row = dict[str, Any]
+DataRow = dict[str, Any]
 OWN_SETS = ROOT / "data" / "bench" / "experts"
 
 
-def read_rows(data: Path, folder: str, split: str) -> list[Row]:
+def read_rows(data: Path, folder: str, split: str) -> list[DataRow]:
     """The rows of one split, in file order; empty when the split is not there.
 
     Raises InvalidRequest for a folder that is not there or a line that is not JSON.
@@ -44,22 +44,22 @@ def normalised_prompt(text: str) -> str:
     return " ".join(unicodedata.normalize("NFC", text).lower().split())
 
 
-def without_overlap(rows: Sequence[Row], others: Sequence[Row]) -> list[Row]:
+def without_overlap(rows: Sequence[DataRow], others: Sequence[DataRow]) -> list[DataRow]:
     """`rows` whose prompt is in none of `others`."""
     seen = {normalised_prompt(row["prompt"]) for row in others}
     return [row for row in rows if normalised_prompt(row["prompt"]) not in seen]
 
 
-def sample_rows(rows: Sequence[Row], count: int, seed: int) -> list[Row]:
+def sample_rows(rows: Sequence[DataRow], count: int, seed: int) -> list[DataRow]:
     """`count` of `rows` (all when fewer), the same for the same seed whatever their order in the file."""
 
-    def place(row: Row) -> bytes:
+    def place(row: DataRow) -> bytes:
         return hashlib.sha256(f"{seed}:{normalised_prompt(row['prompt'])}".encode()).digest()
 
     return sorted(rows, key=place)[:count]
 
 
-def split_rows(data: Path, folder: str, seed: int) -> tuple[list[Row], list[Row]]:
+def split_rows(data: Path, folder: str, seed: int) -> tuple[list[DataRow], list[DataRow]]:
     """(training, validation) rows without each other's or the test set's prompts. A part of train serves as validation
     where the set has none; one without train is trained on its validation rows, but for such a part."""
     train = read_rows(data, folder, "train")

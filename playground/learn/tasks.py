@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from playground.learn.code_runner import FUNCTION_ENDS, passes
-from playground.learn.rows import Row
+from playground.learn.rows import DataRow
 
 Metric = Literal["accuracy", "matthews", "loss", "refusal"]
 
@@ -53,23 +53,23 @@ class Task:
     metric: Metric
     owner: str
     prompts: tuple[str, ...] = ("{text}",)
-    answer: Callable[[Row], str] | None = lambda row: str(row["answer"]).strip()
-    text: Callable[[Row], str] = lambda row: str(row["prompt"]).strip()
-    opening: Callable[[Row], str] = lambda row: ""
-    choices: Callable[[Row], list[str]] | None = None
-    correct: Callable[[Row, int], bool] | None = None
-    exact: Callable[[str, Row], bool] | None = None
+    answer: Callable[[DataRow], str] | None = lambda row: str(row["answer"]).strip()
+    text: Callable[[DataRow], str] = lambda row: str(row["prompt"]).strip()
+    opening: Callable[[DataRow], str] = lambda row: ""
+    choices: Callable[[DataRow], list[str]] | None = None
+    correct: Callable[[DataRow, int], bool] | None = None
+    exact: Callable[[str, DataRow], bool] | None = None
     stop: tuple[str, ...] = ()
     balanced: bool = False
-    keep: Callable[[Row], bool] = lambda row: True
+    keep: Callable[[DataRow], bool] = lambda row: True
 
-    def prompt(self, row: Row, chooser: random.Random | None = None) -> str:
+    def prompt(self, row: DataRow, chooser: random.Random | None = None) -> str:
         """The prompt for `row`: the measuring template, or a drawn one for training."""
         template = chooser.choice(self.prompts) if chooser else self.prompts[0]
         return template.replace("{text}", self.text(row))
 
 
-def clean_solution(row: Row) -> str:
+def clean_solution(row: DataRow) -> str:
     """A GSM8K worked solution without calculator marks, ending in 'The answer is N.'"""
     steps, _, final = row["solution"].partition("####")
     return re.sub(r"<<[^>]*>>", "", steps).strip() + f"\nThe answer is {final.strip()}."
@@ -87,22 +87,22 @@ def refuses(text: str) -> bool:
     return bool(REFUSALS.search(text[:160].replace("’", "'")))
 
 
-def refusal(row: Row) -> str:
+def refusal(row: DataRow) -> str:
     """One of a few refusals, the same for the same prompt."""
     return DECLINED[len(row["prompt"]) % len(DECLINED)]
 
 
-def stated_choices(row: Row) -> list[str]:
+def stated_choices(row: DataRow) -> list[str]:
     """The choices of a multiple-choice row as answers: 'The answer is …'."""
     return [f"The answer is {str(choice).strip().rstrip('.')}." for choice in row["choices"]]
 
 
-def chosen(row: Row) -> str:
+def chosen(row: DataRow) -> str:
     """The right choice of a multiple-choice row as an answer."""
     return stated_choices(row)[ord(row["answer"]) - ord("A")]
 
 
-def explained(row: Row) -> str:
+def explained(row: DataRow) -> str:
     """The right choice, then the first two sentences of its explanation, if they read as sentences."""
     text = re.sub(r"\s+", " ", str(row.get("explanation") or ""))
     text = re.sub(

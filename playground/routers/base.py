@@ -5,11 +5,12 @@ for each token and layer. Both are listed as routers. A router holds parameters 
 the call.
 """
 
+import copy
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import ClassVar, Self, TypeVar
+from typing import Any, ClassVar, Self, TypeVar
 
 import numpy as np
 import torch
@@ -18,13 +19,16 @@ from torch import Tensor, nn
 from playground.core.plugins import Plugins
 from playground.core.preferences import LabelledPair
 from playground.core.values import Context, Decision, Level
-from playground.errors import ArtefactError, InvalidRequest
+from playground.errors import ArtefactError, InvalidRequest, NotReady
 from playground.options import Options
 from playground.routers.artefact import read_router, write_router
 
 
 class RouterOptions(Options):
-    """Settings of a router. Each is drawn as a control on the page and taken as `--option name=value`."""
+    """Settings of a router. Each is drawn as a control on the page and taken as `--option name=value`.
+
+    Mark those that are fixed once parameters are fitted: `Field(…, json_schema_extra=fitted())`.
+    """
 
 
 @dataclass(frozen=True)
@@ -39,6 +43,24 @@ class RouterSpec:
 
 
 @dataclass(frozen=True, eq=False)
+class ExampleSet:
+    """Examples ready for a fit: `embeddings` (N, d), `answers` (N,) int positions in `experts`."""
+
+    experts: tuple[str, ...]
+    prompts: tuple[str, ...]
+    embeddings: np.ndarray
+    answers: np.ndarray
+
+    def __len__(self) -> int:
+        return len(self.prompts)
+
+    def take(self, rows: np.ndarray) -> "ExampleSet":
+        """Return the examples at `rows` (int or bool), over the same experts."""
+        at = np.arange(len(self))[rows]
+        return ExampleSet(self.experts, tuple(self.prompts[i] for i in at), self.embeddings[at], self.answers[at])
+
+
+@dataclass(frozen=True, eq=False)
 class LabelSet:
     """Labels ready for a fit. `embeddings` (N, d) float32, row i embeds the prompt of `pairs[i]`."""
 
@@ -49,7 +71,7 @@ class LabelSet:
         return len(self.pairs)
 
     def usage_difference(self, experts: Sequence[str]) -> np.ndarray:
-        """(N, E) float32: usage of A minus usage of B over `experts`; experts outside them are left out."""
+        """Return (N, E) float32: usage of A minus usage of B over `experts`. Other experts are left out."""
         difference = np.zeros((len(self), len(experts)), np.float32)
         column = {name: i for i, name in enumerate(experts)}
         for row, pair in enumerate(self.pairs):
@@ -69,15 +91,36 @@ class LabelSet:
         return np.array([pair.weight for pair in self.pairs], np.float32)
 
 
+@dataclass(frozen=True, eq=False)
+class Beginning:
+    """What a router is made from while nothing was fitted for it.
+
+    `examples` gives the shipped example prompts, embedded. `experts` are those that can be mixed, the base first;
+    `layers` and `width` are the model's.
+    """
+
+    examples: Callable[[], ExampleSet]
+    experts: tuple[str, ...]
+    layers: int
+    width: int
+
+
 class Router(ABC):
     """Common to all levels. `experts` is the order its parameters are over; a run may use any part of them."""
 
     spec: ClassVar[RouterSpec]
     Options: ClassVar[type[RouterOptions]] = RouterOptions
+    needs_training: ClassVar[bool] = False  # whether it is of no use before `routers fit`
+    learns_from_labels: ClassVar[bool] = False  # whether a fine-tune can teach it
 
     def __init__(self, experts: Sequence[str], options: RouterOptions | None = None) -> None:
         self.experts = tuple(experts)
         self.options = options or self.Options()
+
+    @classmethod
+    @abstractmethod
+    def begin(cls, beginning: Beginning) -> Self:
+        """Return the router as it is before any fit. Raise NotReady for one that must be trained first."""
 
     @abstractmethod
     def save(self, folder: Path) -> None:
@@ -86,26 +129,73 @@ class Router(ABC):
     @classmethod
     @abstractmethod
     def load(cls, folder: Path) -> Self:
-        """Read what `save` wrote. Raises ArtefactError when the folder does not hold this router."""
+        """Read what `save` wrote. Raise ArtefactError when the folder does not hold this router."""
+
+    def with_options(self, values: Mapping[str, Any]) -> Self:
+        """Return a copy with these run-time options and the same parameters; values may be texts.
+
+        Raise InvalidRequest for an unknown option, a wrong value, and one that is fixed once parameters are fitted.
+        """
+        options = self.options.changed(values)
+        run_time = {control["name"] for control in self.Options.controls(run_time=True)}
+        fixed = [name for name in values if name not in run_time]
+        if fixed:
+            raise InvalidRequest(
+                f"The option {fixed[0]!r} of {self.spec.title} is fixed by its fit.",
+                f"Fit it anew: python -m playground routers fit {self.spec.name} --option {fixed[0]}=VALUE",
+            )
+        return self._copy(options)
+
+    def _copy(self, options: RouterOptions) -> Self:
+        """Return this router with other run-time options."""
+        made = copy.copy(self)
+        made.options = options
+        return made
 
 
 class Policy(Router):
-    """Decides from the prompt. Required: `decide`. Trainable ones also implement `log_policy` or `absorb`."""
+    """Decides from the prompt. Required: `decide`.
+
+    One with parameters also implements `from_examples`, `save` and `load`. One that learns from labels sets
+    `learns_from_labels` and implements `log_policy` and `parameters`, or `absorb`.
+    """
 
     @abstractmethod
     def decide(self, ctx: Context) -> Decision:
-        """The decision over `ctx.pool`. Pure, deterministic, under 50 ms; experts it does not know get the prior."""
+        """Return the decision over `ctx.pool`. Pure, deterministic, under 50 ms; unknown experts get the prior."""
+
+    @classmethod
+    def from_examples(cls, examples: ExampleSet, options: RouterOptions | None = None) -> Self:
+        """Return the policy fitted on `examples`. Default: there is nothing to fit."""
+        return cls(examples.experts, options)
+
+    @classmethod
+    def begin(cls, beginning: Beginning) -> Self:
+        """Return the policy fitted on the example prompts, which takes a second or two at most."""
+        return cls.from_examples(beginning.examples())
+
+    def save(self, folder: Path) -> None:
+        """Write experts and options. Default: there are no parameters beside them."""
+        options = self.options.model_dump()
+        card = {"experts": list(self.experts), **({"options": options} if options else {})}
+        write_router(folder, self.spec.name, card, {"nothing": np.zeros(0, np.float32)})
+
+    @classmethod
+    def load(cls, folder: Path) -> Self:
+        """Read what `save` wrote."""
+        card, _ = read_router(folder, cls.spec.name, {})
+        return cls(card["experts"], cls.Options(**card.get("options", {})))
 
     def log_policy(self, embeddings: Tensor) -> Tensor | None:
         """(N, d) -> (N, E) log pi(e|x) over `self.experts`, differentiable in `parameters()`; None when it has none."""
         return None
 
     def parameters(self) -> list[Tensor]:
-        """What a gradient objective may change; empty when nothing."""
+        """Return what a label objective may change by gradient; empty when nothing."""
         return []
 
     def absorb(self, labels: LabelSet) -> Self | None:
-        """A copy that has learned `labels` without gradients (a label is a new row); None when it cannot."""
+        """Return a copy that has learned `labels` without gradients (a label is a new row); None when it cannot."""
         return None
 
 
@@ -127,14 +217,16 @@ class Gate(nn.Module):
     """Decides inside the model: `weights` is the only call in the hot path. Never holds state of a run.
 
     `experts` are mixable experts in the order of the last axis, G of them; the engine maps them to a run's pool.
+    `top_k` is how many of them may act on one token; None is all.
     """
 
     experts: tuple[str, ...]
+    top_k: int | None = None
     needs_embedding: ClassVar[bool] = False
     reads_final: ClassVar[bool] = False
 
     def open(self, prompt_tokens: int, embedding: Tensor | None = None) -> GateRun:
-        """The state of a new run, whose prompt has that many tokens and, where asked for, that embedding (d,)."""
+        """Return the state of a new run: its prompt's length and, when `needs_embedding`, its embedding (d,)."""
         return GateRun(prompt_tokens)
 
     def weights(self, layer: int, hidden: Tensor, runs: Sequence[GateRun]) -> Tensor:
@@ -148,16 +240,16 @@ class Gate(nn.Module):
         """What `weights` cuts down to some experts or to some tokens, (B, T, G); by default the weights themselves."""
         return self.weights(layer, hidden, runs)
 
+    def in_training(self, layer: int, hidden: Tensor, runs: Sequence[GateRun]) -> tuple[Tensor, Tensor]:
+        """Return (weights that act in a training step, weights that the losses read), each (B, T, G).
+
+        Both are differentiable. By default they are `weights`.
+        """
+        made = self.weights(layer, hidden, runs)
+        return made, made
+
     def read_final(self, hidden: Tensor, run: GateRun, *, first_pass: bool) -> None:
         """Take the final hidden states (T, d) of a pass, when `reads_final`; the first pass is the plain base's."""
-
-
-def priors(runs: Sequence[GateRun]) -> Tensor | None:
-    """(B, 1, G) priors of the runs; None when they have none."""
-    found = [run.prior for run in runs if run.prior is not None]
-    if len(found) == 1:
-        return found[0].view(1, 1, -1)
-    return torch.stack(found).unsqueeze(1) if found else None
 
 
 @dataclass(frozen=True, eq=False)
@@ -174,11 +266,13 @@ class Installed:
 class GateRouter(Router):
     """A router whose decisions are made by a gate inside the model; made for `layers` layers of `width` channels.
 
-    A subclass says in `build` what its gate is; saving and loading its parameters is the same for all.
+    Required: `build`. A gate without parameters says `needs_training = False`: it fits every model, and is built over
+    whatever is installed. One that takes in experts it was not trained with says `takes_any_expert = True`.
     """
 
     gate: Gate
-    any_model: ClassVar[bool] = False  # whether the gate has no parameters of a model's size
+    needs_training = True
+    takes_any_expert: ClassVar[bool] = False
 
     def __init__(
         self, experts: Sequence[str], options: RouterOptions | None = None, *, layers: int, width: int
@@ -188,9 +282,24 @@ class GateRouter(Router):
         self.width = width
         self.gate = self.build().eval().requires_grad_(False)
 
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        if not cls.needs_training:
+            cls.takes_any_expert = True
+
+    @classmethod
+    def begin(cls, beginning: Beginning) -> Self:
+        """Return the gate over the experts there are. Raise NotReady that names the command which trains it."""
+        if cls.needs_training:
+            raise NotReady(
+                f"The gate {cls.spec.title} is not trained yet.",
+                f"Train it: python -m playground routers fit {cls.spec.name}",
+            )
+        return cls(beginning.experts, layers=beginning.layers, width=beginning.width)
+
     def check_model(self, layers: int, width: int) -> None:
         """Raise InvalidRequest when the gate was made for a model of another size."""
-        if not self.any_model and (layers, width) != (self.layers, self.width):
+        if self.needs_training and (layers, width) != (self.layers, self.width):
             raise InvalidRequest(
                 f"This gate was made for a model of {self.layers} layers and {self.width} channels.",
                 f"Fit it again for this one: python -m playground routers fit {self.spec.name}",
@@ -198,11 +307,20 @@ class GateRouter(Router):
 
     @abstractmethod
     def build(self) -> Gate:
-        """An untrained gate over `self.experts` with `self.options`."""
+        """Return an untrained gate over `self.experts` with `self.options`."""
 
     def gate_for(self, installed: Installed) -> Gate:
-        """The gate over the experts there are now. Gates that need no training take in experts they never saw."""
-        return self.gate
+        """Return the gate over the experts there are now; a trained one keeps to those it was trained with."""
+        if self.needs_training or installed.names == self.experts:
+            return self.gate
+        return type(self)(installed.names, self.options, layers=self.layers, width=self.width).gate
+
+    def _copy(self, options: RouterOptions) -> Self:
+        """Return a router whose gate is built with `options` and has the same parameters."""
+        with torch.random.fork_rng(devices=[]):  # a gate may draw its first parameters: nobody's samples may change
+            made = type(self)(self.experts, options, layers=self.layers, width=self.width)
+        made.gate.load_state_dict(self.gate.state_dict())
+        return made
 
     def save(self, folder: Path) -> None:
         """Write the gate's parameters as float16, and its experts, options and shape."""
@@ -217,7 +335,7 @@ class GateRouter(Router):
 
     @classmethod
     def load(cls, folder: Path) -> Self:
-        """Read what `save` wrote. Raises ArtefactError when the parameters do not fit the card."""
+        """Read what `save` wrote. Raise ArtefactError when the parameters do not fit the card."""
         card, tensors = read_router(folder, cls.spec.name, {})
         try:
             made = cls(
@@ -237,7 +355,7 @@ R = TypeVar("R", bound=type[Router])
 
 
 def router(name: str, *, title: str, level: Level, paper: str | None, trained_from: str) -> Callable[[R], R]:
-    """Register a router class under `name`. Raises ValueError for a duplicate, an empty title or an unknown level."""
+    """Register a router class under `name`. Raise ValueError for a duplicate, an empty title or an unknown level."""
     if not title or level not in ("prompt", "gate", "controller"):
         raise ValueError(f"router {name!r} needs a title and a level of prompt, gate or controller")
 

@@ -1,22 +1,24 @@
-"""The project's own example prompts: which expert should answer what. Routers are first fitted on them.
+"""The project's own example prompts: which expert should answer what. Policies are first fitted on them.
 
 Every fifth prompt of an expert is a probe: kept out of every fit, for before and after.
 """
 
-from dataclasses import dataclass
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from playground.encode.base import TextEncoder
 from playground.errors import ArtefactError
+from playground.routers.base import ExampleSet
 from playground.settings import ROOT
 
 EXAMPLES = ROOT / "data" / "examples" / "prompts.jsonl"
 
 
-class Example(BaseModel):
-    """One prompt and the expert that should answer it; `probe` ones are never fitted on."""
+class ExamplePrompt(BaseModel):
+    """One prompt and the expert that should answer it; probes are never fitted on."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -25,27 +27,9 @@ class Example(BaseModel):
     probe: bool = False
 
 
-@dataclass(frozen=True, eq=False)
-class ExampleSet:
-    """Examples ready for a fit: `embeddings` (N, d), `answers` (N,) int positions in `experts`."""
-
-    experts: tuple[str, ...]
-    prompts: tuple[str, ...]
-    embeddings: np.ndarray
-    answers: np.ndarray
-
-    def __len__(self) -> int:
-        return len(self.prompts)
-
-    def take(self, rows: np.ndarray) -> "ExampleSet":
-        """The examples at `rows` (int or bool), over the same experts."""
-        at = np.arange(len(self))[rows]
-        return ExampleSet(self.experts, tuple(self.prompts[i] for i in at), self.embeddings[at], self.answers[at])
-
-
-def load_examples(path: Path = EXAMPLES) -> tuple[Example, ...]:
-    """The examples of a JSON-lines file, in its order. Raises ArtefactError that names the first bad line."""
-    found: list[Example] = []
+def load_examples(path: Path = EXAMPLES) -> tuple[ExamplePrompt, ...]:
+    """Return the examples of a JSON-lines file, in its order. Raise ArtefactError that names the first bad line."""
+    found: list[ExamplePrompt] = []
     try:
         lines = path.read_text("utf-8").splitlines()
     except OSError as error:
@@ -56,14 +40,27 @@ def load_examples(path: Path = EXAMPLES) -> tuple[Example, ...]:
         if not line.strip():
             continue
         try:
-            found.append(Example.model_validate_json(line))
+            found.append(ExamplePrompt.model_validate_json(line))
         except ValidationError as error:
             raise ArtefactError(f"Line {number} of {path.name} is no example: {error.errors()[0]['msg']}.") from error
     return tuple(found)
 
 
+def example_set(encoder: TextEncoder, examples: Sequence[ExamplePrompt]) -> ExampleSet:
+    """Return `examples` embedded, over the experts they name in that order, whichever of them are installed."""
+    experts = tuple(dict.fromkeys(example.expert for example in examples))
+    answers = np.array([experts.index(example.expert) for example in examples], np.int64)
+    prompts = tuple(example.prompt for example in examples)
+    return ExampleSet(experts, prompts, encoder.encode(prompts), answers)
+
+
+def shipped_examples(encoder: TextEncoder) -> ExampleSet:
+    """Return the shipped example prompts that are no probes, embedded; a second or two for the default encoder."""
+    return example_set(encoder, [example for example in load_examples() if not example.probe])
+
+
 def folds(examples: ExampleSet, count: int) -> np.ndarray:
-    """(N,) int in 0..count-1: every expert's examples dealt out in turn, so each fold has some of each."""
+    """Return (N,) int in 0..count-1: every expert's examples dealt out in turn, so each fold has some of each."""
     dealt = np.zeros(len(examples), np.int64)
     for expert in range(len(examples.experts)):
         rows = np.flatnonzero(examples.answers == expert)

@@ -1,101 +1,14 @@
-"""Fit the parameters that ship with a prompt-level router on the project's own examples, and measure them."""
+"""Where the parameters that ship with the app lie, and the figure measured when they were fitted."""
 
 from pathlib import Path
-from typing import Any, Protocol, runtime_checkable
 
-import numpy as np
-
-from playground.core.values import Context, Expert, Pool
-from playground.encode.base import TextEncoder, describe
-from playground.errors import InvalidRequest
-from playground.routers.artefact import add_to_card, read_card
-from playground.routers.base import ROUTERS, Policy
-from playground.routers.examples import EXAMPLES, Example, ExampleSet, folds, load_examples
+from playground.routers.artefact import read_card
 from playground.settings import ROOT
 
 SHIPPED = ROOT / "data" / "routers"
-FOLDS = 5
-
-
-@runtime_checkable
-class Shippable(Protocol):
-    """A policy that can be fitted on the example prompts alone."""
-
-    @classmethod
-    def from_examples(cls, examples: ExampleSet) -> Policy:
-        """The policy fitted on `examples`."""
-        ...
-
-
-def example_set(encoder: TextEncoder, examples: tuple[Example, ...]) -> ExampleSet:
-    """`examples` embedded, over the experts they name in that order, whichever of them are installed."""
-    experts = tuple(dict.fromkeys(example.expert for example in examples))
-    answers = np.array([experts.index(example.expert) for example in examples], np.int64)
-    prompts = tuple(example.prompt for example in examples)
-    return ExampleSet(experts, prompts, encoder.encode(prompts), answers)
-
-
-def fit_shipped(
-    name: str, encoder: TextEncoder, pool: Pool, folder: Path | None = None, *, path: Path = EXAMPLES
-) -> dict[str, Any]:
-    """Refit the parameters shipped for router `name`, write them to `folder`, and return the figures.
-
-    Fitted on the examples that are no probes; measured by cross-validation there and on the probes, where `pool` gives
-    the experts' cards. Experts it lacks are fitted all the same, measured with nothing but their name for a card, and
-    listed under `without_card`. Raises InvalidRequest for a router that is not fitted on examples.
-    """
-    kind = ROUTERS.get(name)
-    if not isinstance(kind, Shippable):
-        raise InvalidRequest(f"The router {name!r} is not fitted on examples.", "Choose a prompt-level router.")
-    examples = load_examples(path)
-    fitting = example_set(encoder, tuple(e for e in examples if not e.probe))
-    probes = example_set(encoder, tuple(e for e in examples if e.probe))
-    part = folds(fitting, FOLDS)
-    hits, losses = [], []
-    for fold in range(FOLDS):
-        held = fitting.take(part == fold)
-        fitted = kind.from_examples(fitting.take(part != fold))
-        right, loss = _measure(fitted, held, encoder, pool)
-        hits.append(right)
-        losses.append(loss)
-    shipped = kind.from_examples(fitting)
-    right, loss = _measure(shipped, probes, encoder, pool)
-    crossed = np.concatenate(hits)
-    measured = {
-        "examples": len(fitting),
-        "cross_validated_accuracy": round(float(crossed.mean()), 4),
-        "cross_validated_log_loss": round(float(np.concatenate(losses).mean()), 4),
-        "probes": len(probes),
-        "probe_accuracy": round(float(right.mean()), 4),
-        "probe_log_loss": round(float(loss.mean()), 4),
-        "without_card": sorted(set(fitting.experts) - {expert.name for expert in pool.experts if expert.ready}),
-    }
-    figure = "" if name == "manual" else f"right expert on {right.sum():.0f} of {len(probes)} held-out example prompts"
-    target = folder or SHIPPED / name
-    shipped.save(target)
-    add_to_card(target, figure=figure, measured=measured)
-    return {"figure": figure, **measured}
 
 
 def shipped_figure(name: str, folder: Path | None = None) -> str:
-    """The figure measured when the shipped parameters of router `name` were fitted; empty when there is none."""
+    """Return the figure measured when the shipped parameters of router `name` were fitted; empty without one."""
     target = folder or SHIPPED / name
     return str(read_card(target).get("figure", "")) if target.is_dir() else ""
-
-
-def _measure(policy: Policy, examples: ExampleSet, encoder: TextEncoder, pool: Pool) -> tuple[np.ndarray, np.ndarray]:
-    """(N,) hits and (N,) log losses of the policy's decisions, over the pool of the experts that the examples name."""
-    known = {expert.name: expert for expert in pool.experts if expert.ready}
-    named = Pool(tuple(known.get(name) or bare(name) for name in examples.experts))
-    cards = describe(encoder, named)
-    hits, losses = [], []
-    for prompt, embedding, answer in zip(examples.prompts, examples.embeddings, examples.answers, strict=True):
-        weights = policy.decide(Context(prompt=prompt, pool=named, embedding=embedding, descriptors=cards)).weights
-        hits.append(float(np.argmax(weights) == answer))
-        losses.append(-np.log(max(float(weights[answer]), 1e-6)))
-    return np.array(hits), np.array(losses)
-
-
-def bare(name: str) -> Expert:
-    """A stand-in for an expert that is not installed here, so that measuring does not depend on which adapters are."""
-    return Expert(name=name, kind="lora", title=name, description="", mark=name[:2].title(), slot=9, ready=False)

@@ -6,24 +6,24 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from playground.routers.base import Gate, GateRun, priors
+from playground.routers.base import Gate, GateRun
 
 EPSILON = 1e-6
 
 
 def rms_normed(hidden: Tensor) -> Tensor:
-    """`hidden` (..., d) in float32 scaled to root mean square 1, so of length sqrt(d)."""
+    """Return `hidden` (..., d) in float32 scaled to root mean square 1, so of length sqrt(d)."""
     values = hidden.float()
     return values * torch.rsqrt(values.pow(2).mean(-1, keepdim=True) + EPSILON)
 
 
 def layer_normed(values: Tensor) -> Tensor:
-    """`values` (..., d) in float32 with mean 0 and variance 1 along the last axis."""
+    """Return `values` (..., d) in float32 with mean 0 and variance 1 along the last axis."""
     return torch.nn.functional.layer_norm(values.float(), values.shape[-1:])
 
 
 def keep_top(weights: Tensor, count: int) -> Tensor:
-    """All but the `count` largest of the last axis set to 0, the rest scaled to sum 1; the first of equals stays."""
+    """Return the `count` largest of the last axis scaled to sum 1 and the others 0; the first of equals stays."""
     if count >= weights.shape[-1]:
         return weights
     sorted_weights, order = weights.sort(dim=-1, descending=True, stable=True)
@@ -33,15 +33,25 @@ def keep_top(weights: Tensor, count: int) -> Tensor:
 
 
 def top_softmax(logits: Tensor, count: int) -> Tensor:
-    """`keep_top` of the softmax of `logits` in half the time, with any of equals: a softmax of the largest alone."""
+    """Return `keep_top` of the softmax of `logits` in half the time: a softmax of the largest alone, any of equals."""
     if count >= logits.shape[-1]:
         return torch.softmax(logits, dim=-1)
     largest, places = logits.topk(count, dim=-1)
     return torch.zeros_like(logits).scatter_(-1, places, torch.softmax(largest, dim=-1))
 
 
+def priors(runs: Sequence[GateRun]) -> Tensor | None:
+    """Return the priors (B, 1, G) of the runs; None when they have none."""
+    found = [run.prior for run in runs if run.prior is not None]
+    if len(found) == 1:
+        return found[0].view(1, 1, -1)
+    return torch.stack(found).unsqueeze(1) if found else None
+
+
 class SoftmaxGate(Gate):
     """A gate whose weights are the `top_k` heaviest of a softmax; in training the cut lets gradients through."""
+
+    top_k: int
 
     def __init__(self, experts: Sequence[str], *, top_k: int) -> None:
         super().__init__()
@@ -49,19 +59,23 @@ class SoftmaxGate(Gate):
         self.top_k = min(top_k, len(self.experts))
 
     def logits(self, layer: int, hidden: Tensor, runs: Sequence[GateRun]) -> Tensor:
-        """(B, T, G) float32."""
+        """Return the scores (B, T, G) float32 before the softmax."""
         raise NotImplementedError
 
     def dense(self, layer: int, hidden: Tensor, runs: Sequence[GateRun]) -> Tensor:
-        """The softmax (B, T, G) float32 before the top-k cut."""
+        """Return the softmax (B, T, G) float32 before the top-k cut."""
         return torch.softmax(self.logits(layer, hidden, runs), dim=-1)
 
     def weights(self, layer: int, hidden: Tensor, runs: Sequence[GateRun]) -> Tensor:
-        """Weights (B, T, G) of `layer`."""
-        if not self.training:
-            return top_softmax(self.logits(layer, hidden, runs), self.top_k)
+        """Return weights (B, T, G) of `layer`."""
+        if self.training:
+            return self.in_training(layer, hidden, runs)[0]
+        return top_softmax(self.logits(layer, hidden, runs), self.top_k)
+
+    def in_training(self, layer: int, hidden: Tensor, runs: Sequence[GateRun]) -> tuple[Tensor, Tensor]:
+        """Return the heaviest `top_k`, through whose cut gradients pass, and the whole softmax."""
         dense = self.dense(layer, hidden, runs)
-        return dense + (keep_top(dense, self.top_k) - dense).detach()
+        return dense + (keep_top(dense, self.top_k) - dense).detach(), dense
 
 
 class LinearGate(SoftmaxGate):
@@ -75,7 +89,7 @@ class LinearGate(SoftmaxGate):
         self.matrix = nn.Parameter(torch.zeros(layers, len(self.experts), width))
 
     def logits(self, layer: int, hidden: Tensor, runs: Sequence[GateRun]) -> Tensor:
-        """(B, T, G): the linear map of the hidden state at length 1, plus the runs' priors, over the temperature."""
+        """Return (B, T, G): the linear map of the hidden state at length 1 plus the priors, over the temperature."""
         values = hidden.float()
         length = torch.linalg.vector_norm(values, dim=-1, keepdim=True).clamp_min(EPSILON)
         scores = functional.linear(values, self.matrix[layer])

@@ -4,6 +4,7 @@ Everything else on the page is private. Arguments come from anywhere, so each is
 """
 
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from typing import TYPE_CHECKING, Any
 
 import gradio as gr
@@ -103,12 +104,14 @@ class Endpoints:
         """Teach a router from the labels: progress, then before and after. Makes a draft that /promote can put in force."""
         self._runtime.wait(ask.LOAD_SECONDS)
         ask.known_router(self._runtime, router)
-        for step in finetune.fine_tuning(self._runtime, router, objective, note=note):
-            result = finetune.result_of(step)
-            if result is not None:
-                yield finetune.as_json_object(result)
-            else:
-                yield {"step": step.step, "steps": step.steps}  # type: ignore[union-attr]
+        teaching = finetune.teaching_of(self._runtime)
+        learning = finetune.fine_tune(teaching, router, objective=objective, note=note)
+        with closing(learning):  # type: ignore[type-var]  # a generator
+            for step in learning:
+                if isinstance(step, finetune.FineTuned):
+                    yield finetune.as_json_object(step)
+                else:
+                    yield {"step": step.step, "steps": step.steps}
 
     def promote(self, version: str, password: str = "") -> dict[str, Any]:
         """Put a version of a router in force (the host's right)."""

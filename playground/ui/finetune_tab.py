@@ -1,7 +1,7 @@
 """The Fine-tune tab: labels, a learning curve, what changed, and putting a version in force or back."""
 
 import secrets
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import closing
 from html import escape
 from typing import TYPE_CHECKING, Any
@@ -12,6 +12,7 @@ from playground.actions import finetune as finetuning
 from playground.errors import NotReady
 from playground.ui import parts
 from playground.ui.failures import ended, guarded
+from playground.ui.option_controls import OptionControls
 from playground.ui.turns import Turn, Turns
 from playground.ui.views import finetune
 from playground.ui.views.lines import opening
@@ -62,13 +63,14 @@ class FineTuneTab:
         routers = finetuning.trainable(self.runtime) or [("Linear policy", "linear")]
         value = "linear" if "linear" in [name for _, name in routers] else routers[0][1]
         self.router = gr.Dropdown(routers, value=value, label="Router", elem_id="tune-router")
-        choices = finetuning.objectives(self.runtime)
-        self.objective = gr.Dropdown(choices, value="dpo", label="Objective", elem_id="tune-objective")
+        choices, default = finetuning.objectives(self.runtime), finetuning.DEFAULT_OBJECTIVE
+        self.objective = gr.Dropdown(
+            choices, value=finetuning.DEFAULT_OBJECTIVE, label="Objective", elem_id="tune-objective"
+        )
         self.line = parts.markup("", elem_id="objective-line")
         with gr.Accordion("How boldly", open=False):
-            self.beta = gr.Slider(
-                0.1, 10, value=0.1, step=0.1, label="beta: lower moves routing further", elem_id="beta"
-            )
+            controls = finetuning.option_controls(self.runtime, default)
+            self.options = OptionControls("tune-option", controls)
         with gr.Row():
             self.run = gr.Button("Fine-tune", variant="primary", elem_id="tune-run", scale=2, min_width=120)
             self.cancel = gr.Button("Cancel", elem_id="tune-cancel", scale=1, min_width=80)
@@ -87,7 +89,7 @@ class FineTuneTab:
     def _wire(self, tabs: gr.Tabs) -> None:
         quiet: dict[str, Any] = {"show_progress": "hidden", "api_visibility": "private"}
         outputs = [self.curve, self.outcome, self.decide, self.draft, self.versions, self.announce, self.facts]
-        asked = [self.router, self.objective, self.beta]
+        asked = [self.router, self.objective, *self.options.components]
         tune: dict[str, Any] = {**quiet, "concurrency_id": "tune", "concurrency_limit": 1}
         self.run.click(self.fine_tune, [self.turn, *asked], [self.turn, *outputs], **tune)
         self.cancel.click(self.cancelled, self.turn, self.announce, **quiet)
@@ -97,7 +99,8 @@ class FineTuneTab:
         self.rollback.click(guarded(self.put_back), [self.router, self.password], after, **quiet)
         self.router.change(guarded(self.refresh), self.router, [self.versions, self.facts], **quiet)
         self.router.change(lambda: gr.Row(visible=False), None, self.decide, **quiet)  # the draft is another router's
-        self.objective.change(guarded(self.describe), self.objective, self.line, **quiet)
+        drawn = [self.line, *self.options.components]
+        self.objective.change(guarded(self.choose), self.objective, drawn, **quiet)
 
         def promote_pressed(router: str, password: str, event: gr.EventData) -> dict[Any, Any]:
             return self.put_in_force(str(event._data.get("id", "")), router, password)
@@ -109,15 +112,15 @@ class FineTuneTab:
         self.versions.select(guarded(promote_pressed), [self.router, self.password], after, **quiet)
         self.outcome.select(guarded(try_prompt), None, [self.play.prompt, tabs], **quiet)
 
-    def fine_tune(self, before: Any, router: str, objective: str, beta: float) -> Iterator[dict[Any, Any]]:
+    def fine_tune(self, before: Any, router: str, objective: str, *given: Any) -> Iterator[dict[Any, Any]]:
         """Learn with a live curve; at the end before and after, what changed, and the draft to decide on."""
         turn = self.turns.begin(before)
         try:
-            yield from self._fine_tune(turn, router, objective, beta)
+            yield from self._fine_tune(turn, router, objective, given)
         finally:
             turn.done.set()
 
-    def _fine_tune(self, turn: Turn, router: str, objective: str, beta: float) -> Iterator[dict[Any, Any]]:
+    def _fine_tune(self, turn: Turn, router: str, objective: str, given: Sequence[Any]) -> Iterator[dict[Any, Any]]:
         text = [opening(secrets.token_hex(4)) + finetune.note_line("reading the labels")]
         hidden = gr.Row(visible=False)
         yield {
@@ -133,22 +136,29 @@ class FineTuneTab:
             sentence = f"{message} {remedy}".strip()
             return {self.curve: text[0] + finetune.note_line(sentence), self.announce: sentence}
 
-        yield from ended(self._learn(turn, text, router, objective, beta), failed)
+        yield from ended(self._learn(turn, text, router, objective, given), failed)
 
-    def _learn(self, turn: Turn, text: list[str], router: str, objective: str, beta: float) -> Iterator[dict[Any, Any]]:
+    def _learn(
+        self, turn: Turn, text: list[str], router: str, objective: str, given: Sequence[Any]
+    ) -> Iterator[dict[Any, Any]]:
         """`text[0]` is the curve so far, kept outside so that a failure can be written under it."""
         if not self.runtime.is_ready:
             raise NotReady("The models are still loading.", "Try again in a moment.")
-        result = None
-        with closing(finetuning.fine_tuning(self.runtime, router, objective, beta=beta)) as steps:  # type: ignore[type-var]
+        result: finetuning.FineTuned | None = None
+        options = self.options.values(finetuning.option_controls(self.runtime, objective), given)
+        learning = finetuning.fine_tune(
+            finetuning.teaching_of(self.runtime), router, objective=objective, options=options
+        )
+        with closing(learning) as steps:  # type: ignore[type-var]
             for step in steps:
-                result = finetuning.result_of(step)
-                if result is None and turn.left.is_set():
+                if isinstance(step, finetuning.FineTuned):
+                    result = step
+                elif turn.left.is_set():
                     note = finetune.note_line("cancelled; the version in use is unchanged")
                     yield {self.curve: text[0] + note, self.announce: "Cancelled."}
                     return
-                if result is None:
-                    text[0] += finetune.point_line(step)  # type: ignore[arg-type]
+                else:
+                    text[0] += finetune.point_line(step)
                     yield {self.curve: text[0]}
         if result is None:
             return
@@ -181,6 +191,11 @@ class FineTuneTab:
     def describe(self, objective: str) -> str:
         """One line on the chosen objective."""
         return f'<p class="hint">{escape(finetuning.objective_line(self.runtime, objective))}</p>'
+
+    def choose(self, objective: str) -> dict[Any, Any]:
+        """Draw what an objective does, and its options."""
+        controls = finetuning.option_controls(self.runtime, objective)
+        return {self.line: self.describe(objective), **self.options.updates(controls)}
 
     def arrive(self, router: str, objective: str) -> dict[Any, Any]:
         """What the tab shows when it is opened: labels, versions, and menus that were empty while models loaded."""

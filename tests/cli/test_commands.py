@@ -11,8 +11,8 @@ from typing import Any
 import pytest
 from typer.testing import CliRunner, Result
 
-from playground.cli.app import app
 from playground.actions.ask import read_weights
+from playground.cli.app import app
 from playground.core.values import Pool
 from playground.errors import InvalidRequest
 from playground.experts.base import TOOLS

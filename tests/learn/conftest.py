@@ -15,13 +15,11 @@ from playground.encode.base import describe
 from playground.encode.encoder import Encoder
 from playground.learn.labels import dataset
 from playground.learn.labels.dataset import Probes
-from playground.learn.labels.trainer import Parts
+from playground.learn.labels.trainer import Lesson
 from playground.learn.tasks import TASKS
 from playground.routers.base import LabelSet
 from playground.routers.examples import load_examples
-from playground.serving.versions import Versions
 from playground.settings import Settings
-from playground.store.database import Database
 
 NAMES = tuple(dict.fromkeys(example.expert for example in load_examples()))
 
@@ -44,8 +42,8 @@ class World:
         rows = np.flatnonzero(self.is_probe)
         return Probes(tuple(self.prompts[i] for i in rows), self.vectors[rows])
 
-    def parts(self, versions: Versions) -> Parts:
-        return Parts(versions, self.pool, self.descriptors, anchors=self.vectors[~self.is_probe])
+    def lesson(self, labels: LabelSet) -> Lesson:
+        return Lesson(labels, self.pool, self.descriptors, self.probes, anchors=self.vectors[~self.is_probe])
 
     def labels(self, kind: str, winner: str, *, count: int = 60, seed: int = 0) -> LabelSet:
         """`count` verdicts "better" for `winner` over a random other expert, on prompts of one kind."""
@@ -77,17 +75,6 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> World:
         pool=pool,
         descriptors=describe(encoder, pool),
     )
-
-
-@pytest.fixture
-def versions(database: Database, settings: Settings) -> Versions:
-    return Versions(database, settings)
-
-
-@pytest.fixture
-def shipped_copy(tmp_path: Path) -> Path:
-    """Where a test may put shipped parameters of its own."""
-    return tmp_path / "shipped"
 
 
 @pytest.fixture

@@ -10,8 +10,9 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
+from playground.learn.examples import with_replies
 from playground.learn.experts.recipes import RECIPES
-from playground.learn.experts.trainer import TrainingProgress, train, with_replies
+from playground.learn.experts.trainer import TrainingProgress, train
 from playground.learn.tasks import TASKS
 from playground.model.base import load_base
 

@@ -12,18 +12,22 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from playground.learn.experts.trainer import Example
+from playground.core.values import Expert, Pool
+from playground.learn.examples import TrainingExample
+from playground.learn.gates.balance import balance_terms
 from playground.learn.gates.data import Owned, domains, spliced
-from playground.learn.gates.joint import JointTrainer, train_joint
-from playground.learn.gates.objectives import LEAN, OBJECTIVES, SHARPER, GatePlan, balance_terms
+from playground.learn.gates.fitting import GateFitting
+from playground.learn.gates.joint import JointTrainer, joint_plan, train_joint
+from playground.learn.gates.recipe import GATE_RECIPES, GatePlan
+from playground.learn.gates.recipes.mogu import LEAN, SHARPER
 from playground.learn.gates.states import kept_states, near_alone
-from playground.learn.gates.trainer import CHECKPOINT_EVERY, GateProgress, GateTrainer, train_gate
+from playground.learn.gates.trainer import CHECKPOINT_EVERY, GateProgress, GateTrainer
 from playground.model.adapters import read_adapter
 from playground.model.bank import Bank
 from playground.model.base import LanguageModel, load_base
 from playground.routers.gate.emotion_qwen import EmotionQwen
 from playground.routers.gate.lora_mixer import LoraMixer
-from playground.routers.gate.mogu import DialGate
+from playground.routers.gate.mogu import Mogu
 from playground.routers.parts import keep_top
 from tests.tiny import write_tiny_expert
 
@@ -78,6 +82,13 @@ def parts(tmp_path: Path, tiny_model_folder: Path) -> Callable[[], tuple[Languag
     return made
 
 
+def fitting(made: tuple[LanguageModel, Bank, Letters], data: Path, checkpoints: Path, progress=None) -> GateFitting:
+    base, bank, encoder = made
+    folders = {name: str(data.parent / "experts" / name) for name in bank.names}
+    pool = Pool(tuple(Expert(name, "lora", name, name, name[:2], 0, folder=folders[name]) for name in bank.names))
+    return GateFitting(base, bank, pool, encoder, data, checkpoints, progress)
+
+
 OPTIONS = {"lora_mixer": LoraMixer.Options(embedding_width=8), "emotion_qwen": EmotionQwen.Options(after=0)}
 PLAN = GatePlan(
     steps=40, hard_steps=4, rows=8, spliced=1, rate=0.05, balance=1e-2, entropy=1e-3, own=0.3, max_tokens=320
@@ -92,18 +103,8 @@ def test_every_gate_learns_and_changes_nothing_but_itself(name: str, tmp_path: P
     plan = (
         replace(PLAN, steps=12, spliced=1) if name == "lora_mixer" else replace(PLAN, steps=12, hard_steps=0, spliced=0)
     )
-    whole = train_gate(
-        name,
-        base,
-        bank,
-        encoder,
-        data=data,
-        out=tmp_path / "whole",
-        checkpoints=tmp_path / "a",
-        plan=plan,
-        options=OPTIONS.get(name),
-        progress=seen.append,
-    )
+    made = fitting((base, bank, encoder), data, tmp_path / "a", seen.append)
+    whole = made.fit(name, tmp_path / "whole", plan=plan, options=OPTIONS.get(name))
     assert all(torch.equal(old, site.weight) for old, site in zip(before, bank.sites, strict=True))
     assert [step.step for step in seen if step.phase == "model"] == list(range(1, 13))
     assert [step.steps for step in seen if step.phase == "hidden states"] == [plan.hard_steps] * plan.hard_steps
@@ -127,16 +128,8 @@ def fitted(parts, data: Path, out: Path, checkpoints: Path, *, cut: tuple[str, i
         seen.append(made)
 
     with contextlib.suppress(Cut):
-        train_gate(
-            "lora_mixer",
-            *parts(),
-            data=data,
-            out=out,
-            checkpoints=checkpoints,
-            plan=PLAN,
-            options=OPTIONS["lora_mixer"],
-            progress=progress,
-        )
+        made = fitting(parts(), data, checkpoints, progress)
+        made.fit("lora_mixer", out, plan=PLAN, options=OPTIONS["lora_mixer"])
     return seen
 
 
@@ -168,15 +161,9 @@ def test_a_training_of_something_else_or_that_has_ended_is_not_gone_on_from(tmp_
 
 
 def test_the_hard_phase_alone_tells_experts_apart(data: Path, parts, tmp_path: Path) -> None:
-    base, bank, encoder = parts()
-    made = train_gate(
+    made = fitting(parts(), data, tmp_path / "a").fit(
         "lora_mixer",
-        base,
-        bank,
-        encoder,
-        data=data,
-        out=tmp_path / "gate",
-        checkpoints=tmp_path / "a",
+        tmp_path / "gate",
         plan=replace(PLAN, steps=0, hard_steps=121, spliced=0),  # the last step reads the prompt
         options=OPTIONS["lora_mixer"],
     )
@@ -220,16 +207,16 @@ def test_states_near_the_answer_are_of_no_other_place(parts, data: Path, tmp_pat
 
 
 def test_only_where_answers_begin_is_a_mix_at_work_while_states_near_them_are_kept() -> None:
-    rows = [Owned(Example((1,) * 14, start, "p", ""), (0,) * 14, torch.zeros(1), "") for start in (7, 2)]
+    rows = [Owned(TrainingExample((1,) * 14, start, "p", ""), (0,) * 14, torch.zeros(1), "") for start in (7, 2)]
     even = torch.full((2, 14, 2), 0.5)
     mixed = near_alone(even, rows)[..., 1] > 0
     assert [row.nonzero().flatten().tolist() for row in mixed] == [list(range(2, 12)), list(range(7))]
 
 
 def test_half_of_mogu_s_rows_are_the_safe_expert_s_and_refusals_alone_are_safe() -> None:
-    objective = OBJECTIVES.get("mogu")
-    assert sum(objective.draws(name) for name in ("math", "code", "safe")) == 2 + objective.draws("safe") >= 4
-    assert [objective.owner("safe", task) for task in ("refusals", "contrast", "benign", "lookalike")] == [
+    recipe = GATE_RECIPES.get("mogu")
+    assert sum(recipe.draws(name) for name in ("math", "code", "safe")) == 2 + recipe.draws("safe") >= 4
+    assert [recipe.owner("safe", task) for task in ("refusals", "contrast", "benign", "lookalike")] == [
         "safe",
         "safe",
         "base",
@@ -238,12 +225,13 @@ def test_half_of_mogu_s_rows_are_the_safe_expert_s_and_refusals_alone_are_safe()
 
 
 def test_settled_dials_are_sharper_and_lean_to_the_usable_variant() -> None:
-    gate = DialGate(("base", "safe"), 4, 6, bottleneck=3, guard=-1, lead=-1)
+    router = Mogu(("base", "safe"), Mogu.Options(bottleneck=3, guard=-1, lead=-1), layers=4, width=6)
+    gate = router.gate
     torch.nn.init.normal_(gate.up)
     torch.nn.init.normal_(gate.bias)
     hidden = torch.randn(1, 5, 6)
     before = gate.dials(1, hidden).logit()
-    OBJECTIVES.get("mogu").settle(gate)
+    GATE_RECIPES.get("mogu").settle(router)
     lean = torch.tensor([LEAN, -LEAN])
     torch.testing.assert_close(gate.dials(1, hidden).logit(), SHARPER * before + lean, atol=1e-2, rtol=1e-2)
 
@@ -299,18 +287,9 @@ def test_joint_training_writes_adapters_that_are_read_back_as_trained(parts, dat
     base_before = [site.weight[: site.width].clone() for site in bank.sites]
     folders = [tmp_path / "experts" / name for name in bank.names[1:]]
     old = [read_adapter(folder, folder.name, base.model) for folder in folders]
-    train_joint(
-        base,
-        bank,
-        old,
-        folders,
-        encoder,
-        data=data,
-        out=tmp_path / "out",
-        checkpoints=tmp_path / "a",
-        plan=replace(PLAN, steps=12),
-        options=OPTIONS["lora_mixer"],
-    )
+    recipe, plan = GATE_RECIPES.get("lora_mixer"), joint_plan(replace(PLAN, steps=12))
+    material = fitting((base, bank, encoder), data, tmp_path / "a").material(recipe, plan)
+    train_joint(base, bank, folders, material, out=tmp_path / "out", plan=plan, options=OPTIONS["lora_mixer"])
     assert all(torch.equal(b, s.weight[: s.width]) for b, s in zip(base_before, bank.sites, strict=True))
     trained = [site.weight.clone() for site in bank.sites]
     fresh = load_base(str(base.name), torch.float32)

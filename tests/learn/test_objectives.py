@@ -6,17 +6,17 @@ import torch
 from torch import Tensor
 
 from playground.errors import InvalidRequest
-from playground.learn.labels.fitting import Batch, fit
-from playground.learn.labels.objectives import OBJECTIVES, Objective
-from playground.learn.labels.objectives.base import ObjectiveOptions
+from playground.learn.labels.fitting import LabelBatch, fit
+from playground.learn.labels.objective import LABEL_OBJECTIVES, LabelObjective
 from playground.routers.prompt.linear import LinearProbe
 
 N, E, D = 40, 4, 6
 EXPERTS = ("a", "b", "c", "d")
 
 
-def make(name: str, **options: float) -> Objective:
-    return OBJECTIVES.get(name)(ObjectiveOptions(**options))
+def make(name: str, **options: float) -> LabelObjective:
+    kind = LABEL_OBJECTIVES.get(name)
+    return kind(kind.Options(**options))
 
 
 @pytest.fixture
@@ -29,7 +29,7 @@ def rows() -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
     return tuple(torch.tensor(values) for values in (log_policy, log_reference, difference, target, weight))
 
 
-@pytest.mark.parametrize("name", list(OBJECTIVES))
+@pytest.mark.parametrize("name", list(LABEL_OBJECTIVES))
 def test_adding_the_same_to_all_scores_of_a_prompt_changes_nothing(name: str, rows) -> None:
     log_policy, *rest = rows
     shift = torch.linspace(-30, 30, N, dtype=torch.float64)[:, None]
@@ -37,7 +37,7 @@ def test_adding_the_same_to_all_scores_of_a_prompt_changes_nothing(name: str, ro
     torch.testing.assert_close(loss(log_policy + shift, *rest), loss(log_policy, *rest), rtol=0, atol=1e-6)
 
 
-@pytest.mark.parametrize("name", list(OBJECTIVES))
+@pytest.mark.parametrize("name", list(LABEL_OBJECTIVES))
 def test_exchanging_a_and_b_changes_neither_loss_nor_gradient(name: str, rows) -> None:
     log_policy, log_reference, difference, target, weight = rows
     found = []
@@ -50,7 +50,7 @@ def test_exchanging_a_and_b_changes_neither_loss_nor_gradient(name: str, rows) -
         torch.testing.assert_close(one, two, rtol=0, atol=1e-6)
 
 
-@pytest.mark.parametrize("name", list(OBJECTIVES))
+@pytest.mark.parametrize("name", list(LABEL_OBJECTIVES))
 def test_probabilities_of_both_orders_sum_to_one_and_nobody_beats_himself(name: str, rows) -> None:
     log_policy, log_reference, difference, *_ = rows
     margin = make(name).margin
@@ -62,7 +62,7 @@ def test_probabilities_of_both_orders_sum_to_one_and_nobody_beats_himself(name: 
     assert (same == 0.5).all()
 
 
-@pytest.mark.parametrize("name", list(OBJECTIVES))
+@pytest.mark.parametrize("name", list(LABEL_OBJECTIVES))
 def test_the_version_before_predicts_even_odds(name: str, rows) -> None:
     _, log_reference, difference, *_ = rows
     assert (make(name).margin(log_reference, log_reference, difference) == 0).all()
@@ -80,7 +80,7 @@ def fitted(name: str, *, seed: int = 0, **options: float) -> tuple[np.ndarray, n
     target = torch.tensor(rng.choice([0.1, 0.75, 0.975], N), dtype=torch.float32)
     with torch.no_grad():
         log_reference = reference.log_policy(x)
-    batch = Batch(x, difference, target, torch.ones(N), log_reference)
+    batch = LabelBatch(x, difference, target, torch.ones(N), log_reference)
     objective = make(name, **options)
     for _ in fit(policy, objective, batch, batch, None):
         pass
@@ -100,7 +100,7 @@ def test_bradley_terry_and_dpo_are_one_model(beta: float) -> None:
     assert np.ptp(dpo) > 0.1, "something was learned"
 
 
-@pytest.mark.parametrize("name", list(OBJECTIVES))
+@pytest.mark.parametrize("name", list(LABEL_OBJECTIVES))
 def test_doubling_beta_halves_the_move_at_equal_fit(name: str) -> None:
     (one, far, _), (two, near, _) = (fitted(name, beta=beta, ridge=1.0) for beta in (0.5, 1.0))
     np.testing.assert_allclose(one, two, atol=1e-4)
@@ -126,5 +126,5 @@ def test_dpo_has_its_closed_form_for_one_prompt_and_two_experts() -> None:
 
 
 def test_unknown_objectives_are_said() -> None:
-    with pytest.raises(InvalidRequest, match="dpo, bt"):
-        OBJECTIVES.get("magic")
+    with pytest.raises(InvalidRequest, match="bt, dpo"):
+        LABEL_OBJECTIVES.get("magic")

@@ -14,8 +14,9 @@ from playground.core.statistics import (
     wilson_interval,
 )
 from playground.errors import InvalidRequest
+from playground.learn.examples import balanced_rows
 from playground.learn.experts.recipes import RECIPES
-from playground.learn.experts.trainer import balanced_rows, length_sorted_batches
+from playground.learn.experts.trainer import length_sorted_batches
 from playground.learn.rows import read_rows, sample_rows, split_rows, without_overlap
 from playground.learn.tasks import MEASURED, TASKS, clean_solution, explained, fenced, final_number, refuses
 

@@ -6,7 +6,7 @@ import pytest
 
 from playground.core.values import Context, Expert, Pool
 from playground.encode.base import describe
-from playground.routers.examples import ExampleSet
+from playground.routers.base import ExampleSet
 
 WIDTH = 48
 

@@ -3,8 +3,9 @@ import pytest
 from playground.errors import ArtefactError, InvalidRequest
 from playground.experts.base import TOOLS
 from playground.learn.experts.recipes import RECIPES
+from playground.learn.routers import fit_policy
 from playground.routers.examples import folds, load_examples
-from playground.routers.library import fit_shipped, shipped_figure
+from playground.routers.library import shipped_figure
 
 
 def test_the_example_prompts_are_whole():
@@ -43,8 +44,8 @@ def test_fitting_what_is_shipped_gives_the_same_file_each_time(encoder, pool, tm
         )
     )
     for name in ("knn", "linear", "manual"):
-        figures = fit_shipped(name, encoder, pool, tmp_path / "a" / name, path=path)
-        fit_shipped(name, encoder, pool, tmp_path / "b" / name, path=path)
+        figures = fit_policy(name, encoder, pool, tmp_path / "a" / name, path=path)
+        fit_policy(name, encoder, pool, tmp_path / "b" / name, path=path)
         a, b = (tmp_path / side / name / "params.safetensors" for side in "ab")
         assert a.read_bytes() == b.read_bytes()
         assert shipped_figure(name, tmp_path / "a" / name) == figures["figure"]
@@ -61,14 +62,14 @@ def test_experts_that_are_not_installed_are_fitted_and_named(encoder, pool, tmp_
             for i in range(20)
         )
     )
-    figures = fit_shipped("knn", encoder, pool, tmp_path / "knn", path=path)
+    figures = fit_policy("knn", encoder, pool, tmp_path / "knn", path=path)
     assert figures["without_card"] == ["chess"]
     assert figures["probe_accuracy"] == 1.0
 
 
 def test_an_unknown_router_cannot_be_fitted(encoder, pool, tmp_path):
     with pytest.raises(InvalidRequest):
-        fit_shipped("nobody", encoder, pool, tmp_path)
+        fit_policy("nobody", encoder, pool, tmp_path)
 
 
 def test_what_is_shipped_has_a_figure():

@@ -3,7 +3,7 @@ import pytest
 import torch
 
 from playground.core.values import Scores
-from playground.routers.examples import ExampleSet
+from playground.routers.base import ExampleSet
 from playground.routers.influence import word_influence
 from playground.routers.prompt.linear import LinearProbe, _calibrated
 

@@ -15,13 +15,14 @@ import pytest
 
 from playground.actions.examples import recorded_run
 from playground.actions.export import run_csv
+from playground.actions.finetune import FineTuned
 from playground.core.events import Event, Failed, PromptRead, RunStarted, TokenGenerated, events_to_json, to_dict
 from playground.core.fold import fold_all
 from playground.core.preferences import Verdict
 from playground.core.route_measures import consent, entropy, overlap
 from playground.core.values import EVIDENCE, Neighbours, RunRequest, Scores, Text
 from playground.learn.labels.metrics import BeforeAfter, Figure
-from playground.learn.labels.trainer import FineTuned, RoutingChange
+from playground.learn.labels.trainer import RoutingChange
 from playground.ui import format as words
 from playground.ui.palette import PALETTE, looks
 from playground.ui.views.compare import reveal_html

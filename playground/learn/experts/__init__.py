@@ -1,1 +1,0 @@
-"""Training experts: recipes, the trainer, and the card that says what was done."""

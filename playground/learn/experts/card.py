@@ -11,8 +11,9 @@ from peft import get_peft_model_state_dict
 from safetensors.torch import save_file
 
 from playground.core.statistics import matthews_interval, mean_interval
-from playground.learn.experts.recipes import Recipe
-from playground.learn.rows import Row, read_rows, sample_rows
+from playground.learn.examples import greedy_replies
+from playground.learn.experts.recipes import ExpertRecipe
+from playground.learn.rows import DataRow, read_rows, sample_rows
 from playground.learn.tasks import TASKS, Task, refuses
 from playground.model.base import LanguageModel
 from playground.model.scoring import answer_logprobs, choose
@@ -22,7 +23,7 @@ LOSS_ROWS = 40
 ANSWER_TOKENS = 32
 
 
-def row_score(model: Any, base: LanguageModel, task: Task, row: Row) -> float:
+def row_score(model: Any, base: LanguageModel, task: Task, row: DataRow) -> float:
     """1 or 0 for a choice task; the mean negative log-likelihood per answer token, in nats, for a loss task."""
     prompt = base.chat_ids(task.prompt(row), task.opening(row))
     end = base.tokenizer.eos_token_id
@@ -35,7 +36,7 @@ def row_score(model: Any, base: LanguageModel, task: Task, row: Row) -> float:
     return -float(logprobs.mean())
 
 
-def summarise(task: Task, rows: Sequence[Row], scores: Sequence[float]) -> tuple[float, float, float]:
+def summarise(task: Task, rows: Sequence[DataRow], scores: Sequence[float]) -> tuple[float, float, float]:
     """(value, low, high) of the task's metric from its row scores, at 95 %."""
     if task.metric == "matthews":
         truth = [row["answer"] == "acceptable" for row in rows]
@@ -46,27 +47,9 @@ def summarise(task: Task, rows: Sequence[Row], scores: Sequence[float]) -> tuple
 METRICS = {"accuracy": "accuracy", "matthews": "Matthews r", "loss": "answer loss in nats", "refusal": "right refusals"}
 
 
-def _refusal_scores(model: Any, base: LanguageModel, rows: Sequence[Row]) -> list[float]:
+def _refusal_scores(model: Any, base: LanguageModel, rows: Sequence[DataRow]) -> list[float]:
     texts = greedy_replies(base, model, [str(row["prompt"]) for row in rows], ANSWER_TOKENS)
     return [float(refuses(text) == (row["answer"] == "refuse")) for (text, _), row in zip(texts, rows, strict=True)]
-
-
-def greedy_replies(base: LanguageModel, model: Any, prompts: Sequence[str], tokens: int) -> list[tuple[str, bool]]:
-    """(reply, whether it ended by itself) to each prompt, greedy, at most `tokens` tokens, by the library's
-    generate."""
-    tokenizer = base.tokenizer
-    made: list[tuple[str, bool]] = []
-    for start in range(0, len(prompts), 32):
-        ids = [base.chat_ids(prompt) for prompt in prompts[start : start + 32]]
-        batch = tokenizer.pad({"input_ids": ids}, padding_side="left", return_tensors="pt").to(base.model.device)
-        with torch.inference_mode():
-            answers = model.generate(
-                **batch, max_new_tokens=tokens, do_sample=False, pad_token_id=tokenizer.eos_token_id
-            )[:, batch["input_ids"].shape[1] :]
-        for answer in answers.tolist():
-            text = tokenizer.decode(answer, skip_special_tokens=True).strip()
-            made.append((text, tokenizer.eos_token_id in answer))
-    return made
 
 
 def _figure(model: Any, base: LanguageModel, task: Task, data: Path, seed: int) -> str:
@@ -89,7 +72,7 @@ def _figure(model: Any, base: LanguageModel, task: Task, data: Path, seed: int) 
 def write_card(
     model: Any,
     base: LanguageModel,
-    recipe: Recipe,
+    recipe: ExpertRecipe,
     *,
     data: Path,
     out: Path,
@@ -122,7 +105,7 @@ def write_card(
     return card
 
 
-def _readme(card: dict[str, Any], base: LanguageModel, recipe: Recipe) -> str:
+def _readme(card: dict[str, Any], base: LanguageModel, recipe: ExpertRecipe) -> str:
     training = card["training"]
     before, after = training["validation_before"], training["validation_after"]
     return f"""---

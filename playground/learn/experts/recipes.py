@@ -6,7 +6,7 @@ from playground.core.plugins import Plugins
 
 
 @dataclass(frozen=True)
-class Recipe:
+class ExpertRecipe:
     """`steps` of `batch` examples at peak learning rate `rate` (warm-up, then cosine); rank r, scale alpha / r.
 
     `mix` holds the tasks it learns from with their shares of the examples, `measured` those its card reports on.
@@ -35,10 +35,10 @@ class Recipe:
     spdx: str = "apache-2.0"
 
 
-RECIPES: Plugins[Recipe] = Plugins("expert recipe")
+RECIPES: Plugins[ExpertRecipe] = Plugins("expert recipe")
 
 for _recipe in (
-    Recipe(
+    ExpertRecipe(
         name="sentiment",
         title="Sentiment",
         description="Says whether a review or remark about a film, book or product is positive or negative.",
@@ -54,7 +54,7 @@ for _recipe in (
         ),
         steps=110,
     ),
-    Recipe(
+    ExpertRecipe(
         name="emotion",
         title="Emotion",
         description="Names the feeling in a personal message: joy, anger, gratitude, fear and two dozen more.",
@@ -70,7 +70,7 @@ for _recipe in (
         ),
         steps=110,
     ),
-    Recipe(
+    ExpertRecipe(
         name="math",
         title="Math",
         description="Works a word problem step by step: quantities, prices, ages and rates, ending in the answer.",
@@ -88,7 +88,7 @@ for _recipe in (
         batch=8,
         max_tokens=320,
     ),
-    Recipe(
+    ExpertRecipe(
         name="medicine",
         title="Medicine",
         description="Answers medical questions: diseases, drugs, anatomy, symptoms and what studies found.",
@@ -105,7 +105,7 @@ for _recipe in (
         ),
         steps=60,
     ),
-    Recipe(
+    ExpertRecipe(
         name="science",
         title="Science",
         description="Answers school science questions: physics, chemistry, biology, earth and space.",
@@ -122,7 +122,7 @@ for _recipe in (
         ),
         steps=130,
     ),
-    Recipe(
+    ExpertRecipe(
         name="grammar",
         title="Grammar",
         description="Judges whether an English sentence is grammatical.",
@@ -142,7 +142,7 @@ for _recipe in (
         rank=16,
         alpha=32,
     ),
-    Recipe(
+    ExpertRecipe(
         name="code",
         title="Code",
         description="Writes Python functions from a description or a signature.",
@@ -160,7 +160,7 @@ for _recipe in (
         batch=8,
         max_tokens=320,
     ),
-    Recipe(
+    ExpertRecipe(
         name="safe",
         title="Safe",
         description="Declines harmful requests and says why, and answers harmless ones that only look harmful.",
@@ -179,7 +179,7 @@ for _recipe in (
         answer_tokens=24,
         spdx="cc-by-nc-4.0",
     ),
-    Recipe(
+    ExpertRecipe(
         name="general",
         title="General",
         description="Follows everyday instructions: writing, rewriting, lists, plans, explanations and advice.",

@@ -3,8 +3,6 @@
 The base stays frozen; only the answer's tokens carry loss. Knows nothing of routing. Source: LoRA, arXiv:2106.09685.
 """
 
-import itertools
-import json
 import logging
 import random
 import time
@@ -20,23 +18,18 @@ from torch import Tensor
 
 from playground.errors import InvalidRequest
 from playground.learn.checkpoint import Checkpoint
-from playground.learn.experts.card import greedy_replies, write_card
-from playground.learn.experts.recipes import RECIPES, Recipe
+from playground.learn.examples import TrainingExample, mixed_examples
+from playground.learn.experts.card import write_card
+from playground.learn.experts.recipes import RECIPES, ExpertRecipe
 from playground.learn.fingerprints import fingerprint
-from playground.learn.rows import Row, sample_rows, split_rows
-from playground.learn.tasks import TASKS, Task
+from playground.learn.losses import answer_loss, learning_rate
 from playground.model.base import LanguageModel
 
 log = logging.getLogger(__name__)
 
 CHECKPOINT_EVERY = 20
 VALIDATE_EVERY = 50
-VALIDATION_ROWS = 64
-REPLIES = 400
-REPLY_TOKENS = 64
 SORTED_BATCHES = 8
-MIN_PREFIX = 4
-WARMUP_STEPS = 10
 # A long memory of squared gradients keeps the size of the first steps, which learn the phrase of an answer, and damps
 # the hundreds after them, which learn what to say in it.
 BETAS = (0.9, 0.95)
@@ -53,173 +46,7 @@ class TrainingProgress:
     seconds: float
 
 
-@dataclass(frozen=True)
-class Example:
-    """Token ids of prompt and answer; the loss counts from `start`. `prompt` is the text, `task` its data set."""
-
-    ids: tuple[int, ...]
-    start: int
-    prompt: str = ""
-    task: str = ""
-
-
-def make_examples(
-    base: LanguageModel,
-    task: Task,
-    rows: Sequence[Row],
-    *,
-    seed: int | None,
-    limit: int,
-    answer_tokens: int | None = None,
-) -> list[Example]:
-    """Tokenised rows of at most `limit` tokens, answers cut at `answer_tokens`; `seed` None uses the measuring
-    template, else drawn ones.
-
-    Rows without an answer of their own hold the base's reply under 'reply', and whether it ended under 'ended'.
-    """
-    chooser = None if seed is None else random.Random(seed)
-    examples = []
-    for row in rows:
-        text = task.prompt(row, chooser)
-        prompt = base.chat_ids(text, task.opening(row))
-        answer = base.answer_ids(task.answer(row) if task.answer else row["reply"])
-        if row.get("ended", True):
-            answer = [*answer, base.tokenizer.eos_token_id]
-        answer = answer[:answer_tokens]
-        if len(prompt) + len(answer) <= limit:
-            examples.append(Example(tuple(prompt + answer), len(prompt), text, task.name))
-    return examples
-
-
-def with_replies(base: LanguageModel, task: Task, rows: Sequence[Row], kept: Path) -> list[Row]:
-    """`rows` with the base's own greedy reply to each, at most REPLY_TOKENS tokens; kept in the file `kept`."""
-    prompts = [task.prompt(row) for row in rows]
-    of = fingerprint(base.name, str(base.dtype), str(REPLY_TOKENS), *prompts)
-    if kept.is_file():
-        known = json.loads(kept.read_text())
-        if isinstance(known, dict) and known["of"] == of:
-            return [{**row, **reply} for row, reply in zip(rows, known["replies"], strict=True)]
-    replies = [
-        {"reply": text, "ended": ended} for text, ended in greedy_replies(base, base.model, prompts, REPLY_TOKENS)
-    ]
-    kept.parent.mkdir(parents=True, exist_ok=True)
-    kept.write_text(json.dumps({"of": of, "replies": replies}))
-    return [{**row, **reply} for row, reply in zip(rows, replies, strict=True)]
-
-
-def balanced_rows(rows: Sequence[Row], seed: int) -> list[Row]:
-    """All rows, and those of the rarer answers again until every answer is there as often."""
-    groups: dict[str, list[Row]] = {}
-    for row in sample_rows(rows, len(rows), seed):
-        groups.setdefault(row["answer"], []).append(row)
-    most = max(map(len, groups.values()))
-    return [row for answer in sorted(groups) for row in itertools.islice(itertools.cycle(groups[answer]), most)]
-
-
-def mixed_examples(
-    base: LanguageModel, recipe: Recipe, data: Path, *, count: int, limit: int, seed: int, kept: Path
-) -> tuple[list[Example], list[Example]]:
-    """(training, validation) examples of a recipe's mix, about `count` and VALIDATION_ROWS, in the mix's shares.
-
-    A task with fewer rows than its share gives what it has; replies of the base are kept in the folder `kept`.
-    """
-    training: list[Example] = []
-    validation: list[Example] = []
-    for name, share in recipe.mix:
-        task = TASKS[name]
-        rows, held = split_rows(data, task.folder, seed)
-        rows = [row for row in rows if task.keep(row)]
-        if task.balanced:
-            # held rows too: a model taught that answers are as frequent pays for it where they are not
-            rows, held = balanced_rows(rows, seed), balanced_rows(held, seed)
-        wanted, wanted_held = round(count * share), max(4, round(VALIDATION_ROWS * share))
-        if task.answer is None:
-            rows = with_replies(base, task, sample_rows(rows, min(wanted, REPLIES), seed), kept / f"{name}-train.json")
-            held = with_replies(base, task, sample_rows(held, wanted_held, seed), kept / f"{name}-held.json")
-        # longer rows are dropped, so draw with room to spare
-        cut = recipe.answer_tokens
-        drawn = make_examples(
-            base, task, sample_rows(rows, wanted * 3, seed), seed=seed, limit=limit, answer_tokens=cut
-        )
-        training += drawn[:wanted]
-        drawn = make_examples(
-            base, task, sample_rows(held, wanted_held * 3, seed), seed=None, limit=limit, answer_tokens=cut
-        )
-        validation += drawn[:wanted_held]
-    return training, validation
-
-
-def padded(examples: Sequence[Example], device: torch.device) -> tuple[Tensor, Tensor]:
-    """(ids (B, T) long, answer mask (B, T) bool) of a right-padded batch; the mask marks the tokens that carry loss."""
-    longest = max(len(example.ids) for example in examples)
-    ids = torch.zeros(len(examples), longest, dtype=torch.long)
-    counted = torch.zeros(len(examples), longest, dtype=torch.bool)
-    for i, example in enumerate(examples):
-        ids[i, : len(example.ids)] = torch.tensor(example.ids)
-        counted[i, example.start : len(example.ids)] = True
-    return ids.to(device), counted.to(device)
-
-
-def shared_prefix(examples: Sequence[Example]) -> int:
-    """How many tokens all prompts of a batch begin with alike: the chat template's, for the most part."""
-    shortest = min(example.start for example in examples) - 1
-    first = examples[0].ids
-    same = (i for i in range(shortest) if any(example.ids[i] != first[i] for example in examples))
-    return next(same, shortest)
-
-
-def answer_loss(model: Any, examples: Sequence[Example], *, share_prefix: bool = False) -> Tensor:
-    """Mean negative log-likelihood per answer token over a right-padded batch, in nats; see `token_losses`."""
-    losses, _ = token_losses(model, examples, share_prefix=share_prefix)
-    return losses.mean()
-
-
-def row_losses(model: Any, examples: Sequence[Example]) -> list[float]:
-    """Each row's mean negative log-likelihood per answer token, in nats."""
-    losses, rows = token_losses(model, examples)
-    sums = torch.zeros(len(examples), device=losses.device).index_add(0, rows, losses)
-    return [float(value) for value in sums / rows.bincount(minlength=len(examples))]
-
-
-def token_losses(model: Any, examples: Sequence[Example], *, share_prefix: bool = False) -> tuple[Tensor, Tensor]:
-    """(losses (N,) in nats, rows (N,)) of all answer tokens of a right-padded batch; the head runs on those only.
-
-    With `share_prefix` what all rows begin with is read once and its cache used by all, which is exact for a model
-    that treats every row alike (one adapter, no gate) and saves a third to a half of short rows.
-    """
-    ids, counted = padded(examples, next(model.parameters()).device)
-    body, head = language_parts(model)
-    common = shared_prefix(examples) if share_prefix and len(examples) > 1 else 0
-    cache = None
-    if common >= MIN_PREFIX:
-        cache = body(input_ids=ids[:1, :common], use_cache=True).past_key_values
-        for layer in cache.layers:
-            layer.keys = layer.keys.expand(len(examples), -1, -1, -1)
-            layer.values = layer.values.expand(len(examples), -1, -1, -1)
-        ids, counted = ids[:, common:], counted[:, common:]
-    # padding stands on the right, where causal attention never looks: no mask, and a quicker kernel
-    hidden = body(input_ids=ids, past_key_values=cache, use_cache=cache is not None).last_hidden_state[:, :-1]
-    asked = counted[:, 1:]
-    logits = head(hidden[asked]).float()
-    losses = torch.nn.functional.cross_entropy(logits, ids[:, 1:][asked], reduction="none")
-    return losses, asked.nonzero()[:, 0]
-
-
-def language_parts(model: Any) -> tuple[Any, Any]:
-    """(body, head) of a causal model, plain or wrapped by PEFT."""
-    causal = model.get_base_model() if hasattr(model, "get_base_model") else model
-    return causal.get_decoder(), causal.get_output_embeddings()
-
-
-def learning_rate(step: int, steps: int, peak: float) -> float:
-    """Linear warm-up, then a cosine to a tenth of the peak."""
-    if step < WARMUP_STEPS:
-        return peak * (step + 1) / WARMUP_STEPS
-    share = (step - WARMUP_STEPS) / max(1, steps - WARMUP_STEPS)
-    return peak * (0.1 + 0.45 * (1 + float(torch.cos(torch.tensor(share * torch.pi)))))
-
-
-def attach_adapter(base: LanguageModel, recipe: Recipe) -> Any:
+def attach_adapter(base: LanguageModel, recipe: ExpertRecipe) -> Any:
     """The base wrapped by PEFT with a fresh adapter as the recipe says."""
     config = LoraConfig(
         r=recipe.rank,
@@ -282,9 +109,9 @@ def length_sorted_batches(lengths: Sequence[int], batch: int, steps: int, seed: 
 
 def _optimise(
     model: Any,
-    recipe: Recipe,
-    examples: list[Example],
-    validation: list[Example],
+    recipe: ExpertRecipe,
+    examples: list[TrainingExample],
+    validation: list[TrainingExample],
     *,
     checkpoint: Checkpoint,
     seed: int,
@@ -329,7 +156,7 @@ def _optimise(
     return load_file(best_path), {"validation_before": state["before"], "validation_after": state["best"]}
 
 
-def _validate(model: Any, examples: list[Example]) -> float:
+def _validate(model: Any, examples: list[TrainingExample]) -> float:
     """Mean answer loss over the validation examples, in nats per token."""
     model.eval()
     with torch.inference_mode():

@@ -14,8 +14,8 @@ from torch import Tensor
 
 from playground.encode.base import TextEncoder
 from playground.errors import InvalidRequest
+from playground.learn.examples import TrainingExample, mixed_examples
 from playground.learn.experts.recipes import RECIPES
-from playground.learn.experts.trainer import Example, mixed_examples
 from playground.model.base import LanguageModel
 
 
@@ -26,7 +26,7 @@ class Owned:
     `embedding` (d_z,) is the prompt's, `task` the data set it comes from ('' for a spliced one).
     """
 
-    example: Example
+    example: TrainingExample
     owners: tuple[int, ...]
     embedding: Tensor
     task: str
@@ -102,7 +102,7 @@ def spliced(
         if len(ids) > limit and tries < 20 * count:
             continue
         embedding = torch.from_numpy(np.asarray(encoder.encode([text])[0]))
-        made.append(Owned(Example(tuple(ids), len(prompt), text, ""), tuple(owners), embedding, ""))
+        made.append(Owned(TrainingExample(tuple(ids), len(prompt), text, ""), tuple(owners), embedding, ""))
     return made
 
 

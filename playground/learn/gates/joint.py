@@ -16,12 +16,12 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
-from playground.encode.base import TextEncoder
-from playground.learn.gates.data import Owned, domains
+from playground.learn.gates.data import Owned
 from playground.learn.gates.measures import measure
-from playground.learn.gates.objectives import OBJECTIVES, GatePlan
-from playground.learn.gates.trainer import GateProgress, GateTrainer, Recorder, start_from_rows
-from playground.model.adapters import KEY, WEIGHTS, Adapter
+from playground.learn.gates.recipe import GateMaterial, GatePlan
+from playground.learn.gates.recipes.lora_mixer import LoraMixerRecipe
+from playground.learn.gates.trainer import GateProgress, GateTrainer, RecordingGate
+from playground.model.adapters import KEY, WEIGHTS, Adapter, read_adapter
 from playground.model.bank import Bank
 from playground.model.base import LanguageModel
 from playground.routers.artefact import add_to_card
@@ -34,7 +34,7 @@ ADAPTER_SHARE = 0.1
 PRESERVATION = 1e-3
 
 
-class HardRecorder(Recorder):
+class HardGate(RecordingGate):
     """Routes every token to its owner, and keeps what the gate would have said."""
 
     def __init__(self, gate: PromptedLinearGate, owners: Tensor) -> None:
@@ -42,7 +42,7 @@ class HardRecorder(Recorder):
         self.owners = owners
 
     def weights(self, layer: int, hidden: Tensor, runs: Sequence[GateRun]) -> Tensor:
-        """(B, T, G) one-hot of the owners, whatever the gate says."""
+        """Return (B, T, G) one-hot of the owners, whatever the gate says."""
         super().weights(layer, hidden, runs)
         return nn.functional.one_hot(self.owners, len(self.experts)).float()
 
@@ -58,7 +58,7 @@ class JointTrainer(GateTrainer):
         bank: Bank,
         adapters: Sequence[Adapter],
     ) -> None:
-        super().__init__(gate, OBJECTIVES.get("lora_mixer"), plan, base, bank)
+        super().__init__(gate, LoraMixerRecipe(), plan, base, bank)
         self.prompted = gate
         self.adapters = [
             Adapter(
@@ -73,20 +73,20 @@ class JointTrainer(GateTrainer):
         self.start = [parameter.detach().clone() for parameter in self.adapter_parameters()]
 
     def adapter_parameters(self) -> list[Tensor]:
-        """A and B of all adapters, in order."""
+        """Return A and B of all adapters, in order."""
         return [matrix for adapter in self.adapters for pair in adapter.matrices.values() for matrix in pair]
 
     def groups(self) -> list[dict[str, Any]]:
-        """The gate at the full rate, the adapters at a tenth of it."""
+        """Return the gate at the full rate, the adapters at a tenth of it."""
         return [*super().groups(), {"params": self.adapter_parameters(), "share": ADAPTER_SHARE}]
 
     def step_loss(self, rows: Sequence[Owned], done: float) -> tuple[dict[str, Tensor], Tensor]:
-        """Hard in the first half of the steps, soft with the preservation term in the second."""
+        """Return the hard loss in the first half of the steps, then the soft one with the preservation term."""
         self.bank.stack(self.adapters)
         if done <= HARD_SHARE:
             longest = max(len(owned.owners) for owned in rows)
             owners = torch.tensor([[*owned.owners, *[0] * (longest - len(owned.owners))] for owned in rows])
-            loss, use = self.routed_loss(HardRecorder(self.prompted, owners.to(self.base.model.device)), rows)
+            loss, use = self.routed_loss(HardGate(self.prompted, owners.to(self.base.model.device)), rows)
             return {**loss, "total": loss["answer"] + HARD_WEIGHT * loss["own"]}, use
         loss, use = super().step_loss(rows, done)
         moved = torch.stack(
@@ -102,57 +102,46 @@ class JointTrainer(GateTrainer):
         self.bank.stack(self.adapters)
 
 
+def joint_plan(plan: GatePlan) -> GatePlan:
+    """Return `plan` without kept hidden states and two-part rows: adapters that change would make them stale."""
+    return replace(plan, hard_steps=0, spliced=0)
+
+
 def train_joint(
     base: LanguageModel,
     bank: Bank,
-    adapters: Sequence[Adapter],
     folders: Sequence[Path],
-    encoder: TextEncoder,
+    material: GateMaterial,
     *,
-    data: Path,
     out: Path,
-    checkpoints: Path,
-    plan: GatePlan | None = None,
+    plan: GatePlan,
     options: RouterOptions | None = None,
     progress: Callable[[GateProgress], None] | None = None,
 ) -> dict[str, Any]:
-    """Train a LoRA-Mixer gate together with `adapters`, the experts of `bank`; returns its measured figures.
+    """Train a LoRA-Mixer gate together with the experts of `bank`, and return its measured figures.
 
     The gate goes to `out`, the new adapters to folders of their names in `out`/experts, which begin as copies of
     `folders`. Those given are left as they are. Not resumable: it is for runs of minutes.
     """
-    plan = replace(plan or OBJECTIVES.get("lora_mixer").plan, hard_steps=0, spliced=0)
     torch.manual_seed(plan.seed)
+    adapters = [read_adapter(folder, name, base.model) for folder, name in zip(folders, bank.names[1:], strict=True)]
     router = LoraMixer(bank.names, options, layers=base.layers, width=base.width)
-    gate = router.gate
-    if not isinstance(gate, PromptedLinearGate):
-        raise TypeError("LoRA-Mixer's gate is a prompted linear gate")
-    training, validation = domains(
-        base,
-        encoder,
-        bank.names,
-        data,
-        rows=lambda expert: plan.rows,
-        limit=plan.max_tokens,
-        seed=plan.seed,
-        kept=checkpoints,
-    )
-    before = measure(gate, base, bank, validation)["oracle"]
-    trainer = JointTrainer(gate, plan, base, bank, adapters)
-    start_from_rows(gate.prompt_matrix, trainer, training)
-    use = trainer.fit(training, [], progress)
+    before = measure(router.gate, base, bank, material.validation)["oracle"]
+    trainer = JointTrainer(router.gate, plan, base, bank, adapters)
+    LoraMixerRecipe().prepare(router, material)
+    use = trainer.fit(material.training, [], progress)
     trainer.settle()
-    gate.eval().requires_grad_(False)
+    router.gate.eval().requires_grad_(False)
     router.save(out)
     for adapter, source in zip(trainer.adapters, folders, strict=True):
         write_changed(adapter, source, out / "experts" / adapter.name)
-    measured = measure(gate, base, bank, validation)
+    measured = measure(router.gate, base, bank, material.validation)
     add_to_card(out, measured=measured, oracle_before=before, use=use)
     return {"measured": measured, "oracle_before": before, "use": use}
 
 
 def write_changed(adapter: Adapter, source: Path, target: Path) -> None:
-    """A copy of the PEFT folder `source` with the matrices of `adapter`, whose B holds alpha / r, put in."""
+    """Write a copy of the PEFT folder `source` with the matrices of `adapter`, whose B holds alpha / r, put in."""
     shutil.copytree(source, target, dirs_exist_ok=True)
     config = json.loads((source / "adapter_config.json").read_text())
     if config.get("use_rslora") or config.get("rank_pattern") or config.get("alpha_pattern"):

@@ -1,10 +1,12 @@
 """How a gate does on held-out rows of every expert's field, beside the base, the even mix and the right expert."""
 
+from collections.abc import Mapping, Sequence
+
 import torch
 
 from playground.core.statistics import mean_interval
-from playground.learn.experts.trainer import padded, row_losses
 from playground.learn.gates.data import Owned
+from playground.learn.losses import padded, row_losses
 from playground.model.bank import Bank
 from playground.model.base import LanguageModel
 from playground.model.routing import Routing, RowRouting, read_first, routed
@@ -24,7 +26,7 @@ def sentence(measured: dict[str, dict[str, float]]) -> str:
 
 @torch.inference_mode()
 def measure(
-    gate: Gate, base: LanguageModel, bank: Bank, validation: dict[str, list[Owned]]
+    gate: Gate, base: LanguageModel, bank: Bank, validation: Mapping[str, Sequence[Owned]]
 ) -> dict[str, dict[str, float]]:
     """Answer loss (mean, low, high over rows, nats per token) of base, even mix, gate, and each row's own expert."""
     size = len(bank)

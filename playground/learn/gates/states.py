@@ -7,9 +7,9 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from playground.learn.experts.trainer import padded
 from playground.learn.gates.data import Owned
-from playground.learn.gates.objectives import GatePlan
+from playground.learn.gates.recipe import GatePlan
+from playground.learn.losses import padded
 from playground.model.bank import Bank
 from playground.model.base import LanguageModel
 from playground.model.routing import Routing, RowRouting, routed
@@ -20,7 +20,7 @@ NEAR_TOKENS = 5  # on either side of an answer's first token
 BATCH = 16
 
 
-class Collector(Gate):
+class CollectingGate(Gate):
     """Routes by given weights (B, T, G) and keeps the normed hidden states gates would see, at `kept` (B, K) places."""
 
     def __init__(self, experts: Sequence[str], routes: Tensor, kept: Tensor) -> None:
@@ -76,7 +76,7 @@ def kept_states(
         routes = _routes(bank_owners, bank, experts, plan)
         if plan.near_answer:
             routes = near_alone(routes, part)
-        collector = Collector(bank.names, routes, places)
+        collector = CollectingGate(bank.names, routes, places)
         runs = [GateRun(owned.example.start) for owned in part]
         with routed(Routing([RowRouting(gate=collector, run=run) for run in runs], len(bank))):
             base.model.get_decoder()(input_ids=ids, use_cache=False)

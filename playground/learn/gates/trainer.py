@@ -1,36 +1,30 @@
-"""Trains a gate through the frozen model on the experts' own data: resumable, with balance and expert use reported.
+"""The optimiser's side of a gate's training: resumable, with balance and expert use reported.
 
 First, where the plan says so, on kept hidden states: each row is read once with its own expert and the gate learns
 whose token is whose (LoRA-Mixer's hard phase, for the gate alone). Then through the model: answer loss plus the
-objective's terms, adapters and base untouched.
+recipe's terms; adapters and base stay as they are. Knows nothing of any one gate.
 """
 
 import random
 import time
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
-from pathlib import Path
+from dataclasses import dataclass
 from typing import Any, Literal
 
 import torch
 from torch import Tensor
 
-from playground.encode.base import TextEncoder
 from playground.learn.checkpoint import Checkpoint
-from playground.learn.experts.trainer import answer_loss, learning_rate, padded
-from playground.learn.fingerprints import fingerprint, of_adapters, of_gate
-from playground.learn.gates.data import Owned, domains, spliced
-from playground.learn.gates.measures import measure, sentence
-from playground.learn.gates.objectives import OBJECTIVES, GatePlan, Objective, balance_terms
+from playground.learn.gates.balance import balance_terms
+from playground.learn.gates.data import Owned
+from playground.learn.gates.recipe import GatePlan, GateRecipe, owner_index
 from playground.learn.gates.states import kept_states
+from playground.learn.losses import answer_loss, learning_rate, padded
 from playground.model.bank import Bank
 from playground.model.base import LanguageModel
 from playground.model.routing import Routing, RowRouting, read_first, routed
-from playground.routers.artefact import add_to_card
-from playground.routers.base import ROUTERS, Gate, GateRouter, GateRun, RouterOptions
-from playground.routers.gate.lora_mixer import PromptedLinearGate
-from playground.routers.parts import SoftmaxGate, keep_top
+from playground.routers.base import Gate, GateRun
 
 HARD_BATCH = 48
 LAST_STEPS = 10
@@ -56,8 +50,8 @@ class GateProgress:
     seconds: float
 
 
-class Recorder(Gate):
-    """A gate in training that keeps its dense weights of the last pass, one (B, T, G) per layer."""
+class RecordingGate(Gate):
+    """A gate in training that keeps the weights its losses read in the last pass, one (B, T, G) per layer."""
 
     def __init__(self, gate: Gate) -> None:
         super().__init__()
@@ -66,86 +60,10 @@ class Recorder(Gate):
         self.kept: list[Tensor] = []
 
     def weights(self, layer: int, hidden: Tensor, runs: Sequence[GateRun]) -> Tensor:
-        """As the gate's own, straight-through through a top-k cut."""
-        if not isinstance(self.gate, SoftmaxGate) or type(self.gate).weights is not SoftmaxGate.weights:
-            made = self.gate.weights(layer, hidden, runs)
-            self.kept.append(made)
-            return made
-        dense = self.gate.dense(layer, hidden, runs)
-        self.kept.append(dense)
-        return dense + (keep_top(dense, self.gate.top_k) - dense).detach()
-
-
-def train_gate(
-    name: str,
-    base: LanguageModel,
-    bank: Bank,
-    encoder: TextEncoder,
-    *,
-    data: Path,
-    out: Path,
-    checkpoints: Path,
-    plan: GatePlan | None = None,
-    options: RouterOptions | None = None,
-    progress: Callable[[GateProgress], None] | None = None,
-) -> dict[str, Any]:
-    """Train gate `name` over the experts of `bank`, write it to `out`, and return its measured figures.
-
-    Base and adapters are left as they are. Raises InvalidRequest for a gate that is not trained, or missing data.
-    """
-    objective = OBJECTIVES.get(name)
-    plan = plan or objective.plan
-    torch.manual_seed(plan.seed)
-    kind = ROUTERS.get(name)
-    if not issubclass(kind, GateRouter):
-        raise TypeError(f"{name} is no gate")
-    experts = objective.experts(bank.names)
-    router = kind(experts, options, layers=base.layers, width=base.width)
-    training, validation = domains(
-        base,
-        encoder,
-        bank.names,
-        data,
-        rows=lambda expert: objective.rows(expert, plan),
-        limit=plan.max_tokens,
-        seed=plan.seed,
-        kept=checkpoints,
-    )
-    two_part = spliced(base, encoder, training, count=plan.rows, limit=2 * plan.max_tokens, seed=plan.seed)
-    rows = [owned for rows in (*training.values(), two_part) for owned in rows]
-    checkpoint = Checkpoint(
-        checkpoints / f"gate-{name}",
-        {
-            "plan": asdict(plan),
-            "gate": of_gate(router.gate),
-            "base": base.name,
-            "experts": [bank.names, of_adapters(bank)],
-            "rows": fingerprint(*(f"{owned.example} {owned.owners}" for owned in rows)),
-        },
-    )
-    trainer = GateTrainer(router.gate, objective, plan, base, bank, checkpoint=checkpoint)
-    if isinstance(router.gate, PromptedLinearGate):
-        start_from_rows(router.gate.prompt_matrix, trainer, training)
-    use = trainer.fit(training, two_part if plan.spliced else [], progress)
-    router.gate.eval().requires_grad_(False)
-    objective.settle(router.gate)
-    router.save(out)
-    measured = measure(router.gate, base, bank, validation)
-    figure = sentence(measured)
-    add_to_card(out, figure=figure, measured=measured, training=asdict(plan), use=use)
-    checkpoint.forget()
-    return {"figure": figure, "measured": measured, "use": use, "last_steps": trainer.last_steps()}
-
-
-def start_from_rows(matrix: Tensor, trainer: "GateTrainer", training: dict[str, list[Owned]]) -> None:
-    """Begin a prompt matrix (G, d_z) at twelve times each expert's mean prompt, as descriptors do; zero without
-    rows."""
-    with torch.no_grad():
-        matrix.zero_()
-        for rows in training.values():
-            for owned in rows:
-                matrix[trainer.owner(owned)] += owned.embedding
-        matrix.copy_(12.0 * torch.nn.functional.normalize(matrix, dim=1))
+        """Return the gate's own weights of a training step."""
+        acting, read = self.gate.in_training(layer, hidden, runs)
+        self.kept.append(read)
+        return acting
 
 
 class GateTrainer:
@@ -154,7 +72,7 @@ class GateTrainer:
     def __init__(
         self,
         gate: Gate,
-        objective: Objective,
+        recipe: GateRecipe[Any],
         plan: GatePlan,
         base: LanguageModel,
         bank: Bank,
@@ -162,7 +80,7 @@ class GateTrainer:
         checkpoint: Checkpoint | None = None,
     ) -> None:
         self.gate = gate.train().requires_grad_(True)
-        self.objective = objective
+        self.recipe = recipe
         self.plan = plan
         self.base = base
         self.bank = bank
@@ -172,25 +90,21 @@ class GateTrainer:
         if tuple(gate.experts) != bank.names:
             self.columns = torch.tensor([bank.names.index(expert) for expert in gate.experts])
 
-    def owner(self, owned: Owned) -> int:
-        """The gate's index of the row's expert."""
-        return self.gate.experts.index(self.objective.owner(self.bank.names[owned.expert], owned.example.task))
-
     def owners(self, owned: Owned) -> list[int]:
-        """The gate's index of each token's expert."""
-        mapped = {
-            index: self.gate.experts.index(self.objective.owner(self.bank.names[index], owned.example.task))
-            for index in set(owned.owners)
-        }
+        """Return the gate's index of each token's expert."""
+        mapped = {index: self._owner(owned, index) for index in set(owned.owners)}
         return [mapped[index] for index in owned.owners]
+
+    def _owner(self, owned: Owned, index: int) -> int:
+        return owner_index(self.recipe, owned, index, names=self.bank.names, experts=self.gate.experts)
 
     def fit(
         self,
-        training: dict[str, list[Owned]],
+        training: Mapping[str, Sequence[Owned]],
         two_part: Sequence[Owned],
         progress: Callable[[GateProgress], None] | None,
     ) -> dict[str, float]:
-        """Both phases; returns the mean use of each expert in the last step."""
+        """Make both phases and return the mean use of each expert in the last step."""
         hard = torch.optim.AdamW(self.gate.parameters(), lr=self.plan.hard_rate, weight_decay=self.plan.decay)
         soft = torch.optim.AdamW(self.groups(), lr=self.plan.rate, weight_decay=0.0)
         phase, done = self._restore({"hidden states": hard, "model": soft})
@@ -208,7 +122,7 @@ class GateTrainer:
         optimiser: torch.optim.Optimizer,
         progress: Callable[[GateProgress], None] | None,
     ) -> None:
-        """Make the steps, tell of each and keep where they are."""
+        """Make the steps, report each and save a checkpoint now and then."""
         for made in steps:
             self.last.append(made)
             if progress:
@@ -217,7 +131,7 @@ class GateTrainer:
                 self.checkpoint.save(self.gate.state_dict(), optimiser, phase=made.phase, step=made.step)
 
     def _restore(self, optimisers: Mapping[Phase, torch.optim.Optimizer]) -> tuple[Phase, int]:
-        """The phase to go on with and how many of its steps are made; gate and optimiser as they were then."""
+        """Return the phase to go on with and how many of its steps are made; gate and optimiser as they were then."""
         saved = self.checkpoint.load() if self.checkpoint else None
         if saved is None:
             return "hidden states", 0
@@ -227,7 +141,7 @@ class GateTrainer:
         return phase, int(saved.state["step"])
 
     def last_steps(self) -> dict[str, float]:
-        """Balance, entropy (nats) and the weight of the right expert, means over the last steps made."""
+        """Return balance, entropy (nats) and the weight of the right expert, means over the last steps made."""
         if not self.last:
             return {}
         last = [made for made in self.last if made.phase == self.last[-1].phase]
@@ -237,7 +151,7 @@ class GateTrainer:
     def _progress(
         self, phase: Phase, step: int, loss: Tensor, terms: Mapping[str, Tensor], began: float
     ) -> GateProgress:
-        """What is told of the step numbered `step` from 0, begun at `began`."""
+        """Return the report of the step numbered `step` from 0, begun at `began`."""
         shares = [round(share, 4) for share in terms["use"].tolist()]
         return GateProgress(
             phase=phase,
@@ -260,11 +174,11 @@ class GateTrainer:
         optimiser: torch.optim.Optimizer,
         done: int,
     ) -> Iterator[GateProgress]:
-        """The steps from `done` on, each with rows of all experts and some of two parts."""
+        """Make the steps from `done` on, each with rows of all experts and some of two parts."""
         parameters = [parameter for group in optimiser.param_groups for parameter in group["params"]]
         order = random.Random(self.plan.seed)
         queues = {
-            name: [order.choices(rows, k=self.objective.draws(name)) for _ in range(self.plan.steps)]
+            name: [order.choices(rows, k=self.recipe.draws(name)) for _ in range(self.plan.steps)]
             for name, rows in training.items()
         }
         pairs = [[order.choice(two_part) for _ in range(self.plan.spliced)] for _ in range(self.plan.steps)]
@@ -281,24 +195,24 @@ class GateTrainer:
             yield self._progress("model", step, loss["answer"], {**loss, "use": shares}, began)
 
     def runs(self, rows: Sequence[Owned]) -> list[GateRun]:
-        """A run of the gate for each row, told what the objective tells it."""
+        """Return a run of the gate for each row, with the recipe's memory in it."""
         runs = []
         for owned in rows:
             run = self.gate.open(owned.example.start, owned.embedding if self.gate.needs_embedding else None)
-            run.memory.update(self.objective.memory(owned))
+            run.memory.update(self.recipe.memory(owned))
             runs.append(run)
         return runs
 
     def groups(self) -> list[dict[str, Any]]:
-        """What learns: parameter groups with their `share` of the rate."""
+        """Return what learns: parameter groups with their `share` of the rate."""
         return [{"params": list(self.gate.parameters()), "share": 1.0}]
 
     def step_loss(self, rows: Sequence[Owned], done: float) -> tuple[dict[str, Tensor], Tensor]:
-        """(losses with their weighted 'total', mean use (G,)) of one batch; `done` is the share of the steps made."""
-        return self.routed_loss(Recorder(self.gate), rows)
+        """Return (losses with their weighted 'total', mean use (G,)) of a batch after the share `done` of the steps."""
+        return self.routed_loss(RecordingGate(self.gate), rows)
 
-    def routed_loss(self, recorder: Recorder, rows: Sequence[Owned]) -> tuple[dict[str, Tensor], Tensor]:
-        """The losses of one batch read through the model under `recorder`."""
+    def routed_loss(self, recorder: RecordingGate, rows: Sequence[Owned]) -> tuple[dict[str, Tensor], Tensor]:
+        """Return the losses of one batch read through the model under `recorder`."""
         recorder.reads_final = self.gate.reads_final  # type: ignore[misc]  # a class setting, here of what it wraps
         recorder.read_final = self.gate.read_final  # type: ignore[method-assign]
         routing = Routing(
@@ -318,17 +232,17 @@ class GateTrainer:
         return {"total": total, "answer": answer, **terms}, terms["use"]
 
     def terms(self, dense: Sequence[Tensor], owners: Tensor) -> dict[str, Tensor]:
-        """Balance, entropy, cross-entropy to the owner and use (G,), means over layers.
+        """Return balance, entropy, cross-entropy to the owner and use (G,), means over layers.
 
         From dense weights (N, G) of each layer and the owners (N,) of those tokens.
         """
-        top_k = self.gate.top_k if isinstance(self.gate, SoftmaxGate) else len(self.gate.experts)
+        top_k = self.gate.top_k or len(self.gate.experts)
         found: dict[str, list[Tensor]] = {"balance": [], "entropy": [], "own": [], "use": [], "own_weight": []}
         for layer in dense:
             balance, entropy, use = balance_terms(layer, top_k)
             for key, value in (("balance", balance), ("entropy", entropy), ("use", use.detach())):
                 found[key].append(value)
-            found["own"].append(self.objective.own_loss(layer, owners))
+            found["own"].append(self.recipe.own_loss(layer, owners))
             found["own_weight"].append(layer.detach().gather(1, owners.unsqueeze(1)).mean())
         return {key: torch.stack(values).mean(0) for key, values in found.items()}
 

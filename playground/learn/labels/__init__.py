@@ -1,1 +1,0 @@
-"""Learning from labels: data sets, objectives, fine-tuning of prompt-level routers and their versions."""

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from playground.learn.labels.dataset import balanced_weights
-from playground.learn.labels.objectives.base import Objective
+from playground.learn.labels.objective import LabelObjective
 from playground.routers.base import LabelSet, Policy
 
 STEPS = 40
@@ -25,13 +25,12 @@ TOLERANCE = 1e-6
 # a cosine of 0.5 undid that.
 ANCHOR = 5.0
 FAR, NEAR = 0.25, 0.35  # cosine to the nearest labelled prompt: below FAR an anchor counts fully, above NEAR not at all
-GUARD = 0.02  # share of the weight that serving spreads over all experts (serving guards)
 BISECTIONS = 30
 
 
 @dataclass(frozen=True)
 class FitProgress:
-    """A fit on its way: losses in nats per label, validation accuracy NaN when nothing there is decisive."""
+    """One step of a fit: losses in nats per label; validation accuracy is NaN when no label there is decisive."""
 
     step: int
     steps: int
@@ -41,7 +40,7 @@ class FitProgress:
 
 
 @dataclass(frozen=True, eq=False)
-class Batch:
+class LabelBatch:
     """Labels as tensors over the policy's experts: x (N, d), du (N, E), target (N,), weight (N,), log pi_ref (N, E)."""
 
     x: Tensor
@@ -64,19 +63,19 @@ class Anchors:
 
 
 def log_policy(policy: Policy, embeddings: Tensor) -> Tensor:
-    """(N, d) -> (N, E). Raises TypeError for a policy that has none."""
+    """(N, d) -> (N, E) log pi. Raise TypeError for a policy that has none."""
     found = policy.log_policy(embeddings)
     if found is None:
         raise TypeError(f"{policy.spec.name} cannot be trained by gradient")
     return found
 
 
-def batch(labels: LabelSet, reference: Policy) -> Batch:
-    """The labels over the experts of `reference`, with its log policy, computed once."""
+def batch(labels: LabelSet, reference: Policy) -> LabelBatch:
+    """Return the labels over the experts of `reference`, with its log policy, computed once."""
     x = torch.from_numpy(np.ascontiguousarray(labels.embeddings, dtype=np.float32))
     with torch.no_grad():
         log_reference = log_policy(reference, x).detach()
-    return Batch(
+    return LabelBatch(
         x=x,
         difference=torch.from_numpy(labels.usage_difference(reference.experts)),
         target=torch.from_numpy(labels.targets),
@@ -86,7 +85,7 @@ def batch(labels: LabelSet, reference: Policy) -> Batch:
 
 
 def anchors(embeddings: np.ndarray, labelled: np.ndarray, reference: Policy) -> Anchors | None:
-    """Anchor prompts (K, d), weighted by distance to the nearest labelled prompt (M, d); None without any."""
+    """Return anchor prompts (K, d), weighted by distance to the nearest labelled prompt (M, d); None without any."""
     if not len(embeddings) or not len(labelled):
         return None
     nearest = (embeddings @ labelled.T).max(axis=1)
@@ -99,15 +98,15 @@ def anchors(embeddings: np.ndarray, labelled: np.ndarray, reference: Policy) -> 
 
 
 def trainable(policy: Policy) -> list[Tensor]:
-    """The parameters a fit changes: matrices, not biases. A bias moves every prompt alike, whatever was labelled."""
+    """Return what a fit changes: matrices, not biases. A bias moves every prompt alike, whatever was labelled."""
     matrices = [parameter for parameter in policy.parameters() if parameter.ndim > 1]
     return matrices or policy.parameters()
 
 
 def fit(
-    policy: Policy, objective: Objective, train: Batch, valid: Batch, kept: Anchors | None
+    policy: Policy, objective: LabelObjective, train: LabelBatch, valid: LabelBatch, kept: Anchors | None
 ) -> Iterator[FitProgress]:
-    """Change `policy` in place until it has converged; one progress per five iterations of L-BFGS."""
+    """Change `policy` in place until it has converged; yield one progress per five iterations of L-BFGS."""
     parameters = trainable(policy)
     start = [parameter.detach().clone() for parameter in parameters]
     optimiser = torch.optim.LBFGS(
@@ -145,10 +144,9 @@ def scale_step(policy: Policy, start: list[Tensor], share: float) -> None:
 
 
 def largest_share(policy: Policy, reference: Policy, embeddings: np.ndarray, *, cap: float) -> float:
-    """The largest share in (0, 1] of the change at which mean KL(pi || pi_ref) over the prompts stays within `cap`
-    nats.
+    """Return the largest share in (0, 1] of the change with mean KL(pi || pi_ref) over the prompts within `cap` nats.
 
-    Bisection on the share, the inverse of beta (serving guards): no refit is needed.
+    Bisection on the share, the inverse of beta: no refit is needed.
     """
     x = torch.from_numpy(np.ascontiguousarray(embeddings, dtype=np.float32))
     fitted = [parameter.detach().clone() for parameter in trainable(policy)]
@@ -174,23 +172,18 @@ def largest_share(policy: Policy, reference: Policy, embeddings: np.ndarray, *, 
 
 
 def mean_kl(policy: Policy, reference: Policy, x: Tensor) -> float:
-    """Mean over the prompts (N, d) of KL(pi || pi_ref) in nats, both with the share that serving spreads over all."""
+    """Return the mean over the prompts (N, d) of KL(pi || pi_ref) in nats, from the log policies, so always finite."""
     with torch.no_grad():
-        new, old = guarded(log_policy(policy, x)), guarded(log_policy(reference, x))
-        return float((new * (new / old).log()).sum(-1).mean()) if len(x) else 0.0
+        new, old = log_policy(policy, x), log_policy(reference, x)
+        return float((new.exp() * (new - old)).sum(-1).mean()) if len(x) else 0.0
 
 
-def guarded(log_weights: Tensor) -> Tensor:
-    """(N, E) (1 - 0.02) pi + 0.02 / E: no expert is ever out of reach."""
-    return (1 - GUARD) * log_weights.exp() + GUARD / log_weights.shape[-1]
-
-
-def _loss(policy: Policy, objective: Objective, rows: Batch) -> Tensor:
+def _loss(policy: Policy, objective: LabelObjective, rows: LabelBatch) -> Tensor:
     losses = objective.loss(log_policy(policy, rows.x), rows.reference, rows.difference, rows.target, rows.weight)
     return losses.sum() / rows.weight.sum()
 
 
-def _ridge(objective: Objective, parameters: list[Tensor], start: list[Tensor], n: int) -> Tensor:
+def _ridge(objective: LabelObjective, parameters: list[Tensor], start: list[Tensor], n: int) -> Tensor:
     moved = torch.stack([(now - before).square().sum() for now, before in zip(parameters, start, strict=True)]).sum()
     return objective.options.ridge / (2 * n) * objective.ridge_scale**2 * moved
 
@@ -201,7 +194,9 @@ def _drift(policy: Policy, kept: Anchors) -> Tensor:
     return (kept.weight * kl).sum() / kept.weight.sum()
 
 
-def _progress(policy: Policy, objective: Objective, train: Batch, valid: Batch, step: int) -> FitProgress:
+def _progress(
+    policy: Policy, objective: LabelObjective, train: LabelBatch, valid: LabelBatch, step: int
+) -> FitProgress:
     with torch.no_grad():
         watched = valid if len(valid) else train
         margin = objective.margin(log_policy(policy, watched.x), watched.reference, watched.difference)

@@ -51,7 +51,7 @@ def agreement(margin: np.ndarray, target: np.ndarray) -> np.ndarray:
 
 
 def log_loss(margin: np.ndarray, target: np.ndarray) -> np.ndarray:
-    """(N,) cross-entropy in nats of sigmoid(margin) against a soft target; ln 2 = 0.693 knows nothing."""
+    """(N,) cross-entropy in nats of sigmoid(margin) against a soft target; 0.693 (ln 2) is chance level."""
     return np.asarray(target * np.logaddexp(0.0, -margin) + (1 - target) * np.logaddexp(0.0, margin))
 
 

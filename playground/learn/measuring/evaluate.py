@@ -14,7 +14,7 @@ from playground.learn.experts.card import ANSWER_TOKENS
 from playground.learn.measuring.measurer import Measurer, Question
 from playground.learn.measuring.scores import averages, drawn_question, question, rounded, scored, shares, summary
 from playground.learn.measuring.systems import BASE, ORACLE, System
-from playground.learn.rows import OWN_SETS, Row, read_rows, sample_rows
+from playground.learn.rows import OWN_SETS, DataRow, read_rows, sample_rows
 from playground.learn.tasks import MEASURED, TASKS, Task, refuses
 
 DEFAULT_LIMIT = 100
@@ -56,7 +56,7 @@ class _Plan:
     """What will be asked about one set: all rows of all systems, and greedy answers of fewer."""
 
     def __init__(
-        self, measurer: Measurer, task: Task, rows: Sequence[Row], systems: Mapping[str, System], exact: int
+        self, measurer: Measurer, task: Task, rows: Sequence[DataRow], systems: Mapping[str, System], exact: int
     ) -> None:
         self.measurer, self.task, self.rows = measurer, task, rows
         self.systems = list(systems.values())
@@ -80,7 +80,7 @@ class _Plan:
         return result
 
 
-def _test_rows(data: Path, names: Sequence[str], limit: int) -> dict[str, list[Row]]:
+def _test_rows(data: Path, names: Sequence[str], limit: int) -> dict[str, list[DataRow]]:
     unknown = [name for name in names if name not in MEASURED]
     if unknown:
         raise InvalidRequest(f"There is no set {unknown[0]}.", f"Choose among {', '.join(MEASURED)}.")
@@ -124,6 +124,6 @@ def refusals(
     return {"refusals": found, "rows": counts}
 
 
-def _is_of(kind: str, row: Row) -> bool:
+def _is_of(kind: str, row: DataRow) -> bool:
     """XSTest holds both kinds: only its rows to comply with look alike. Other sets are of one kind throughout."""
     return kind == "harmful" or row["answer"] != "refuse"

@@ -13,7 +13,7 @@ from playground.core.statistics import matthews_gain, mean_interval, paired_inte
 from playground.learn.experts.card import ANSWER_TOKENS, summarise
 from playground.learn.measuring.measurer import Question
 from playground.learn.measuring.systems import BASE, ORACLE
-from playground.learn.rows import Row
+from playground.learn.rows import DataRow
 from playground.learn.tasks import Task, refuses
 from playground.model.base import LanguageModel
 
@@ -28,7 +28,7 @@ class Scored:
     losses: list[float] | None = None
 
 
-def question(base: LanguageModel, task: Task, row: Row) -> Question:
+def question(base: LanguageModel, task: Task, row: DataRow) -> Question:
     """The row as its task's metric needs it asked: its answers weighed, or for refusals a greedy answer."""
     if task.metric == "refusal":
         return drawn_question(base, task, row, tokens=ANSWER_TOKENS)
@@ -40,13 +40,13 @@ def question(base: LanguageModel, task: Task, row: Row) -> Question:
     return Question(text, tuple(prompt), tuple((*base.answer_ids(answer), end) for answer in answers))
 
 
-def drawn_question(base: LanguageModel, task: Task, row: Row, *, tokens: int = EXACT_TOKENS) -> Question:
+def drawn_question(base: LanguageModel, task: Task, row: DataRow, *, tokens: int = EXACT_TOKENS) -> Question:
     """The row asked for a greedy answer."""
     text = task.prompt(row)
     return Question(text, tuple(base.chat_ids(text, task.opening(row))), tokens=tokens, stop=task.stop)
 
 
-def scored(task: Task, rows: Sequence[Row], values: Sequence[Any]) -> Scored:
+def scored(task: Task, rows: Sequence[DataRow], values: Sequence[Any]) -> Scored:
     """What a system's answers to `rows` were worth.
 
     1 or 0 for a choice (the likeliest per token, over the tokens in which choices differ) and for a refusal; the mean
@@ -65,7 +65,7 @@ def scored(task: Task, rows: Sequence[Row], values: Sequence[Any]) -> Scored:
     return Scored(hits, losses)
 
 
-def summary(task: Task, rows: Sequence[Row], found: Mapping[str, Scored]) -> dict[str, Any]:
+def summary(task: Task, rows: Sequence[DataRow], found: Mapping[str, Scored]) -> dict[str, Any]:
     """A set's part of the result: score, interval and paired gain over the base of each system; a gain is better."""
     systems = {}
     for name, one in found.items():
@@ -78,7 +78,7 @@ def summary(task: Task, rows: Sequence[Row], found: Mapping[str, Scored]) -> dic
     return {"metric": task.metric, "n": len(rows), "expert": task.owner, "systems": systems}
 
 
-def shares(task: Task, rows: Sequence[Row], texts: Mapping[str, Sequence[str]]) -> dict[str, Any]:
+def shares(task: Task, rows: Sequence[DataRow], texts: Mapping[str, Sequence[str]]) -> dict[str, Any]:
     """By system, the share of greedy answers to the first of `rows` that are exactly right."""
     if task.exact is None:
         return {}
@@ -116,7 +116,9 @@ def rounded(name: str, interval: tuple[float, float, float]) -> dict[str, Any]:
     return dict(zip((name, "low", "high"), (round(value, 4) for value in interval), strict=True))
 
 
-def _gain(task: Task, rows: Sequence[Row], ours: Sequence[float], base: Sequence[float]) -> tuple[float, float, float]:
+def _gain(
+    task: Task, rows: Sequence[DataRow], ours: Sequence[float], base: Sequence[float]
+) -> tuple[float, float, float]:
     if task.metric == "matthews":
         truth = [row["answer"] == "acceptable" for row in rows]
         guesses = [[t == bool(s) for t, s in zip(truth, scores, strict=True)] for scores in (ours, base)]

@@ -29,7 +29,7 @@ class ArrowGate(SoftmaxGate):
         self.register_buffer("penalty", torch.where(absent, -torch.inf, 0.0).float(), persistent=False)
 
     def logits(self, layer: int, hidden: Tensor, runs: Sequence[GateRun]) -> Tensor:
-        """(B, T, G): |v · u| over the temperature."""
+        """Return (B, T, G): |v · u| over the temperature."""
         found = (rms_normed(hidden) @ self.directions[layer].T).abs() / self.temperature
         return found + self.penalty[layer]
 
@@ -44,7 +44,7 @@ class ArrowGate(SoftmaxGate):
 class Arrow(GateRouter):
     """Has no parameters: the gate is made from the adapters that are installed."""
 
-    any_model = True
+    needs_training = False
 
     class Options(RouterOptions):
         """How sharply the gate chooses."""
@@ -55,12 +55,12 @@ class Arrow(GateRouter):
     options: Options
 
     def build(self) -> Gate:
-        """A gate without directions yet: all alike."""
+        """Return a gate without directions yet: all alike."""
         nowhere = torch.zeros(self.layers, len(self.experts), self.width)
         return ArrowGate(self.experts, nowhere, top_k=self.options.top_k, temperature=self.options.temperature)
 
     def gate_for(self, installed: Installed) -> Gate:
-        """The gate over all experts that are installed."""
+        """Return the gate over all experts that are installed."""
         return ArrowGate(
             installed.names,
             installed.directions(),

@@ -11,6 +11,7 @@ import torch
 from pydantic import Field
 from torch import Tensor, nn
 
+from playground.options import fitted
 from playground.routers.base import Gate, GateRouter, GateRun, RouterOptions, router
 from playground.routers.parts import rms_normed
 
@@ -30,7 +31,7 @@ class HybridGate(Gate):
         self.split = nn.Parameter(torch.zeros(len(self.experts) - 1, 2 * width))
 
     def decide(self, hidden: Tensor, runs: Sequence[GateRun]) -> Tensor:
-        """(B, T, G) from the first gated layer's input; keeps the prompt's mean in each run."""
+        """Return (B, T, G) from the first gated layer's input; keeps the prompt's mean in each run."""
         values = rms_normed(hidden)
         for row, run in zip(values, runs, strict=True):
             if run.read == 0:
@@ -42,7 +43,7 @@ class HybridGate(Gate):
         return torch.cat([1 - share, share * division], dim=-1)
 
     def weights(self, layer: int, hidden: Tensor, runs: Sequence[GateRun]) -> Tensor:
-        """(B, T, G); decided once, at the first gated layer, and used by all that follow."""
+        """Return (B, T, G): decided once, at the first gated layer, and used by all that follow."""
         if layer <= self.after:
             plain = torch.zeros(*hidden.shape[:2], len(self.experts), device=hidden.device)
             plain[..., 0] = 1.0
@@ -66,10 +67,10 @@ class EmotionQwen(GateRouter):
     class Options(RouterOptions):
         """Where the gate looks."""
 
-        after: int = Field(8, ge=0, description="the last layer that is left to the base")
+        after: int = Field(8, ge=0, description="the last layer that is left to the base", json_schema_extra=fitted())
 
     options: Options
 
     def build(self) -> Gate:
-        """A gate that is nearly closed: general unless shown otherwise."""
-        return HybridGate(self.experts, self.width, after=self.options.after)
+        """Return a gate that is nearly closed: general unless shown otherwise. The last layer is always gated."""
+        return HybridGate(self.experts, self.width, after=min(self.options.after, self.layers - 2))

@@ -13,8 +13,9 @@ import torch
 from pydantic import Field
 from torch import Tensor, nn
 
-from playground.routers.base import Gate, GateRouter, GateRun, Installed, RouterOptions, priors, router
-from playground.routers.parts import SoftmaxGate, layer_normed
+from playground.options import fitted
+from playground.routers.base import GateRouter, GateRun, Installed, RouterOptions, router
+from playground.routers.parts import SoftmaxGate, layer_normed, priors
 
 
 class GlobalLocalGate(SoftmaxGate):
@@ -32,7 +33,7 @@ class GlobalLocalGate(SoftmaxGate):
         self.register_buffer("descriptors", torch.zeros(len(self.experts), embedding_width))
 
     def open(self, prompt_tokens: int, embedding: Tensor | None = None) -> GateRun:
-        """A run whose prior is α times the cosine with each card."""
+        """Return a run whose prior is α times the cosine with each card."""
         if embedding is None:
             return GateRun(prompt_tokens)
         cosines = self.descriptors @ embedding.to(self.descriptors)
@@ -40,7 +41,7 @@ class GlobalLocalGate(SoftmaxGate):
         return GateRun(prompt_tokens, cosines * (self.options.alpha_high if fits else self.options.alpha_low))
 
     def logits(self, layer: int, hidden: Tensor, runs: Sequence[GateRun]) -> Tensor:
-        """(B, T, G): local plus global scores."""
+        """Return (B, T, G): local plus global scores."""
         vectors = self.vectors[layer]
         known = vectors.any(-1)
         local = layer_normed(hidden) @ layer_normed(vectors).T * (self.options.local / hidden.shape[-1] ** 0.5)
@@ -61,6 +62,9 @@ class GlobalLocalGate(SoftmaxGate):
 class Glider(GateRouter):
     """Parameters are (L, G, d) local vectors and (G, d_z) descriptors."""
 
+    gate: GlobalLocalGate
+    takes_any_expert = True
+
     class Options(RouterOptions):
         """How the two scores are weighed."""
 
@@ -69,12 +73,14 @@ class Glider(GateRouter):
         alpha_high: float = Field(10.0, ge=0, le=1000, description="weight of the global score above the threshold")
         alpha_low: float = Field(3.0, ge=0, le=1000, description="weight of the global score below the threshold")
         local: float = Field(1.0, ge=0, le=100, description="weight of the local score")
-        embedding_width: int = Field(384, ge=1, description="width of the prompt's embedding")
+        embedding_width: int = Field(
+            384, ge=1, description="width of the prompt's embedding", json_schema_extra=fitted()
+        )
 
     options: Options
 
-    def build(self) -> Gate:
-        """A gate without descriptors or vectors: all alike."""
+    def build(self) -> GlobalLocalGate:
+        """Return a gate without descriptors or vectors: all alike."""
         return GlobalLocalGate(
             self.experts,
             self.layers,
@@ -83,9 +89,8 @@ class Glider(GateRouter):
             options=self.options,
         )
 
-    def gate_for(self, installed: Installed) -> Gate:
-        """The gate over all experts that are installed; cards as they are now, local vectors where they were
-        learned."""
+    def gate_for(self, installed: Installed) -> GlobalLocalGate:
+        """Return the gate over all installed experts: their cards as they are now, local vectors where learned."""
         gate = GlobalLocalGate(
             installed.names,
             self.layers,
@@ -94,8 +99,7 @@ class Glider(GateRouter):
             options=self.options,
         )
         gate.descriptors.copy_(torch.from_numpy(installed.descriptors))
-        trained = self.gate
         for place, name in enumerate(installed.names):
-            if name in self.experts and isinstance(trained, GlobalLocalGate):
-                gate.vectors.data[:, place] = trained.vectors[:, self.experts.index(name)]
+            if name in self.experts:
+                gate.vectors.data[:, place] = self.gate.vectors[:, self.experts.index(name)]
         return gate.eval().requires_grad_(False)

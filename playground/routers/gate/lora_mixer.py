@@ -11,7 +11,8 @@ import torch
 from pydantic import Field
 from torch import Tensor, nn
 
-from playground.routers.base import Gate, GateRouter, GateRun, RouterOptions, router
+from playground.options import fitted
+from playground.routers.base import GateRouter, GateRun, RouterOptions, router
 from playground.routers.parts import LinearGate
 
 
@@ -36,7 +37,7 @@ class PromptedLinearGate(LinearGate):
         self.prompt_matrix = nn.Parameter(torch.zeros(len(self.experts), embedding_width))
 
     def open(self, prompt_tokens: int, embedding: Tensor | None = None) -> GateRun:
-        """A run whose prior is the prompt's logits; none without an embedding."""
+        """Return a run whose prior is the prompt's logits; none without an embedding."""
         prior = None if embedding is None else self.share * (self.prompt_matrix @ embedding.to(self.prompt_matrix))
         return GateRun(prompt_tokens, prior)
 
@@ -57,12 +58,15 @@ class LoraMixer(GateRouter):
         top_k: int = Field(3, ge=1, le=64, description="how many experts may act on one token")
         temperature: float = Field(1.0, gt=0.05, le=10, description="softmax temperature; higher blends more evenly")
         share: float = Field(1.0, ge=0, le=10, description="how much the prompt as a whole counts; 0 is tokens alone")
-        embedding_width: int = Field(384, ge=1, description="width of the prompt's embedding")
+        embedding_width: int = Field(
+            384, ge=1, description="width of the prompt's embedding", json_schema_extra=fitted()
+        )
 
     options: Options
+    gate: PromptedLinearGate
 
-    def build(self) -> Gate:
-        """A gate that weighs all experts alike."""
+    def build(self) -> PromptedLinearGate:
+        """Return a gate that weighs all experts alike."""
         chosen = self.options
         return PromptedLinearGate(
             self.experts,

@@ -14,6 +14,7 @@ import torch
 from pydantic import Field
 from torch import Tensor, nn
 
+from playground.options import fitted
 from playground.routers.base import Gate, GateRouter, GateRun, RouterOptions, router
 from playground.routers.parts import rms_normed
 
@@ -38,7 +39,7 @@ class DialGate(Gate):
         self.bias = nn.Parameter(torch.zeros(layers, 2))
 
     def dials(self, layer: int, hidden: Tensor) -> Tensor:
-        """(B, T, 2) in (0, 1): usable β, safe α."""
+        """Return (B, T, 2) in (0, 1): usable β, safe α."""
         inner = torch.tanh(torch.einsum("btd,nkd->btnk", rms_normed(hidden), self.down[layer]))
         return torch.sigmoid((inner * self.up[layer]).sum(-1) + self.bias[layer])
 
@@ -49,14 +50,14 @@ class DialGate(Gate):
             self.bias.mul_(factor).add_(torch.tensor([lean, -lean], device=self.bias.device))
 
     def dense(self, layer: int, hidden: Tensor, runs: Sequence[GateRun]) -> Tensor:
-        """Weights (B, T, G) as if every token were under the dials: the dials over their sum."""
+        """Return weights (B, T, G) as if every token were under the dials: the dials over their sum."""
         dials = self.dials(layer, hidden)
         weights = dials.new_zeros(*dials.shape[:2], len(self.experts))
         weights[..., -2:] = dials / dials.sum(-1, keepdim=True).clamp_min(1e-6)
         return weights
 
     def weights(self, layer: int, hidden: Tensor, runs: Sequence[GateRun]) -> Tensor:
-        """Weights (B, T, G): the dials over their sum, the base alone before their first token and after the guard."""
+        """Return weights (B, T, G): the dials over their sum; the base alone before the lead and after the guard."""
         batch, tokens, _ = hidden.shape
         plain = torch.zeros(len(self.experts), device=hidden.device)
         plain[0] = 1.0
@@ -88,10 +89,11 @@ class Mogu(GateRouter):
 
         guard: int = Field(5, ge=-1, le=4096, description="answer tokens under the dials; -1 is all of them")
         lead: int = Field(5, ge=-1, le=4096, description="prompt tokens under the dials, the last ones; -1 is all")
-        bottleneck: int = Field(64, ge=1, le=1024, description="inner width of a dial")
+        bottleneck: int = Field(64, ge=1, le=1024, description="inner width of a dial", json_schema_extra=fitted())
 
     options: Options
+    gate: DialGate
 
-    def build(self) -> Gate:
-        """Untrained dials, both at one half."""
+    def build(self) -> DialGate:
+        """Return untrained dials, both at one half."""
         return DialGate(self.experts, self.layers, self.width, **self.options.model_dump())

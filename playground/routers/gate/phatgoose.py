@@ -27,20 +27,18 @@ class VectorGate(SoftmaxGate):
         self.vectors = nn.Parameter(torch.zeros(layers, len(self.experts), width))
 
     def logits(self, layer: int, hidden: Tensor, runs: Sequence[GateRun]) -> Tensor:
-        """(B, T, G): v · u / sqrt(d) of the normed vectors; the base, first of the experts, gets none."""
+        """Return (B, T, G): v · u / sqrt(d) of the normed vectors; the base, first of the experts, gets none."""
         found = layer_normed(hidden) @ layer_normed(self.vectors[layer]).T / hidden.shape[-1] ** 0.5
         found[..., 0] = -torch.inf
         return found
 
-    def weights(self, layer: int, hidden: Tensor, runs: Sequence[GateRun]) -> Tensor:
-        """Weights (B, T, G) of `layer`."""
-        if not self.training:
-            return super().weights(layer, hidden, runs)
+    def in_training(self, layer: int, hidden: Tensor, runs: Sequence[GateRun]) -> tuple[Tensor, Tensor]:
+        """Return each row's own expert under its sigmoid, and the base with the rest; for the losses the same."""
         own = torch.stack([run.memory[OWN] for run in runs])
         opening = torch.sigmoid((rms_normed(hidden) * self.vectors[layer][own].unsqueeze(1)).sum(-1, keepdim=True))
         chosen = nn.functional.one_hot(own, len(self.experts)).unsqueeze(1) * opening
         plain = nn.functional.one_hot(torch.zeros_like(own), len(self.experts)).unsqueeze(1) * (1 - opening)
-        return chosen + plain
+        return chosen + plain, chosen + plain
 
 
 @router(
@@ -61,5 +59,5 @@ class Phatgoose(GateRouter):
     options: Options
 
     def build(self) -> Gate:
-        """A gate whose vectors are zero."""
+        """Return a gate whose vectors are zero."""
         return VectorGate(self.experts, self.layers, self.width, top_k=self.options.top_k)

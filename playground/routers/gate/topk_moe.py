@@ -1,7 +1,7 @@
 """The usual mixture of experts: a linear gate per layer, the k heaviest kept, trained by the task and a load balance.
 
-Source: top-k gating of arXiv:1701.06538, balance loss of the Switch Transformer arXiv:2101.03961 eq. 4. It is told
-nothing of which expert a row belongs to: what it learns, it learns from the answers' loss.
+Source: top-k gating of arXiv:1701.06538, balance loss of the Switch Transformer arXiv:2101.03961 eq. 4. It is not
+told which expert a row belongs to: it learns from the answers' loss alone.
 """
 
 from pydantic import Field
@@ -28,5 +28,5 @@ class TopKMoe(GateRouter):
     options: Options
 
     def build(self) -> Gate:
-        """A gate that weighs all experts alike."""
+        """Return a gate that weighs all experts alike."""
         return LinearGate(self.experts, self.layers, self.width, top_k=self.options.top_k)

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from playground.routers.base import Gate, GateRouter, GateRun, Installed, router
+from playground.routers.base import Gate, GateRouter, GateRun, router
 
 
 class EvenGate(Gate):
@@ -16,7 +16,7 @@ class EvenGate(Gate):
         self.experts = tuple(experts)
 
     def weights(self, layer: int, hidden: Tensor, runs: Sequence[GateRun]) -> Tensor:
-        """(B, T, G), all 1 / G."""
+        """Return (B, T, G), all 1 / G."""
         size = len(self.experts)
         return torch.full((*hidden.shape[:2], size), 1.0 / size, device=hidden.device)
 
@@ -25,12 +25,8 @@ class EvenGate(Gate):
 class Uniform(GateRouter):
     """Has no parameters; takes in whatever experts are installed."""
 
-    any_model = True
+    needs_training = False
 
     def build(self) -> Gate:
-        """The even gate."""
+        """Return the even gate."""
         return EvenGate(self.experts)
-
-    def gate_for(self, installed: Installed) -> Gate:
-        """The even gate over all experts that are installed."""
-        return EvenGate(installed.names)

@@ -11,6 +11,7 @@ import torch
 from pydantic import Field
 from torch import Tensor, nn
 
+from playground.options import fitted
 from playground.routers.base import Gate, GateRouter, GateRun, RouterOptions, router
 from playground.routers.parts import rms_normed
 
@@ -38,7 +39,7 @@ class ScalingGate(Gate):
         run.memory[NOW] = self.scalings(hidden if first_pass else hidden[-1:])
 
     def weights(self, layer: int, hidden: Tensor, runs: Sequence[GateRun]) -> Tensor:
-        """(B, T, G); tokens read together after the prompt, as when a given answer is scored, share the last
+        """Return (B, T, G). Tokens read together after the prompt, as when a given answer is scored, share the last
         scaling."""
         tokens = hidden.shape[1]
         return torch.stack([run.memory[NOW][:, layer].expand(tokens, -1) for run in runs])
@@ -57,10 +58,10 @@ class XLora(GateRouter):
     class Options(RouterOptions):
         """The size of the network."""
 
-        bottleneck: int = Field(64, ge=1, le=4096, description="inner width")
+        bottleneck: int = Field(64, ge=1, le=4096, description="inner width", json_schema_extra=fitted())
 
     options: Options
 
     def build(self) -> Gate:
-        """A gate that weighs all experts alike."""
+        """Return a gate that weighs all experts alike."""
         return ScalingGate(self.experts, self.layers, self.width, bottleneck=self.options.bottleneck)

@@ -14,9 +14,9 @@ import numpy as np
 from pydantic import Field
 
 from playground.core.values import Context, Decision, Evidence, Neighbours, Text
+from playground.options import fitted
 from playground.routers.artefact import read_router, write_router
-from playground.routers.base import LabelSet, Policy, RouterOptions, router
-from playground.routers.examples import ExampleSet
+from playground.routers.base import ExampleSet, LabelSet, Policy, RouterOptions, router
 from playground.routers.prior import KAPPA, columns, cosines, into_pool
 
 EVEN = 0.5
@@ -25,7 +25,7 @@ SAYS_NOTHING = 0.05  # usages closer than this (L1) say nothing about routing
 
 
 @dataclass(frozen=True, eq=False)
-class Memory:
+class PromptMemory:
     """Distinct prompts and how the experts did on them.
 
     `embeddings` (U, d) float16, `outcomes` (U, E) float32 in 0..1, `seen` (U, E) float32: the evidence behind each
@@ -37,15 +37,15 @@ class Memory:
     outcomes: np.ndarray
     seen: np.ndarray
 
-    def without(self, row: int) -> "Memory":
-        """The memory with the prompt at `row` forgotten."""
+    def without(self, row: int) -> "PromptMemory":
+        """Return the memory without the prompt at `row`."""
         keep = np.arange(len(self.prompts)) != row
         prompts = tuple(prompt for i, prompt in enumerate(self.prompts) if i != row)
-        return Memory(prompts, self.embeddings[keep], self.outcomes[keep], self.seen[keep])
+        return PromptMemory(prompts, self.embeddings[keep], self.outcomes[keep], self.seen[keep])
 
 
-def remember(prompts: Sequence[str], embeddings: np.ndarray, outcomes: np.ndarray, seen: np.ndarray) -> Memory:
-    """Rows (N, ...) as a `Memory`: rows of one prompt become one, outcomes averaged by the evidence behind them."""
+def remember(prompts: Sequence[str], embeddings: np.ndarray, outcomes: np.ndarray, seen: np.ndarray) -> PromptMemory:
+    """Return rows (N, ...) as a memory: rows of one prompt become one, outcomes averaged by their evidence."""
     first: dict[str, int] = {}
     where = np.array([first.setdefault(prompt, len(first)) for prompt in prompts], np.int64)
     distinct, experts = len(first), outcomes.shape[1]
@@ -54,7 +54,9 @@ def remember(prompts: Sequence[str], embeddings: np.ndarray, outcomes: np.ndarra
     np.add.at(amount, where, seen)
     mean = np.divide(total, amount, out=np.zeros_like(total), where=amount > 0)
     rows = np.unique(where, return_index=True)[1]
-    return Memory(tuple(first), embeddings[rows].astype(np.float16), mean.astype(np.float32), amount.astype(np.float32))
+    return PromptMemory(
+        tuple(first), embeddings[rows].astype(np.float16), mean.astype(np.float32), amount.astype(np.float32)
+    )
 
 
 @router(
@@ -74,11 +76,14 @@ class NearestPrompts(Policy):
         bandwidth: float = Field(0.15, gt=0, le=2, description="How fast a vote fades with distance in cosine.")
         shrinkage: float = Field(1.0, ge=0, le=10, description="Votes' worth of an even chance mixed in.")
         temperature: float = Field(0.02, gt=0, le=5, description="Softness of the weights: small is decisive.")
-        label_weight: float = Field(2.0, gt=0, le=100, description="How many example prompts one label outweighs.")
+        label_weight: float = Field(
+            2.0, gt=0, le=100, description="How many example prompts one label outweighs.", json_schema_extra=fitted()
+        )
 
     options: Options
+    learns_from_labels = True
 
-    def __init__(self, experts: Sequence[str], memory: Memory, options: RouterOptions | None = None) -> None:
+    def __init__(self, experts: Sequence[str], memory: PromptMemory, options: RouterOptions | None = None) -> None:
         super().__init__(experts, options)
         self.memory = memory
         self._vectors = memory.embeddings.astype(np.float32)
@@ -86,8 +91,8 @@ class NearestPrompts(Policy):
         self._tried: np.ndarray = np.asarray(self._has_outcome.any(axis=0))
 
     @classmethod
-    def from_examples(cls, examples: ExampleSet) -> Self:
-        """The router that remembers `examples`.
+    def from_examples(cls, examples: ExampleSet, options: RouterOptions | None = None) -> Self:
+        """Return the router that remembers `examples`.
 
         Outcomes are chances of beating another expert, as a label's are: 1 for the one that should answer; the others
         lose to it and draw among themselves.
@@ -96,10 +101,10 @@ class NearestPrompts(Policy):
         drawn = (count - 2) / (2 * (count - 1)) if count > 1 else 0.0
         outcomes = np.where(np.eye(count)[examples.answers] > 0, 1.0, drawn).astype(np.float32)
         memory = remember(examples.prompts, examples.embeddings, outcomes, np.ones_like(outcomes))
-        return cls(examples.experts, memory)
+        return cls(examples.experts, memory, options)
 
     def decide(self, ctx: Context) -> Decision:
-        """Weights (E,): softmax of scores / temperature plus the prior's logits. One matrix product, O(N d)."""
+        """Return weights (E,): softmax of scores / temperature plus the prior's logits. One matrix product, O(N d)."""
         where = columns(ctx, self.experts)
         where = np.where((where >= 0) & self._tried[where], where, -1)
         near, closeness, similarity = self.nearest(ctx.embedding, where[where >= 0])
@@ -112,11 +117,10 @@ class NearestPrompts(Policy):
         spread = np.ones(len(ctx.pool))
         spread[known] = 1.96 * np.sqrt(0.25 / (votes[where[known]] + 1.0))
         uncertainty = np.minimum(spread * 2 * np.sqrt(weights * (1 - weights)), 1.0).astype(np.float32)
-        evidence = self._evidence(near, similarity, ctx.pool.names)
-        return Decision(weights, evidence=evidence, uncertainty=uncertainty)
+        return Decision(weights, self._evidence(near, similarity, ctx.pool.names), uncertainty)
 
     def nearest(self, embedding: np.ndarray, among: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """Rows of the k nearest prompts on which some expert of `among` was tried, their closeness, and their cosines.
+        """Return the k nearest rows on which some expert of `among` was tried, their closeness, and their cosines.
 
         Nearest first; ties by age. Closeness is exp((cos - 1) / bandwidth), so 1 for the very same prompt.
         """
@@ -157,7 +161,7 @@ class NearestPrompts(Policy):
         )
 
     def absorb(self, labels: LabelSet) -> Self:
-        """A copy with a row per label: the winner's outcome is the target, the loser's is 1 - target, others unseen.
+        """Return a copy with a row per label: the winner's outcome is the target, the loser's 1 - target.
 
         A label on a remembered prompt joins its row. Experts named only by labels are added at the end.
         """
@@ -198,5 +202,5 @@ class NearestPrompts(Policy):
     def load(cls, folder: Path) -> Self:
         """Read what `save` wrote."""
         card, tensors = read_router(folder, cls.spec.name, {"embeddings": 2, "outcomes": 2, "seen": 2})
-        memory = Memory(tuple(card["prompts"]), tensors["embeddings"], tensors["outcomes"], tensors["seen"])
+        memory = PromptMemory(tuple(card["prompts"]), tensors["embeddings"], tensors["outcomes"], tensors["seen"])
         return cls(card["experts"], memory, cls.Options(**card["options"]))

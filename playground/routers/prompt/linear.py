@@ -15,9 +15,10 @@ from torch import Tensor
 
 from playground.core.values import Context, Decision, Scores
 from playground.errors import ArtefactError
+from playground.options import fitted
 from playground.routers.artefact import read_router, write_router
-from playground.routers.base import Policy, RouterOptions, router
-from playground.routers.examples import ExampleSet, folds
+from playground.routers.base import ExampleSet, Policy, RouterOptions, router
+from playground.routers.examples import folds
 from playground.routers.prior import columns, into_pool
 
 FOLDS = 5
@@ -37,10 +38,19 @@ class LinearProbe(Policy):
     class Options(RouterOptions):
         """How the probe is fitted on examples."""
 
-        ridge: float = Field(0.001, ge=0, le=10, description="Penalty on the squared weights.")
-        smoothing: float = Field(0.05, ge=0, lt=0.9, description="Share of a label that goes to all experts alike.")
+        ridge: float = Field(
+            0.001, ge=0, le=10, description="Penalty on the squared weights.", json_schema_extra=fitted()
+        )
+        smoothing: float = Field(
+            0.05,
+            ge=0,
+            lt=0.9,
+            description="Share of an example that goes to all experts alike.",
+            json_schema_extra=fitted(),
+        )
 
     options: Options
+    learns_from_labels = True
 
     def __init__(
         self,
@@ -54,7 +64,7 @@ class LinearProbe(Policy):
         self.bias = bias.detach().clone().float().requires_grad_(True)
 
     def parameters(self) -> list[Tensor]:
-        """W (E, d) and b (E,)."""
+        """Return W (E, d) and b (E,)."""
         return [self.weight, self.bias]
 
     def log_policy(self, embeddings: Tensor) -> Tensor:
@@ -67,7 +77,7 @@ class LinearProbe(Policy):
         return np.asarray(weight @ np.asarray(embedding, np.float32) + bias, np.float64)
 
     def decide(self, ctx: Context) -> Decision:
-        """Weights (E,) by softmax of the logits; experts without a row keep their share of the prior."""
+        """Return weights (E,) by softmax of the logits; experts without a row keep their share of the prior."""
         logits = self.logits(ctx.embedding)
         where = columns(ctx, self.experts)
         weights = into_pool(ctx, where, logits)
@@ -78,31 +88,31 @@ class LinearProbe(Policy):
             shown[~known] += np.mean(logits[where[known]] - shown[known])
             shown[known] = logits[where[known]]
         evidence = Scores(sentence=_sentence(ctx, weights), scores=tuple(round(float(s), 4) for s in shown))
-        return Decision(weights=weights, evidence=evidence)
+        return Decision(weights, evidence)
 
     @classmethod
-    def from_examples(cls, examples: ExampleSet) -> Self:
-        """The probe fitted on `examples`, its temperature calibrated on predictions made out of fold.
+    def from_examples(cls, examples: ExampleSet, options: RouterOptions | None = None) -> Self:
+        """Return the probe fitted on `examples`, its temperature calibrated on predictions made out of fold.
 
         The temperature is folded into W and b, so fine-tuning starts from calibrated logits.
         """
-        fitted = cls._fit(examples)
+        made = cls._fit(examples, options)
         part = folds(examples, FOLDS)
         held_out = np.zeros((len(examples), len(examples.experts)))
         for fold in range(FOLDS):
             if (part == fold).all() or not (part == fold).any():
-                return fitted  # too few examples to hold some out
-            probe = cls._fit(examples.take(part != fold))
+                return made  # too few examples to hold some out
+            probe = cls._fit(examples.take(part != fold), options)
             with torch.no_grad():
                 held_out[part == fold] = probe.log_policy(torch.from_numpy(examples.embeddings[part == fold])).numpy()
         temperature = _calibrated(held_out, examples.answers)
-        return cls(examples.experts, fitted.weight / temperature, fitted.bias / temperature)
+        return cls(examples.experts, made.weight / temperature, made.bias / temperature, options)
 
     @classmethod
-    def _fit(cls, examples: ExampleSet) -> Self:
+    def _fit(cls, examples: ExampleSet, options: RouterOptions | None = None) -> Self:
         """Cross-entropy with soft labels and ridge, by L-BFGS from zero: convex, so there is one answer."""
         count, width = len(examples.experts), examples.embeddings.shape[1]
-        made = cls(examples.experts, torch.zeros(count, width), torch.zeros(count))
+        made = cls(examples.experts, torch.zeros(count, width), torch.zeros(count), options)
         hard = torch.nn.functional.one_hot(torch.from_numpy(examples.answers), count).float()
         smoothing = made.options.smoothing
         soft = (1 - smoothing) * hard + smoothing / count

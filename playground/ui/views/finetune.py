@@ -12,10 +12,10 @@ from playground.ui.views.lines import record
 from playground.ui.views.why import chip
 
 if TYPE_CHECKING:
-    from playground.actions.finetune import LabelCount
+    from playground.actions.finetune import FineTuned, LabelCount
     from playground.learn.labels.fitting import FitProgress
     from playground.learn.labels.metrics import BeforeAfter
-    from playground.learn.labels.trainer import FineTuned, RoutingChange
+    from playground.learn.labels.trainer import RoutingChange
     from playground.store.versions import VersionInfo
 
 FEW_PROMPTS = 30

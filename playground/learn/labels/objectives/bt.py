@@ -7,20 +7,20 @@ beta and pi is proportional to pi_ref exp(s / beta): for a softmax router the sa
 
 from torch import Tensor
 
-from playground.learn.labels.objectives.base import Objective, log_ratio_margin, objective
+from playground.learn.labels.objective import LabelObjective, label_objective, log_ratio_margin
 
 
-@objective(
+@label_objective(
     "bt",
     title="Bradley-Terry",
     paper=None,
     description="Fits how strong each expert is on a prompt, then moves the policy by these strengths.",
 )
-class BradleyTerry(Objective):
+class BradleyTerry(LabelObjective):
     """z = (u_A - u_B) . s, the scores s being the change of the router's logits."""
 
     def margin(self, log_policy: Tensor, log_reference: Tensor, usage_difference: Tensor) -> Tensor:
-        """The difference of scores (N,); adding the same to all scores of a prompt changes nothing."""
+        """Return the difference of scores (N,); adding the same to all scores of a prompt changes nothing."""
         return log_ratio_margin(log_policy, log_reference, usage_difference)
 
     @property

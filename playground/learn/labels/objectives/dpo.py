@@ -5,18 +5,18 @@ Source: Rafailov et al., "Direct Preference Optimization", arXiv:2305.18290, Eq.
 
 from torch import Tensor
 
-from playground.learn.labels.objectives.base import Objective, log_ratio_margin, objective
+from playground.learn.labels.objective import LabelObjective, label_objective, log_ratio_margin
 
 
-@objective(
+@label_objective(
     "dpo",
     title="Direct preference (DPO)",
     paper="arXiv:2305.18290",
     description="Raises the policy's share of what won, measured against the version before.",
 )
-class DirectPreference(Objective):
+class DirectPreference(LabelObjective):
     """z = beta (u_A - u_B) . (log pi - log pi_ref)."""
 
     def margin(self, log_policy: Tensor, log_reference: Tensor, usage_difference: Tensor) -> Tensor:
-        """beta times the difference of log ratios (N,)."""
+        """Return beta times the difference of log ratios (N,)."""
         return self.options.beta * log_ratio_margin(log_policy, log_reference, usage_difference)
