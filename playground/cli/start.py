@@ -40,7 +40,7 @@ def read_settings() -> Settings:
 
 @contextlib.contextmanager
 def ready_runtime(reply: Reply) -> Iterator["Runtime"]:
-    """Give a playground whose models are loaded, and close it after. Raise the PlaygroundError that kept it from that."""
+    """Give a playground whose models are loaded, and close it after. Raise the PlaygroundError of a failed start."""
 
     def show(status: "Status") -> None:
         reply.progress(f"{status.message}{_megabytes(status.done, status.total)}")

@@ -11,8 +11,8 @@ HEAD = """# Events
 What happens during a run, as a stream of frozen values. This page is made from the code:
 `python -m playground.core.document > playground/docs/events.md`.
 
-E is the number of experts in the pool, L of layers, T of prompt tokens, K of tokens so far. An event is stored and sent as
-JSON by `to_dict` in `playground/core/events.py`; arrays become base64 with their type and shape.
+E is the number of experts in the pool, L of layers, T of prompt tokens, K of tokens so far. An event is stored and sent
+as JSON by `to_dict` in `playground/core/events.py`; arrays become base64 with their type and shape.
 """
 
 

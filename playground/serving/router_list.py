@@ -3,6 +3,7 @@
 from playground.core.values import LEVELS, RouterInfo
 from playground.errors import PlaygroundError
 from playground.routers.base import ROUTERS, GateRouter, Policy, Router
+from playground.routers.library import shipped_figure
 from playground.serving.engine import Engine
 from playground.serving.versions import Versions
 
@@ -24,7 +25,7 @@ def _describe(name: str, engine: Engine, versions: Versions) -> RouterInfo:
     version, reason, note = "", "", ""
     try:
         loaded, version = versions.load(name)
-        takes_any = isinstance(loaded, GateRouter) and type(loaded).gate_for is not GateRouter.gate_for
+        takes_any = isinstance(loaded, GateRouter) and loaded.takes_any_expert
         if isinstance(loaded, GateRouter):
             loaded.check_model(engine.base.layers, engine.base.width)
             missing = set() if takes_any else set(loaded.experts) - set(engine.bank.names)
@@ -41,7 +42,7 @@ def _describe(name: str, engine: Engine, versions: Versions) -> RouterInfo:
         trained_from=spec.trained_from,
         ready=not reason,
         reason=reason,
-        figure=versions.figure(name),
+        figure=shipped_figure(name),
         version=version,
         note=note,
         options=tuple(kind.Options.controls(run_time=True)),

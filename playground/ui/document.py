@@ -7,8 +7,8 @@ from playground.ui.endpoints import Endpoints
 
 HEAD = """# Endpoints
 
-Every named endpoint of the page, for `gradio_client` and curl. They do what the tabs do. This page is made from the code:
-`python -m playground.ui.document > playground/docs/endpoints.md`.
+Every named endpoint of the page, for `gradio_client` and curl. They do what the tabs do. This page is made from the
+code: `python -m playground.ui.document > playground/docs/endpoints.md`.
 
 ```python
 from gradio_client import Client
@@ -18,9 +18,9 @@ answer = client.predict("What is 17% of 2,340?", "knn", api_name="/ask")
 print(answer["answer"], answer["weights"])
 ```
 
-An error is one sentence on what happened and one on what to do. Endpoints that say "the host's right" need the admin
-password when `PLAYGROUND_ADMIN_PASSWORD` is set; on a Space without one they are refused. A stream gives one value after
-the other; read it with `client.submit(…)`.
+An error is one sentence on what happened and one on what to do. Endpoints that say "the host's right" need the
+admin password when `PLAYGROUND_ADMIN_PASSWORD` is set; on a Space without one they are refused. A stream gives one value after the
+other; read it with `client.submit(…)`.
 """
 
 

@@ -63,7 +63,7 @@ class Endpoints:
         yield ask.answer_json(state)
 
     def again(self, run_id: str, change: dict[str, Any]) -> dict[str, Any]:
-        """Answer a stored run again. Returns both answers, where they first differ, and how likely each routing finds each.
+        """Answer a stored run again. Returns both answers, where they first differ, and how likely each routing finds them.
 
         `change` is `{"weights": {expert: share}, "layers": [from, to]}` (from 1; left out for all layers) or
         `{"leave_out": [experts]}`. Likelihoods are mean log-probabilities per token.
@@ -101,7 +101,7 @@ class Endpoints:
         return export.labels_json(vote.newest_labels(self._runtime, limit))
 
     def finetune(self, router: str = "linear", objective: str = "dpo", note: str = "") -> Iterator[dict[str, Any]]:
-        """Teach a router from the labels: progress, then before and after. Makes a draft that /promote can put in force."""
+        """Teach a router from the labels: progress, then before and after. Makes a draft; /promote puts it in force."""
         self._runtime.wait(ask.LOAD_SECONDS)
         ask.known_router(self._runtime, router)
         teaching = finetune.teaching_of(self._runtime)
