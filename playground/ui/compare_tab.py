@@ -14,11 +14,11 @@ from playground.errors import InvalidRequest
 from playground.store.labels import current_labels
 from playground.store.people import labeller
 from playground.store.runs import load_events
-from playground.ui import asking, comparing, examples, identity, parts, readiness
+from playground.ui import asking, comparing, examples, identity, parts, readiness, wire
 from playground.ui.comparing import Duel, Duels
 from playground.ui.trouble import ended, guarded
 from playground.ui.turns import Turn, Turns
-from playground.ui.views import compare, lines
+from playground.ui.views import compare
 
 if TYPE_CHECKING:
     from playground.runtime import Runtime
@@ -171,14 +171,14 @@ class CompareTab:
         this page ends."""
         kept, prompt, first, second, length, before = values
         turn = self.turns.begin(before)
-        blank = lines.opening(secrets.token_hex(4))
+        blank = wire.opening(secrets.token_hex(4))
         fresh = {self.left: blank, self.right: blank, self.reveal: "", self.reasons: gr.Group(visible=False)}
         text = str(prompt or "").strip() or self.prompt_of_ours()
         off = self.enabled(False) | {self.undo: gr.Button(interactive=False)}
         yield fresh | off | self.said("") | {self.prompt: text, self.token: turn.token}
 
         def failed(message: str, remedy: str) -> dict[Any, Any]:
-            line = blank + lines.record(k="fail", m=message, remedy=remedy)
+            line = blank + wire.record(wire.FailedLine(message=message, remedy=remedy))
             return {self.left: line, self.right: line} | self.said("Nothing to judge this time.")
 
         yield from ended(self._duel(turn, blank, kept, text, (first, second, length)), failed)
@@ -305,7 +305,7 @@ class CompareTab:
         duel.label_id = row.label_id if is_own else ""
         duel.done.set()
         self.duels.add(duel)
-        texts = [lines.opening(duel.token[:8]) + "".join(map(lines.blind_line, state.events)) for state in states]
+        texts = [wire.opening(duel.token[:8]) + "".join(map(wire.blind_line, state.events)) for state in states]
         then = "Another vote replaces it." if is_own else "It is somebody else's; yours stands beside it."
         return (
             self.enabled(True)

@@ -23,7 +23,7 @@ from playground.store.labels import LabelRow, add_rationale, create_comparison, 
 from playground.store.people import labeller
 from playground.ui.asking import known_router
 from playground.ui.stream import UPDATE_SECONDS, has_sentence
-from playground.ui.views.lines import blind_line, opening
+from playground.ui.wire import blind_line, opening
 
 if TYPE_CHECKING:
     from playground.runtime import Runtime

@@ -13,8 +13,8 @@ from playground.ui import finetuning, parts
 from playground.ui.trouble import ended, guarded
 from playground.ui.turns import Turn, Turns
 from playground.ui.views import finetune
-from playground.ui.views.lines import opening
 from playground.ui.views.routers import router_choices
+from playground.ui.wire import opening
 
 if TYPE_CHECKING:
     from playground.runtime import Runtime

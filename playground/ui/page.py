@@ -8,7 +8,7 @@ import gradio as gr
 
 from playground.errors import PlaygroundError
 from playground.ui import identity, parts, readiness
-from playground.ui.assets import STATIC, page_head
+from playground.ui.assets import STATIC, module_route, page_head
 from playground.ui.compare_tab import CompareTab
 from playground.ui.endpoints import add_endpoints
 from playground.ui.experts_tab import ExpertsTab
@@ -102,6 +102,7 @@ def launch_options(runtime: "Runtime") -> dict[str, Any]:
     return {
         "theme": page_theme(),
         "head": page_head(),
+        "app_kwargs": {"routes": [module_route()]},
         "favicon_path": str(STATIC / "icon.svg"),
         "footer_links": [],
         "run_history": False,

@@ -11,12 +11,12 @@ from playground.core.fold import ViewState
 from playground.core.values import Observe, RunRequest
 from playground.errors import InvalidRequest, PlaygroundError
 from playground.store.runs import load_events, recent_runs
-from playground.ui import again, asking, examples, exporting, identity, likeness, parts, readiness
+from playground.ui import again, asking, examples, exporting, identity, likeness, parts, readiness, wire
 from playground.ui.format import percents, plural
 from playground.ui.stream import streamed
 from playground.ui.trouble import ended, guarded, told
 from playground.ui.turns import Turn, Turns
-from playground.ui.views import history, lines
+from playground.ui.views import history
 from playground.ui.views.experts import pool_choices
 from playground.ui.views.routers import router_choices
 from playground.ui.watching import Watching
@@ -62,7 +62,7 @@ def own_runs(runtime: "Runtime", handle: str) -> str:
 
 def failed_line(message: str, remedy: str) -> str:
     """The line that shows what went wrong before or beside a run."""
-    return lines.record(k="fail", stage="starting", m=message, remedy=remedy)
+    return wire.failure("starting", message, remedy)
 
 
 def opened(runtime: "Runtime", run_id: str) -> str:
@@ -71,7 +71,7 @@ def opened(runtime: "Runtime", run_id: str) -> str:
         raise InvalidRequest("That is no run.", "Open one from the list.")
     with runtime.database.read() as session:
         events = load_events(session, run_id)
-    return lines.opening(secrets.token_hex(4), note="reopened") + lines.lines(events, runtime.pool)
+    return wire.opening(secrets.token_hex(4), note="reopened") + wire.lines(events, runtime.pool)
 
 
 def example_lines(runtime: "Runtime") -> str:
@@ -79,7 +79,7 @@ def example_lines(runtime: "Runtime") -> str:
     stored = examples.load_events()
     if not stored:
         return ""
-    return lines.opening("example", note="a recorded run", example=True) + lines.lines(stored, runtime.pool)
+    return wire.opening("example", note="a recorded run", example=True) + wire.lines(stored, runtime.pool)
 
 
 class PlaygroundTab:
@@ -101,7 +101,7 @@ class PlaygroundTab:
             with gr.Column(scale=1, min_width=320, elem_id="play-run"):
                 functions = [*exporting.server_functions(runtime), *Watching(runtime).server_functions()]
                 self.view = parts.drawn(
-                    "run", example_lines(runtime), "run.html", elem_id="run-view", functions=functions
+                    "run", example_lines(runtime), "run/run.html", elem_id="run-view", functions=functions
                 )
                 likeness.build(runtime)
                 self.announce = parts.announcer("play-status")
@@ -127,7 +127,8 @@ class PlaygroundTab:
             self.stop_button = gr.Button("Stop  .", elem_id="stop", scale=1)
 
     def _draw_settings(self) -> None:
-        self.experts = parts.drawn("pool", "", "pool.html", elem_id="pool", choices=pool_choices(self.runtime.pool))
+        choices = pool_choices(self.runtime.pool)
+        self.experts = parts.drawn("pool", "", "page/pool.html", elem_id="pool", choices=choices)
         with gr.Accordion("How it answers", open=False, elem_id="sampling"):
             serve = gr.Radio(SERVE_CHOICES, value="top", label="Use of the weights", elem_id="serve")
             tokens = gr.Slider(1, 512, value=128, step=1, label="longest answer (tokens)", elem_id="max-tokens")
@@ -145,7 +146,7 @@ class PlaygroundTab:
     def _draw_override(self) -> None:
         with gr.Accordion("Override the weights", open=False, elem_id="override"):
             gr.Markdown(OVERRIDE_HINT, elem_classes="hint")
-            self.override = parts.drawn("override", "", "override.html", elem_id="override-panel")
+            self.override = parts.drawn("override", "", "page/override.html", elem_id="override-panel")
             self.again = gr.Button("Answer again", elem_id="again", size="sm")
 
     def _wire(self) -> None:
@@ -218,13 +219,13 @@ class PlaygroundTab:
             turn.done.set()
 
     def _answer(self, turn: Turn, kept: Any, values: Sequence[Any]) -> Iterator[dict[Any, Any]]:
-        text, nothing = lines.opening(secrets.token_hex(4)), lines.opening(secrets.token_hex(4))
+        text, nothing = wire.opening(secrets.token_hex(4)), wire.opening(secrets.token_hex(4))
         try:
             request, notice = self.request(values)
         except PlaygroundError as error:
             yield {self.view: text + failed_line(*told(error)), self.other: nothing}
             return
-        text = lines.opening(secrets.token_hex(4), note=notice)
+        text = wire.opening(secrets.token_hex(4), note=notice)
         yield {self.turn: turn.token, self.view: text, self.other: nothing, self.announce: "Answering."}
         who, state = identity.handle_of(kept), ViewState()
         for shown, reached in self.stream(request, text, who, turn):
@@ -274,7 +275,7 @@ class PlaygroundTab:
     def _again(
         self, turn: Turn, main: Turn | None, previous: again.LastRun | None, asked: Any, kept: Any
     ) -> Iterator[str]:
-        text = lines.opening(secrets.token_hex(4), note="override")
+        text = wire.opening(secrets.token_hex(4), note="override")
         try:
             if previous is None:
                 raise InvalidRequest("There is no run to answer again.", "Run a prompt first, then move the weights.")
@@ -284,14 +285,14 @@ class PlaygroundTab:
         except PlaygroundError as error:
             yield text + failed_line(*told(error))
             return
-        text += lines.record(k="what", s=again.changed_words(request, previous.pool))
+        text += wire.record(wire.ChangeLine(sentence=again.changed_words(request, previous.pool)))
         yield text
         state = ViewState()
         for shown, reached in self.stream(request, text, identity.handle_of(kept), turn):
             text, state = shown, reached
             yield text
         if state.finished is not None and state.finished.tokens:
-            yield text + lines.record(k="like", s="Reading each answer under the other's routing …")
+            yield text + wire.record(wire.LikelihoodsLine(sentence="Reading each answer under the other's routing …"))
             yield text + self._likelihoods(previous.run_id, state.run_id)
 
     def _likelihoods(self, first: str, second: str) -> str:
@@ -299,10 +300,9 @@ class PlaygroundTab:
         try:
             found = self.runtime.likelihoods(first, second)
         except PlaygroundError as error:
-            return lines.record(k="like", s=" ".join(told(error)))
-        return lines.record(
-            k="like", **{name: value if value is None else round(value, 4) for name, value in vars(found).items()}
-        )
+            return wire.record(wire.LikelihoodsLine(sentence=" ".join(told(error))))
+        rounded = {name: value if value is None else round(value, 4) for name, value in vars(found).items()}
+        return wire.record(wire.LikelihoodsLine(**rounded))
 
     def pick(self, event: gr.EventData) -> str:
         """The example prompt that was pressed."""
@@ -313,7 +313,7 @@ class PlaygroundTab:
         """The recent run that was pressed, instead of what is being written; what stood beside is removed."""
         self.turns.leave(running)
         self.turns.leave(aside)
-        return self.open(str(event._data.get("id", ""))) | {self.other: lines.opening(secrets.token_hex(4))}
+        return self.open(str(event._data.get("id", ""))) | {self.other: wire.opening(secrets.token_hex(4))}
 
     def open(self, run_id: str) -> dict[Any, Any]:
         """A stored run in the view, ready to be answered again. Raises InvalidRequest for an unknown one."""

@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from playground.ui.views.lines import blind_line, line, lines, opening, packed
 
 from playground.core.events import Event, Failed, PromptRead, RunStarted, TokenGenerated, events_to_json, to_dict
 from playground.core.fold import fold_all
@@ -26,7 +27,6 @@ from playground.ui.exporting import run_csv
 from playground.ui.palette import PALETTE, looks
 from playground.ui.views.compare import reveal_html
 from playground.ui.views.finetune import outcome_html
-from playground.ui.views.lines import blind_line, line, lines, opening, packed
 from playground.ui.views.why import DRAWINGS, why_html
 
 PAYLOAD = "<img src=x onerror=alert(1)>\"'"

@@ -9,9 +9,9 @@ from playground.core.checklist import Checklist, Line
 from playground.core.daily import DAYS, DailyUse
 from playground.core.values import Expert, Pool
 from playground.experts.facts import AdapterFacts
-from playground.ui.format import percent, plural, shortened
+from playground.ui.format import shortened
 from playground.ui.palette import Look, look_of
-from playground.ui.views.why import chip
+from playground.ui.views.named import chip, daily_use
 
 KIND_WORDS = {
     "base": "the shared model",
@@ -56,22 +56,20 @@ def _card(expert: Expert, facts: AdapterFacts | None, use: DailyUse | None, can_
 
 
 def _use(look: Look, use: DailyUse | None) -> str:
-    """A bar per day, today last; a bar as high as the row is the largest share that any expert had on these days."""
+    """Return a bar per day, today last; a full bar is the largest share that any expert had on these days."""
     if use is None:
         return ""
     if look.name not in use.shares:
         return f'<dt>use</dt><dd class="muted">not used in {DAYS} days</dd>'
-    shares = use.shares[look.name]
-    bars = "".join(f'<i style="--h:{share / use.highest:.3f}"></i>' for share in shares)
-    told = "; ".join(
-        f"{day:%d %b} " + (f"{percent(share)} of {plural(int(runs), 'run')}" if runs else "no runs")
-        for day, share, runs in zip(use.days, shares, use.runs, strict=True)
+    drawn = daily_use(
+        look.slot,
+        days=[f"{day:%d %b}" for day in use.days],
+        shares=[round(float(share), 4) for share in use.shares[look.name]],
+        runs=[int(runs) for runs in use.runs],
+        highest=round(float(use.highest), 4),
+        overall=round(float(use.overall(look.name)), 4),
     )
-    words = escape(f"Share of use by day (UTC): {told}. A full bar is {percent(use.highest)}.")
-    return (
-        f'<dt>use</dt><dd class="use"><span class="spark fill" data-slot="{look.slot}" role="img" title="{words}" '
-        f'aria-label="{words}">{bars}</span>{percent(use.overall(look.name))} in {DAYS} days</dd>'
-    )
+    return f'<dt>use</dt><dd class="use">{drawn}</dd>'
 
 
 def _notice(expert: Expert) -> str:

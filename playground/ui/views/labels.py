@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from playground.core.values import Pool
 from playground.ui.format import age, plural, shortened
 from playground.ui.palette import looks
-from playground.ui.views.why import chip
+from playground.ui.views.named import chip
 
 if TYPE_CHECKING:
     from playground.store.labels import LabelRow, Side
