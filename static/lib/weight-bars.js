@@ -1,12 +1,12 @@
 import { make } from './dom.js';
 import { DrawnElement } from './drawn-element.js';
-import { chip } from './expert-chip.js';
+import { expertMark } from './expert-mark.js';
 import { percents } from './format.js';
 
 function bar(look, weight, words, named) {
   const row = make('div', 'mini');
   const who = make('span');
-  who.append(chip(look));
+  who.append(expertMark(look));
   if (named) who.append(' ', make('span', 'xname', look.title));
   const track = make('span', 'track');
   const fill = make('i', 'fill');

@@ -1,5 +1,5 @@
 import { make, makeButton, markPressed } from '../lib/dom.js';
-import { chip } from '../lib/expert-chip.js';
+import { expertMark } from '../lib/expert-mark.js';
 import { sharedRest } from './shared-rest.js';
 
 const EMPTY = { pool: [], weights: [], layers: 0, mode: 'set', dropped: [], from: 1, to: 0 };
@@ -68,7 +68,7 @@ export class OverridePanel {
     const tick = make('input');
     tick.type = 'checkbox';
     leave.append(tick, ' leave out');
-    node.append(chip(look), make('span', 'xname', look.title), range, number, only, leave);
+    node.append(expertMark(look), make('span', 'xname', look.title), range, number, only, leave);
     range.addEventListener('input', () => this.setWeight(e, range));
     number.addEventListener('input', () => this.setWeight(e, number));
     only.addEventListener('click', () => this.change({ weights: sharedRest(this.state.weights, e, 100) }));

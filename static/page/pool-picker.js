@@ -1,5 +1,5 @@
 import { make, makeButton } from '../lib/dom.js';
-import { chip } from '../lib/expert-chip.js';
+import { expertMark } from '../lib/expert-mark.js';
 import { keep, recall } from '../lib/storage.js';
 
 const STORAGE_KEY = 'pg-pools';
@@ -110,7 +110,7 @@ export class PoolPicker {
     const tick = make('input');
     Object.assign(tick, { type: 'checkbox', value: look.name, disabled: !look.ready });
     label.title = look.ready ? look.title : `${look.title} is not ready: ${look.reason}`;
-    label.append(tick, chip(look), make('span', 'xname', look.title));
+    label.append(tick, expertMark(look), make('span', 'xname', look.title));
     return label;
   }
 

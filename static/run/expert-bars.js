@@ -1,5 +1,5 @@
 import { make, makeButton } from '../lib/dom.js';
-import { chip } from '../lib/expert-chip.js';
+import { expertMark } from '../lib/expert-mark.js';
 import { percents } from '../lib/format.js';
 
 const DIFFERS = 0.02; // a smaller gap between drawn and served share is not seen
@@ -45,7 +45,7 @@ export class ExpertBars {
     even.style.left = `${100 / count}%`;
     track.append(offered, fill, mean, even, whisker);
     const words = make('span', 'pct');
-    node.append(make('span', 'icon', look.icon), chip(look), make('span', 'xname', look.title), track, words);
+    node.append(make('span', 'icon', look.icon), expertMark(look), make('span', 'xname', look.title), track, words);
     return { node, offered, fill, mean, whisker, words };
   }
 

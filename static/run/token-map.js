@@ -1,5 +1,5 @@
 import { make } from '../lib/dom.js';
-import { chip } from '../lib/expert-chip.js';
+import { expertMark } from '../lib/expert-mark.js';
 import { argmax, percents, visible } from '../lib/format.js';
 import { answerWords, evenness, measureWords } from './routing-measures.js';
 import { drawTokens } from './token-picture.js';
@@ -91,7 +91,7 @@ export class TokenMap {
     this.labels = key;
     const rows = pool.map((look) => {
       const row = make('div');
-      row.append(chip(look));
+      row.append(expertMark(look));
       return row;
     });
     const strips = (hasLayers ? ['entropy', 'agree'] : []).map((name) => make('div', 'strip', name));

@@ -1,5 +1,5 @@
 import { make } from '../lib/dom.js';
-import { chip } from '../lib/expert-chip.js';
+import { expertMark } from '../lib/expert-mark.js';
 import { duration } from '../lib/format.js';
 
 function line({ mark, slot, expert, query, result, ok, seconds }) {
@@ -7,7 +7,7 @@ function line({ mark, slot, expert, query, result, ok, seconds }) {
   const asked = make('code', '', query || '(nothing understood)');
   const sign = make('span', '', ok ? '→' : 'refused:');
   const time = make('span', 'muted', duration(seconds));
-  node.append(chip({ mark, slot, title: expert }), asked, sign, make('b', '', result), time);
+  node.append(expertMark({ mark, slot, title: expert }), asked, sign, make('b', '', result), time);
   return node;
 }
 

@@ -6,7 +6,6 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from playground.ui.views.lines import blind_line
 
 from playground.core.events import Event, Failed, Finished
 from playground.core.preferences import Verdict
@@ -17,6 +16,7 @@ from playground.store.labels import current_labels
 from playground.store.runs import load_events
 from playground.ui import again, asking, comparing, identity
 from playground.ui.comparing import Duel, new_duel
+from playground.ui.wire import blind_line
 
 HANDLE = "a-visitor-of-tests"
 

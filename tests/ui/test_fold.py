@@ -6,12 +6,12 @@ from typing import Any
 import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
-from playground.ui.views.lines import lines
 
 from playground.core.events import Event, Failed, Finished, from_dict, to_dict
 from playground.core.fold import ViewState, fold, fold_all
 from playground.core.values import RunRequest
 from playground.store.runs import load_events
+from playground.ui.wire import lines
 
 
 def same(one: Any, other: Any) -> bool:
