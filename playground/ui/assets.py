@@ -4,20 +4,18 @@ Nothing is fetched from another host and nothing is built.
 """
 
 import hashlib
-import mimetypes
 from functools import lru_cache
 
-from starlette.exceptions import HTTPException
+from starlette.requests import Request
 from starlette.responses import Response
-from starlette.routing import Mount
-from starlette.staticfiles import StaticFiles
-from starlette.types import Scope
+from starlette.routing import Route
 
 from playground.settings import ROOT
 from playground.ui.palette import palette_css
 
 STATIC = ROOT / "static"
 PREFIX = "browser-modules"
+FOREVER = "public, max-age=31536000, immutable"  # a module that changes gets another address
 # a component may be ready before the modules are: then it waits in a list that `page/main.js` empties
 QUEUE = "window.Playground ??= { waiting: [], mount(...parts) { this.waiting.push(parts); }, view() {} };"
 
@@ -36,39 +34,36 @@ def modules() -> tuple[str, ...]:
 
 @lru_cache
 def version() -> str:
-    """Return a name for what all modules say now; it is part of their address, so that a browser may keep them."""
+    """Return a name for what all modules say now; it is part of their address."""
     digest = hashlib.sha256()
     for name in modules():
         digest.update(f"{name}\0{text_of(name)}\0".encode())
     return digest.hexdigest()[:12]
 
 
-class ModuleFiles(StaticFiles):
-    """Serves the modules and nothing else of `static/`. A browser may keep them: new ones have another address."""
-
-    async def get_response(self, path: str, scope: Scope) -> Response:
-        """Return the module at `path`. Raises HTTPException (404) for any other file."""
-        if path.replace("\\", "/") not in modules():
-            raise HTTPException(404)
-        response = await super().get_response(path, scope)
-        response.headers["Cache-Control"] = "public, max-age=31536000, immutable"
-        return response
+async def _module(request: Request) -> Response:
+    """Return a module from memory, or 404: no other file is served."""
+    name = request.path_params["name"]
+    if request.path_params["version"] != version() or name not in modules():
+        return Response(status_code=404)
+    return Response(text_of(name), media_type="text/javascript", headers={"Cache-Control": FOREVER})
 
 
-def module_route() -> Mount:
+def module_route() -> Route:
     """Return the route that serves the modules."""
-    mimetypes.add_type("text/javascript", ".js")  # some systems say text/plain, which a browser refuses
-    return Mount(f"/{PREFIX}/{version()}", ModuleFiles(directory=STATIC))
+    return Route(f"/{PREFIX}/{{version}}/{{name:path}}", _module)
 
 
 @lru_cache
 def page_head() -> str:
     """Return what the page's `<head>` gains: palette and style inline, and the modules by relative addresses.
 
-    The framework adds the head a second time from the browser. A module runs once all the same.
+    The framework may add the head more than once; a module runs once all the same. Low priority lets the framework's
+    own files go first. All modules in one script would draw the example 0.3 s sooner on a first visit (2 busy cores);
+    served one by one they are what is written in `static/`, and a browser keeps them.
     """
     place = f"./{PREFIX}/{version()}"  # relative, so that it also holds behind a proxy
-    hints = "".join(f'<link rel="modulepreload" href="{place}/{name}">' for name in modules())
+    hints = "".join(f'<link rel="modulepreload" fetchpriority="low" href="{place}/{name}">' for name in modules())
     meta = '<meta name="color-scheme" content="light dark">'
     style = f"<style>{palette_css()}\n{text_of('theme.css')}</style>"
     return f'{meta}{style}<script>{QUEUE}</script>{hints}<script type="module" src="{place}/page/main.js"></script>'
