@@ -16,10 +16,10 @@ MARK = re.compile(r"^<!-- list: (.+) -->$", re.MULTILINE)
 # where each registry is; those of routers, recipes and objectives import torch
 REGISTRIES = (
     ("playground.routers.base", "ROUTERS"),
-    ("playground.learn.gates.recipes.base", "GATE_RECIPES"),
+    ("playground.learn.gates.recipe", "GATE_RECIPES"),
     ("playground.experts.base", "EXPERT_KINDS"),
     ("playground.experts.base", "TOOLS"),
-    ("playground.learn.labels.objectives.base", "LABEL_OBJECTIVES"),
+    ("playground.learn.labels.objective", "LABEL_OBJECTIVES"),
     ("playground.exchange.base", "FORMATS"),
     ("playground.bench.base", "BENCHES"),
 )

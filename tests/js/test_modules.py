@@ -80,16 +80,17 @@ def small_lines() -> str:
     )  # fmt: skip
     events: list[Event] = [
         started,
-        Decided("r1", 1, 0.1, weights[0], weights[0], "mixture", Text("Because.")),
-        PromptRead("r1", 2, 0.2, ("<s>", "Hi", " there", "</s>"), np.stack([gate] * 4), (1, 3)),
+        Decided(weights[0], weights[0], "mixture", Text("Because."), run_id="r1", seq=1, at=0.1),
+        PromptRead(("<s>", "Hi", " there", "</s>"), np.stack([gate] * 4), (1, 3), run_id="r1", seq=2, at=0.2),
     ]
     for i, (text, layers) in enumerate(zip(("One", ", two", "."), (gate, gate, turned), strict=True)):
         attention = np.full(4 + i, 0.2, np.float16)
         likely = ((text, 0.9), ("else", 0.1))
-        token = TokenGenerated("r1", 3 + i, 0.5 + 0.1 * i, i, text, i, weights[i], layers, attention, -0.1, 0.3, likely)
-        events.append(token)
+        place = {"run_id": "r1", "seq": 3 + i, "at": 0.5 + 0.1 * i}
+        events.append(TokenGenerated(i, text, i, weights[i], layers, attention, -0.1, 0.3, likely, **place))
     usage = np.mean(weights, axis=0)
-    events.append(Finished("r1", 6, 1.0, "One, two.", usage, 3, 4, {"total_s": 1.0, "first_token_s": 0.4}, "stop"))
+    timings = {"total_s": 1.0, "first_token_s": 0.4}
+    events.append(Finished("One, two.", usage, 3, 4, timings, "stop", run_id="r1", seq=6, at=1.0))
     return wire.opening("1", note="a note") + wire.lines(events, pool)
 
 
