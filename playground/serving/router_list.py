@@ -24,7 +24,7 @@ def _describe(name: str, engine: Engine, versions: Versions) -> RouterInfo:
     version, reason, note = "", "", ""
     try:
         loaded, version = versions.load(name)
-        takes_any = isinstance(loaded, GateRouter) and type(loaded).gate_for is not GateRouter.gate_for
+        takes_any = isinstance(loaded, GateRouter) and loaded.takes_any_expert
         if isinstance(loaded, GateRouter):
             loaded.check_model(engine.base.layers, engine.base.width)
             missing = set() if takes_any else set(loaded.experts) - set(engine.bank.names)
