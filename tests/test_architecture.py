@@ -3,6 +3,8 @@
 import ast
 import subprocess
 import sys
+from graphlib import TopologicalSorter
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -12,45 +14,51 @@ PACKAGE = ROOT / "playground"
 FILES = sorted([*PACKAGE.rglob("*.py"), *ROOT.glob("*.py")])
 MAX_LINES, MAX_FUNCTION = 400, 60
 
-# What each part may import of the others. `errors` and `settings` lie below everything. `routers.base` (the contract of
-# a gate, and how its parameters are kept) is a part of its own: the model calls a gate, but knows none.
-BELOW = {"errors", "settings"}
+# What each part may import of the others. `errors`, `settings` and `options` lie below everything. `routers.base` (the
+# contract of a gate, and how its parameters are kept) is a part of its own: the model calls a gate, but knows none.
+BELOW = {"errors", "settings", "options"}
 VALUES = BELOW | {"core"}
-ENGINE = VALUES | {"encode", "model", "experts", "routers", "routers.base"}
-EVERYTHING = ENGINE | {"store", "learn", "runtime", "engine", "run", "lens", "scheduler", "assembly", "doctor"}
+PARTS = VALUES | {"encode", "model", "experts", "routers", "routers.base"}
+ACTIONS = PARTS | {"store", "serving", "learn", "exchange"}
 ALLOWED: dict[str, set[str]] = {
     "errors": set(),
     "settings": set(),
+    "options": {"errors"},
     "core": {"errors"},
     "encode": VALUES,
     "routers.base": VALUES,
     "model": VALUES | {"encode", "routers.base"},
-    "experts": VALUES | {"encode", "model"},
+    "experts": VALUES,
     "routers": VALUES | {"encode", "routers.base"},
     "store": VALUES,
-    "run": ENGINE,
-    "engine": ENGINE | {"run"},
-    "scheduler": ENGINE | {"engine"},
-    "lens": ENGINE | {"run", "engine"},
-    "learn": ENGINE | {"store"},
-    "assembly": ENGINE | {"store", "learn", "engine", "run", "scheduler"},
-    "runtime": ENGINE | {"store", "learn", "engine", "lens", "scheduler", "assembly"},
-    "bench": EVERYTHING,
-    "doctor": EVERYTHING,
-    "ui": EVERYTHING,
-    "cli": EVERYTHING | {"bench"},
-    "app": EVERYTHING | {"ui"},
+    "serving": PARTS | {"store"},
+    "learn": PARTS | {"store"},
+    "exchange": VALUES | {"store"},
+    "actions": ACTIONS,
+    "doctor": PARTS | {"store"},
+    "bench": ACTIONS | {"actions"},
+    "ui": VALUES | {"actions"},
+    "cli": VALUES | {"actions", "bench", "doctor"},
+    "app": VALUES | {"serving", "ui"},
     "__main__": {"cli"},
 }
+# What a part may name in annotations alone: the import stands under TYPE_CHECKING and never runs.
+TYPES_OF: dict[str, set[str]] = {
+    "ui": {"serving", "learn", "experts"},
+    "cli": {"serving", "learn", "model"},
+    "serving": {"learn"},
+}
 # Serving the page is the one thing the command line does with the page.
-EXCEPTIONS = {("cli/serve.py", "ui")}
+EXCEPTIONS = {("cli/serve.py", "ui"), ("cli/serve.py", "serving")}
+# Only these open a database session: everybody else asks an action.
+SESSIONS = ("store", "serving", "actions", "bench")
 # The edges at which anything may be caught: it is logged with its stack and shown as a short message.
 BROAD_EXCEPTS = {
-    "engine.py": 1,  # a run
-    "experts/worker.py": 1,  # a tool
+    "serving/engine.py": 1,  # a run
+    "experts/tools/worker.py": 1,  # a tool
     "model/worker.py": 3,  # a run, a batch, and a call handed to the model's thread
-    "runtime.py": 1,  # loading the models
-    "ui/trouble.py": 2,  # a callback, plain and streaming
+    "serving/runtime.py": 1,  # loading the models
+    "ui/failures.py": 2,  # a callback, plain and streaming
 }
 
 
@@ -67,10 +75,22 @@ def place(path: Path) -> str:
     return str(path.relative_to(PACKAGE if path.is_relative_to(PACKAGE) else ROOT))
 
 
-def imported(tree: ast.AST) -> list[str]:
-    """Every module a file imports, wherever in it; `from playground import x` counts as playground.x."""
+def annotations_only(tree: ast.AST) -> set[ast.AST]:
+    """Every node that stands under `if TYPE_CHECKING`."""
+    guards = [node for node in ast.walk(tree) if isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING"]
+    return {inner for guard in guards for statement in guard.body for inner in ast.walk(statement)}
+
+
+def imported(tree: ast.AST, *, types: bool = True) -> list[str]:
+    """Every module a file imports, wherever in it; `from playground import x` counts as playground.x.
+
+    Without `types`, imports for annotations alone are left out.
+    """
+    skipped = set() if types else annotations_only(tree)
     found: list[str] = []
     for node in ast.walk(tree):
+        if node in skipped:
+            continue
         if isinstance(node, ast.Import):
             found += [alias.name for alias in node.names]
         elif isinstance(node, ast.ImportFrom) and node.module:
@@ -97,9 +117,59 @@ def test_arrows_point_one_way(source: tuple[Path, ast.Module]) -> None:
         return
     own = part(".".join(path.relative_to(ROOT).with_suffix("").parts))
     assert own in ALLOWED, f"{own} is a new part of the tree: say in ALLOWED what it may import"
-    others = {part(name) for name in imported(tree) if name.startswith("playground.")} - {own}
-    wrong = {other for other in others - ALLOWED[own] if (place(path), other) not in EXCEPTIONS}
-    assert not wrong, f"{place(path)} must not import {sorted(wrong)}"
+
+    def wrong(names: list[str], allowed: set[str]) -> list[str]:
+        others = {part(name) for name in names if name.startswith("playground.")} - {own}
+        return sorted(other for other in others - allowed if (place(path), other) not in EXCEPTIONS)
+
+    running = wrong(imported(tree, types=False), ALLOWED[own])
+    assert not running, f"{place(path)} must not import {running}"
+    named = wrong(imported(tree), ALLOWED[own] | TYPES_OF.get(own, set()))
+    assert not named, f"{place(path)} must not name {named}, not even in annotations"
+
+
+def test_no_module_imports_itself_by_a_detour() -> None:
+    names = {".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__"): path for path in FILES}
+    graph: dict[str, set[str]] = {}
+    for name, path in names.items():
+        tree, found = ast.parse(path.read_text("utf-8")), set()
+        skipped = annotations_only(tree)
+        for node in ast.walk(tree):
+            if isinstance(node, ast.ImportFrom) and node.module and node not in skipped:
+                whole = {f"{node.module}.{alias.name}" for alias in node.names}
+                found |= {each if each in names else node.module for each in whole}
+        graph[name] = {each for each in found if each in names and each != name}
+    TopologicalSorter(graph).prepare()  # raises CycleError, which names the circle
+
+
+def test_a_prompts_way_to_its_events_climbs_nowhere() -> None:
+    """From the page down: no file on the way is imported by one below it (the test above), and each is seen once."""
+    way = ["ui.playground_tab", "actions.ask", "serving.runtime", "serving.engine", "serving.decide", "core.values"]
+    for above, below in pairwise(way):
+        tree = ast.parse((PACKAGE / f"{below.replace('.', '/')}.py").read_text("utf-8"))
+        assert f"playground.{above}" not in imported(tree)
+
+
+def test_sessions_are_opened_below_the_page(source: tuple[Path, ast.Module]) -> None:
+    path, tree = source
+    opened = {
+        ast.unparse(node.func)
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Call) and ast.unparse(node.func).endswith(("database.read", "database.write"))
+    }
+    if place(path).split("/")[0] not in SESSIONS:
+        assert opened == set()
+
+
+def test_one_public_class_a_name() -> None:
+    """No two public classes have one name, and none has the name of a base class of a library that we use."""
+    seen: dict[str, str] = {}
+    for path in FILES:
+        for node in ast.parse(path.read_text("utf-8")).body:
+            if isinstance(node, ast.ClassDef) and not node.name.startswith("_"):
+                assert node.name not in seen, f"{node.name} is in {place(path)} and in {seen[node.name]}"
+                assert node.name not in ("BaseModel", "Field", "Tensor", "Module", "Session", "Dataset", "Trainer")
+                seen[node.name] = place(path)
 
 
 def test_sizes(source: tuple[Path, ast.Module]) -> None:

@@ -1,16 +1,17 @@
-"""The documentation against the program: settings, commands, routers, and the example in the README, which must run."""
+"""The documentation against the program: settings, commands, plug-ins, events, endpoints, links."""
 
 import re
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 import typer
 
+from playground.actions import docs
 from playground.cli.app import app
+from playground.core.document import events_markdown
 from playground.doctor import settings_markdown
 from playground.routers.base import ROUTERS
+from playground.ui.document import endpoints_markdown
 
 ROOT = Path(__file__).resolve().parent.parent
 README = (ROOT / "README.md").read_text("utf-8")
@@ -40,9 +41,35 @@ def test_every_command_is_in_the_readme(command: str) -> None:
     assert re.search(rf"`{command}[ `]", README), f"{command} is missing from the table of commands"
 
 
-def test_every_router_is_in_the_readme() -> None:
+def test_every_shipped_router_is_in_the_readme() -> None:
     assert ROUTERS.broken() == {}
-    assert [name for name in ROUTERS if f"| `{name}` |" not in README] == []
+    shipped = [name for name in ROUTERS if (ROOT / "data" / "routers" / name).is_dir()]
+    rows = dict(re.findall(r"^\| `(\w+)` \| (prompt|gate|controller) \|", README, re.MULTILINE))
+    assert rows == {name: ROUTERS.get(name).spec.level for name in shipped}
+
+
+@pytest.mark.parametrize("noun", docs.registries())
+def test_every_plugin_is_on_the_page_of_plugins(noun: str) -> None:
+    registry = docs.registries()[noun]
+    assert registry.broken() == {}
+    shown = docs.page("plugins.md")
+    assert [name for name in registry if f"| `{name}` |" not in shown] == []
+    assert f"<!-- list: {noun} -->" in PAGES["plugins.md"], f"give {noun} a list of its own"
+
+
+def test_the_pages_of_events_and_endpoints_are_not_stale() -> None:
+    assert PAGES["events.md"] == events_markdown(), (
+        "run: python -m playground.core.document > playground/docs/events.md"
+    )
+    assert PAGES["endpoints.md"] == endpoints_markdown(), (
+        "run: python -m playground.ui.document > playground/docs/endpoints.md"
+    )
+
+
+def test_no_page_names_a_document_that_is_not_in_the_project() -> None:
+    foreign = re.compile(r"\bspecs?/|design\.md|preferences specification|design page", re.IGNORECASE)
+    sources = [*(ROOT / "playground").rglob("*.py"), *(ROOT / "playground").rglob("*.md"), ROOT / "README.md"]
+    assert [path.name for path in sources if foreign.search(path.read_text("utf-8"))] == []
 
 
 @pytest.mark.parametrize("page", PAGES)
@@ -91,34 +118,3 @@ def test_the_header_of_the_space_is_what_the_space_will_find() -> None:
     assert header["sdk_version"] == pins["gradio"]
     assert (ROOT / header["app_file"]).is_file()
     assert header["license"] == "apache-2.0"
-
-
-def test_the_example_router_of_the_readme_works(tmp_path: Path) -> None:
-    (tmp_path / "shared_words.py").write_text(re.findall(r"```python\n(.*?)```", README, re.DOTALL)[0], "utf-8")
-    # In a process of its own, so that the registry of this one stays as it is.
-    program = """
-import numpy as np, pathlib, sys
-from shared_words import SharedWords
-from playground.core.values import Context
-from playground.experts.catalogue import load_catalogue
-pool = load_catalogue(pathlib.Path("/nothing/here"))
-made = SharedWords(pool.names)
-made.save(pathlib.Path(sys.argv[1]))
-vectors = np.zeros((1 + len(pool), 384), np.float32)
-ctx = Context("convert a quantity to another unit", pool, vectors[0], vectors[1:])
-before, after = made.decide(ctx), SharedWords.load(pathlib.Path(sys.argv[1])).decide(ctx)
-assert pool.names[int(before.weights.argmax())] == "units", before
-assert abs(before.weights.sum() - 1) < 1e-6 and (before.weights == after.weights).all()
-"""
-    done = subprocess.run(
-        [
-            sys.executable,
-            "-c",
-            f"import sys; sys.path[:0] = {[str(tmp_path), str(ROOT)]!r}\n{program}",
-            str(tmp_path / "kept"),
-        ],
-        capture_output=True,
-        text=True,
-        timeout=60,
-    )
-    assert done.returncode == 0, done.stderr

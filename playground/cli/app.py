@@ -6,6 +6,7 @@ from playground.cli.adapters import add, check, remove
 from playground.cli.ask import ask
 from playground.cli.bench import bench
 from playground.cli.db import db
+from playground.cli.docs import docs
 from playground.cli.doctor import doctor
 from playground.cli.experts import experts
 from playground.cli.finetune import finetune
@@ -23,7 +24,7 @@ app = typer.Typer(
     add_completion=False,
 )
 routers.command()(shift)
-for command in (serve, ask, finetune, doctor):
+for command in (serve, ask, finetune, docs, doctor):
     app.command()(command)
 for expert_command in (check, add, remove):
     experts.command()(expert_command)

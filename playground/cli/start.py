@@ -1,7 +1,6 @@
 """What commands share at their start: settings read with a clear message, and a model waited for with progress."""
 
 import contextlib
-import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -9,13 +8,14 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from pydantic import ValidationError
 
+from playground.actions import start
 from playground.cli.reply import Reply
 from playground.errors import InvalidRequest
 from playground.settings import ROOT, Settings, get_settings
 
 if TYPE_CHECKING:
     from playground.model.base import LanguageModel
-    from playground.serving.runtime import Runtime
+    from playground.serving.runtime import Runtime, Status
 
 
 OptionFlag = Annotated[
@@ -40,31 +40,23 @@ def read_settings() -> Settings:
 
 @contextlib.contextmanager
 def ready_runtime(reply: Reply) -> Iterator["Runtime"]:
-    """A runtime whose model is loaded, closed on leaving. Raises the PlaygroundError that kept it from loading."""
-    from playground.serving.runtime import Runtime  # noqa: PLC0415  (`db` and `doctor` must work when this does not)
+    """Give a playground whose models are loaded, and close it after. Raise the PlaygroundError of a failed start."""
 
-    runtime = Runtime(read_settings())
-    runtime.start()
-    try:
-        while runtime.status.phase not in ("ready", "failed"):
-            status = runtime.status
-            reply.progress(f"{status.message}{_megabytes(status.done, status.total)}")
-            time.sleep(0.1)
+    def show(status: "Status") -> None:
+        reply.progress(f"{status.message}{_megabytes(status.done, status.total)}")
+
+    with start.ready_runtime(read_settings(), show) as runtime:
         reply.progress("")
-        runtime.wait()
         yield runtime
-    finally:
-        runtime.close()
 
 
 def base_with_progress(settings: Settings, reply: Reply) -> "LanguageModel":
-    """A language model of one's own, not shared with a running engine: training changes it."""
-    from playground.serving.loading import load_model  # noqa: PLC0415  (imports torch)
+    """Return a language model of one's own, with progress shown while it is fetched and loaded."""
 
     def show(phase: str, done: int, total: int) -> None:
         reply.progress(f"{phase} the language model{_megabytes(done, total)}")
 
-    return load_model(settings, show)
+    return start.base_model(settings, show)
 
 
 def data_folder(given: Path | None, settings: Settings, *, small: bool = False) -> Path:

@@ -24,7 +24,8 @@ from playground.model.artefacts import base_folder
 from playground.model.bank import Bank
 from playground.model.base import LanguageModel, choose_dtype, load_base
 from playground.model.worker import PROCESSORS, Decoder
-from playground.routers.base import Router
+from playground.routers.base import Beginning, Router
+from playground.routers.examples import example_set, load_examples
 from playground.serving.engine import Engine
 from playground.serving.versions import Versions
 from playground.settings import Settings
@@ -61,7 +62,16 @@ def load_everything(
     base = load_model(settings, progress)
     bank, pool = load_bank(base, add_configured(base, pool, settings))
     encoder = Encoder(settings)
-    versions = Versions(database, settings)
+
+    def beginning() -> Beginning:
+        return Beginning(
+            lambda: example_set(encoder, [example for example in load_examples() if not example.probe]),
+            bank.names,
+            base.layers,
+            base.width,
+        )
+
+    versions = Versions(database, settings, beginning=beginning)
     engine = Engine(
         base,
         bank,

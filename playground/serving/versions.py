@@ -6,8 +6,9 @@ exactly as before. The page's rule that only an admin promotes is kept by whoeve
 
 import hashlib
 import shutil
+import tempfile
 import threading
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -15,15 +16,14 @@ from sqlmodel import Session
 from ulid import ULID
 
 from playground.errors import ArtefactError, InvalidRequest, NotReady, StorageError
-from playground.routers.artefact import read_card
-from playground.routers.base import ROUTERS, Router
-from playground.settings import ROOT, Settings
+from playground.routers.base import ROUTERS, Beginning, Router
+from playground.routers.library import SHIPPED
+from playground.settings import Settings
 from playground.store import versions as rows
 from playground.store.database import Database
 from playground.store.tables import RouterVersionRow
 from playground.store.versions import VersionInfo
 
-SHIPPED = ROOT / "data" / "routers"
 CACHED = 32
 SHORT_HASH = 8
 
@@ -44,10 +44,19 @@ def folder_hash(folder: Path) -> str:
 class Versions:
     """Every version of every router. Safe to use from several threads; loaded routers are shared and never changed."""
 
-    def __init__(self, database: Database, settings: Settings, *, shipped: Path = SHIPPED) -> None:
+    def __init__(
+        self,
+        database: Database,
+        settings: Settings,
+        *,
+        shipped: Path = SHIPPED,
+        beginning: Callable[[], Beginning] | None = None,
+    ) -> None:
         self.database = database
         self.settings = settings
         self.shipped = shipped
+        self.beginning = beginning
+        self._begun: dict[str, str] = {}
         self._loaded: dict[str, Router] = {}
         self._shipped_hashes: dict[str, str] = {}
         self._lock = threading.RLock()
@@ -59,7 +68,7 @@ class Versions:
         """
         with self.database.read() as session:
             promoted = rows.in_force(session, router)
-        return promoted or self._seed(router)
+        return promoted or self._first(router)
 
     def load(
         self, router: str, version: str | None = None, options: Mapping[str, Any] | None = None
@@ -162,11 +171,6 @@ class Versions:
         with self.database.read() as session:
             return rows.versions_of(session, router, current=current)
 
-    def figure(self, router: str) -> str:
-        """Return what was measured when the shipped parameters were fitted; empty when there is nothing."""
-        folder = self.shipped / router
-        return str(read_card(folder).get("figure", "")) if folder.is_dir() else ""
-
     def promotions(self, router: str) -> list[rows.PromotionInfo]:
         """Every promotion and rollback of `router`, oldest first."""
         with self.database.read() as session:
@@ -179,30 +183,54 @@ class Versions:
     def _shipped_hash(self, router: str) -> str:
         with self._lock:
             if router not in self._shipped_hashes:
-                folder = self.shipped / router
-                if not folder.is_dir():
-                    raise NotReady(f"The router {router!r} has no parameters yet.", "Train it, or choose another.")
-                self._shipped_hashes[router] = folder_hash(folder)
+                self._shipped_hashes[router] = folder_hash(self.shipped / router)
             return self._shipped_hashes[router]
 
+    def _first(self, router: str) -> str:
+        """Return the id of what a router has before any promotion: shipped parameters, else those it begins with."""
+        ROUTERS.get(router)  # an unknown router is refused first
+        return self._seed(router) if (self.shipped / router).is_dir() else self._begin(router)
+
+    def _begin(self, router: str) -> str:
+        """Return the id of the parameters that a router without shipped ones begins with; they are made once.
+
+        Raise NotReady for a router that has to be fitted first.
+        """
+        with self._lock:
+            if router in self._begun:
+                return self._begun[router]
+            if self.beginning is None:
+                raise NotReady(
+                    f"The router {router!r} has no parameters yet.",
+                    f"Fit it: python -m playground routers fit {router}",
+                )
+            made = ROUTERS.get(router).begin(self.beginning())
+            with tempfile.TemporaryDirectory() as place:
+                folder = Path(place) / router
+                made.save(folder)
+                found = folder_hash(folder)
+                version = f"{router}-begun-{found[:SHORT_HASH]}"
+                if not self._folder(version).is_dir():
+                    self._keep(version, lambda target: shutil.copytree(folder, target, dirs_exist_ok=True))
+            self._ensure_row(version, router, found, note="made at its first use, from nothing but the examples")
+            self._begun[router] = version
+            return version
+
     def _seed(self, router: str) -> str:
-        """The shipped version's id; its row is made when missing."""
-        spec = ROUTERS.get(router).spec
+        """Return the shipped version's id; its row is made when missing."""
         version = self.shipped_id(router)
+        self._ensure_row(version, router, self._shipped_hash(router), note="ships with the app")
+        return version
+
+    def _ensure_row(self, version: str, router: str, params_sha256: str, *, note: str) -> None:
         with self.database.read() as session:
             if session.get(RouterVersionRow, version) is not None:
-                return version
+                return
         with self.database.write() as session:
             if session.get(RouterVersionRow, version) is None:
-                row = RouterVersionRow(
-                    id=version,
-                    router=router,
-                    level=spec.level,
-                    params_sha256=self._shipped_hash(router),
-                    note="ships with the app",
-                )
+                level = ROUTERS.get(router).spec.level
+                row = RouterVersionRow(id=version, router=router, level=level, params_sha256=params_sha256, note=note)
                 rows.add_version(session, row)
-        return version
 
     def _current_or_none(self, router: str) -> str | None:
         try:

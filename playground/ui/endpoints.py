@@ -37,7 +37,7 @@ class Endpoints:
         temperature: float = TEMPERATURE,
         seed: int = SEED,
     ) -> dict[str, Any]:
-        """Send a prompt through a router; returns the answer, the weights and why."""
+        """Send a prompt through a router. Returns the answer, the weights and why."""
         request = ask.client_request(
             self._runtime, prompt, router, tokens=max_tokens, temperature=temperature, seed=seed
         )
@@ -51,7 +51,7 @@ class Endpoints:
         temperature: float = TEMPERATURE,
         seed: int = SEED,
     ) -> Iterator[dict[str, Any]]:
-        """The same, streamed: the text so far and the newest weights; the last one is what /ask returns."""
+        """Do the same as a stream: the text so far and the newest weights. The last value is what /ask returns."""
         request = ask.client_request(
             self._runtime, prompt, router, tokens=max_tokens, temperature=temperature, seed=seed
         )
@@ -63,7 +63,7 @@ class Endpoints:
         yield ask.answer_json(state)
 
     def again(self, run_id: str, change: dict[str, Any]) -> dict[str, Any]:
-        """Answer a stored run again: both answers, where they first differ, how likely each routing finds each.
+        """Answer a stored run again. Returns both answers, where they first differ, and likelihoods.
 
         `change` is `{"weights": {expert: share}, "layers": [from, to]}` (from 1; left out for all layers) or
         `{"leave_out": [experts]}`. Likelihoods are mean log-probabilities per token.
@@ -78,28 +78,30 @@ class Endpoints:
         second: str = PAIR,
         max_tokens: int = PAIR_TOKENS,
     ) -> dict[str, Any]:
-        """Two answers to one prompt, blind: `first` and `second` are `random`, `expert:NAME` or `router:NAME`."""
+        """Answer one prompt twice, blind. `first` and `second` are `random`, `expert:NAME` or `router:NAME`."""
         return compare.compare(self._runtime, prompt, first, second, tokens=max_tokens)
 
     def vote(self, comparison_id: str, verdict: str, labeller: str = "", client_token: str = "") -> dict[str, Any]:
-        """Store a verdict (`1` to `7`, `0`, `s`, or a, b, tie, bad, skip; A is the first answer), then say who did it.
+        """Store a verdict, then name who answered. A is the first answer.
 
-        Saved on disk before this returns. Give the same `client_token` when you retry, and the vote counts once; give
-        your own secret `labeller` (8 to 64 letters and digits) to be able to undo.
+        `verdict` is `1` to `7`, `0` or `s`, or one of a, b, tie, bad, skip.
+
+        The vote is on disk before this returns. Give the same `client_token` when you retry, and the vote counts once.
+        Give a secret `labeller` of your own (8 to 64 letters and digits) to be able to undo it.
         """
         return vote.client_vote(self._runtime, comparison_id, verdict, handle=labeller, client_token=client_token)
 
     def undo(self, label_id: str, labeller: str) -> dict[str, Any]:
-        """Take back a vote of your own; `labeller` is what /vote returned."""
+        """Take back a vote of your own. `labeller` is what /vote returned."""
         row = vote.undo_label(self._runtime, label_id, identity.handle_of(labeller))
         return {"undone": label_id, "row": row}
 
     def labels(self, limit: int = 100) -> dict[str, Any]:
-        """The newest labels in force, both answers and their experts included."""
+        """Return the newest labels in force, with both answers and their experts."""
         return export.labels_json(vote.newest_labels(self._runtime, limit))
 
     def finetune(self, router: str = "linear", objective: str = "dpo", note: str = "") -> Iterator[dict[str, Any]]:
-        """Teach a router from the labels: progress, then before and after. Makes a draft; /promote uses it."""
+        """Teach a router from the labels: progress, then before and after. Makes a draft; /promote puts it in force."""
         self._runtime.wait(ask.LOAD_SECONDS)
         ask.known_router(self._runtime, router)
         teaching = finetune.teaching_of(self._runtime)
@@ -122,7 +124,7 @@ class Endpoints:
         return {"version": finetune.roll_back(self._runtime, router, password), "in_force": True}
 
     def versions(self, router: str) -> dict[str, Any]:
-        """Every version of a router, newest first."""
+        """Return every version of a router, newest first."""
         self._runtime.wait(ask.LOAD_SECONDS)
         rows = finetune.history(self._runtime, ask.known_router(self._runtime, router))
         names = ("id", "router", "parent", "note", "state", "metrics")
@@ -131,22 +133,22 @@ class Endpoints:
         }
 
     def routers(self) -> dict[str, Any]:
-        """Every router with its level, paper and whether it is ready."""
+        """Return every router with its level, its paper and whether it is ready."""
         self._runtime.wait(ask.LOAD_SECONDS)
         return {"routers": [vars(info) for info in self._runtime.routers()]}
 
     def experts(self) -> dict[str, Any]:
-        """Every expert with its kind, licence, whether it is ready, and whether it was added here."""
+        """Return every expert with its kind, its licence, whether it is ready, and whether it was added here."""
         return experts.experts_json(self._runtime.pool)
 
     def check_adapter(self, source: str, password: str = "") -> dict[str, Any]:
-        """Whether a LoRA fits: a folder or zip file on the server, or a hub id (the host's right)."""
+        """Check whether a LoRA fits: a folder or zip file on the server, or a hub id (the host's right)."""
         return experts.client_check(self._runtime, source, password)
 
     def add_expert(
         self, source: str, name: str = "", description: str = "", licence: str = "", password: str = ""
     ) -> dict[str, Any]:
-        """Add a LoRA that fits; the next run can use it (the host's right). What is left empty is suggested."""
+        """Add a LoRA that fits. The next run can use it (the host's right). Fields left empty are filled in."""
         fields = {"name": name or None, "description": description or None, "licence": licence or None}
         return experts.client_add(self._runtime, source, fields, password)
 

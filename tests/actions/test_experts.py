@@ -120,9 +120,9 @@ def test_runs_under_way_go_on_untouched_while_an_expert_joins(runtime: Runtime, 
             events.extend(run)
         for events, tokens in zip(seen, expected, strict=True):
             assert text_of(events) == tokens
-            assert len(ended(events).usage) == 5
+            assert len(ended(events).usage) == len(both)
         later = list(runtime.run(requests[1]))
-        assert len(ended(later).usage) == 6
+        assert len(ended(later).usage) == len(both) + 1
     finally:
         experts.remove(runtime, "poems", "")
 

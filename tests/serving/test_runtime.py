@@ -58,7 +58,8 @@ def test_runs_are_stored_before_their_last_event_and_reopen_the_same(runtime: Ru
     weights, texts = runtime.attention(run_id, 0)
     assert weights.shape == (4, len(texts), len(texts))
 
-    pair = [RunRequest("hello", router="manual", override=tuple(row), sampling=SHORT) for row in np.eye(5)[:2]]
+    alone = np.eye(len(runtime.pool))[:2]
+    pair = [RunRequest("hello", router="manual", override=tuple(row), sampling=SHORT) for row in alone]
     told = list(runtime.run_pair(*pair))
     assert told[0].run_id != told[1].run_id
     assert all(stored(runtime, event.run_id) for event in told[:2])

@@ -2,9 +2,11 @@ import json
 import shutil
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from playground.errors import ArtefactError, InvalidRequest, NotReady, StorageError
+from playground.routers.base import Beginning, ExampleSet
 from playground.routers.prompt.linear import LinearProbe
 from playground.serving.versions import SHIPPED, Versions
 from playground.settings import Settings
@@ -125,3 +127,21 @@ def test_a_full_disk_leaves_no_half_version(versions: Versions, monkeypatch: pyt
         draft(versions)
     assert list((versions.settings.data_dir / "versions").iterdir()) == []
     assert len(versions.history("linear")) == 1
+
+
+def test_a_router_without_shipped_parameters_begins_with_its_own(
+    database: Database, settings: Settings, shipped_copy: Path
+) -> None:
+    nothing = ExampleSet(("base", "alpha"), (), np.zeros((0, 4), np.float32), np.zeros(0, np.int64))
+    beginning = Beginning(lambda: nothing, ("base", "alpha"), 2, 48)
+    versions = Versions(database, settings, shipped=shipped_copy, beginning=lambda: beginning)
+    router, version = versions.load("manual")
+    assert version.startswith("manual-begun-")
+    assert router.experts == ("base", "alpha")
+    again = Versions(database, settings, shipped=shipped_copy, beginning=lambda: beginning)
+    assert again.current("manual") == version
+    assert again.load("uniform")[1].startswith("uniform-begun-")
+    with pytest.raises(NotReady, match="routers fit lora_mixer"):
+        again.current("lora_mixer")
+    with pytest.raises(NotReady, match="routers fit manual"):
+        Versions(database, settings, shipped=shipped_copy).current("manual")

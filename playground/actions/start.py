@@ -1,0 +1,43 @@
+"""Start: a playground whose models are loaded, or the base model alone, for commands that need one."""
+
+import contextlib
+import importlib
+import time
+from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING
+
+from playground.serving.runtime import Runtime, Status
+from playground.settings import Settings
+
+if TYPE_CHECKING:
+    from playground.model.base import LanguageModel
+
+POLL_SECONDS = 0.1
+
+
+@contextlib.contextmanager
+def ready_runtime(settings: Settings, show: Callable[[Status], None]) -> Iterator[Runtime]:
+    """Give a playground whose models are loaded, and close it after; `show` is told how loading goes.
+
+    Raise the PlaygroundError that kept it from loading.
+    """
+    runtime = Runtime(settings)
+    runtime.start()
+    try:
+        while runtime.status.phase not in ("ready", "failed"):
+            show(runtime.status)
+            time.sleep(POLL_SECONDS)
+        runtime.wait()
+        yield runtime
+    finally:
+        runtime.close()
+
+
+def base_model(settings: Settings, show: Callable[[str, int, int], None]) -> "LanguageModel":
+    """Return a language model of one's own, not shared with a running engine: training changes it.
+
+    `show` is told (phase, bytes done, bytes in all). Raise ArtefactError when the model cannot be had.
+    """
+    loading = importlib.import_module("playground.serving.loading")  # imports torch
+    base: LanguageModel = loading.load_model(settings, show)
+    return base
