@@ -68,6 +68,7 @@ def test_an_adapter_is_uploaded_added_and_removed(browser: Any, served: tuple[st
     files.set_input_files(packed(broken))
     # drawn in two parts, `broken` and `.zip`; only while it is uploaded the name is one text
     expect(page.locator("#adapter-files").get_by_label("broken.zip", exact=True)).to_be_visible(timeout=WAIT_MS)
+    expect(page.locator("#adapter-files").get_by_label("Upload more files")).to_be_visible()
     page.locator("#check-adapter").click()
     refused = page.locator('#checklist li[data-state="fail"]')
     expect(refused).to_contain_text("The weights are a pickle", timeout=WAIT_MS)
