@@ -21,7 +21,10 @@ NO_MATCH = '<div class="empty"><p>No label passes these filters.</p></div>'
 
 
 def chosen(rows: Sequence["LabelRow"], filters: Mapping[str, Any]) -> list["LabelRow"]:
-    """The rows that pass: `verdict` (a choice or all), `source`, `expert` (on either side), `text` (in the prompt)."""
+    """Return the rows that pass the filters.
+
+    `verdict` is a choice or all, `expert` answered on either side, `text` is part of the prompt.
+    """
     wanted = {name: str(filters.get(name) or "all") for name in ("verdict", "source", "expert")}
     text = str(filters.get("text") or "").strip().lower()
     return [
@@ -62,7 +65,10 @@ def _row(row: "LabelRow", pool: Pool, mine: str) -> str:
 
 
 def labels_html(rows: Sequence["LabelRow"], pool: Pool, *, mine: str, total: int) -> str:
-    """The newest rows as a table; `total` is how many there are without filters, `mine` whose votes can be undone."""
+    """Return the newest rows as a table.
+
+    `total` is how many rows there are without filters. The votes of `mine` can be undone.
+    """
     if not total:
         return EMPTY
     if not rows:
