@@ -16,10 +16,10 @@ MARK = re.compile(r"^<!-- list: (.+) -->$", re.MULTILINE)
 # where each registry is; those of routers, recipes and objectives import torch
 REGISTRIES = (
     ("playground.routers.base", "ROUTERS"),
-    ("playground.learn.gates.recipes.base", "GATE_RECIPES"),
+    ("playground.learn.gates.recipe", "GATE_RECIPES"),
     ("playground.experts.base", "EXPERT_KINDS"),
     ("playground.experts.base", "TOOLS"),
-    ("playground.learn.labels.objectives.base", "LABEL_OBJECTIVES"),
+    ("playground.learn.labels.objective", "LABEL_OBJECTIVES"),
     ("playground.exchange.base", "FORMATS"),
     ("playground.bench.base", "BENCHES"),
 )
@@ -37,12 +37,17 @@ def page(name: str, *, lists: bool = True) -> str:
 
     `name` is a path like `add/router.md`, with or without its ending. Raise InvalidRequest for an unknown page.
     """
-    known = dict(pages())
-    wanted = next((one for one in (name, f"{name}.md", f"{name.rstrip('/')}/README.md") if one in known), None)
-    if wanted is None:
-        raise InvalidRequest(f"There is no page called {name[:60]!r}.", f"Choose one of: {', '.join(known)}.")
-    text = (DOCS / wanted).read_text("utf-8")
+    text = (DOCS / known_page(name)).read_text("utf-8")
     return MARK.sub(lambda mark: listing(mark[1]), text) if lists else text
+
+
+def known_page(name: str) -> str:
+    """Return the path of the page that `name` leads to, such as a folder's own page. Raise InvalidRequest."""
+    known = [one for one, _ in pages()]
+    for wanted in (name, f"{name}.md", f"{name.rstrip('/')}/README.md"):
+        if wanted in known:
+            return wanted
+    raise InvalidRequest(f"There is no page called {name[:60]!r}.", f"Choose one of: {', '.join(known)}.")
 
 
 def registries() -> dict[str, Plugins[Any]]:

@@ -1,5 +1,7 @@
 """Every router as a person sees it: its title, its version in force, whether it can serve, and why not."""
 
+from typing import Any
+
 from playground.core.values import LEVELS, RouterInfo
 from playground.errors import PlaygroundError
 from playground.routers.base import ROUTERS, GateRouter, Policy, Router
@@ -20,11 +22,15 @@ def describe_routers(engine: Engine, versions: Versions) -> list[RouterInfo]:
 
 
 def _describe(name: str, engine: Engine, versions: Versions) -> RouterInfo:
-    kind = ROUTERS.get(name)
-    spec = kind.spec
+    spec = ROUTERS.get(name).spec
     version, reason, note = "", "", ""
+    options: tuple[dict[str, Any], ...] = ()
     try:
         loaded, version = versions.load(name)
+        in_force = loaded.options.model_dump()
+        options = tuple(
+            {**control, "default": in_force[control["name"]]} for control in loaded.Options.controls(run_time=True)
+        )
         takes_any = isinstance(loaded, GateRouter) and loaded.takes_any_expert
         if isinstance(loaded, GateRouter):
             loaded.check_model(engine.base.layers, engine.base.width)
@@ -45,7 +51,7 @@ def _describe(name: str, engine: Engine, versions: Versions) -> RouterInfo:
         figure=shipped_figure(name),
         version=version,
         note=note,
-        options=tuple(kind.Options.controls(run_time=True)),
+        options=options,
     )
 
 

@@ -57,10 +57,11 @@ def _joined(folder: PurePosixPath, target: str) -> str:
 
 
 class AboutTab:
-    """The tab's components and callbacks."""
+    """The tab's components and callbacks. `shown` is the name of the page that is open."""
 
     def __init__(self, runtime: "Runtime") -> None:
         self.runtime = runtime
+        self.shown = gr.State("")
         with gr.Row(elem_id="about"):
             with gr.Column(scale=0, min_width=220, elem_id="about-pages"):
                 self.contents = parts.pressable(contents_html(docs.FIRST), elem_id="doc-pages")
@@ -70,20 +71,15 @@ class AboutTab:
         def pressed(event: gr.EventData) -> dict[Any, Any]:
             return self.opened(str(event._data.get("id", "")))
 
-        self.contents.select(guarded(pressed), None, [self.contents, self.text], **PRIVATE)
+        self.contents.select(guarded(pressed), None, [self.contents, self.text, self.shown], **PRIVATE)
 
-    def arrive(self) -> dict[Any, Any]:
+    def arrive(self, shown: str) -> dict[Any, Any]:
         """Show the first page when the tab is opened for the first time."""
-        return self.opened(docs.FIRST)
+        return {self.shown: gr.skip()} if shown else self.opened(docs.FIRST)
 
     def opened(self, name: str) -> dict[Any, Any]:
         """Return updates that show a page. Raise InvalidRequest for an unknown one."""
+        found = docs.known_page(name)
         # the lists of plug-ins import torch: they wait until that has happened for the models
-        text = page_markdown(_known(name), lists=self.runtime.is_ready)
-        return {self.contents: contents_html(_known(name)), self.text: text}
-
-
-def _known(name: str) -> str:
-    """Return the name of the page that `name` leads to, such as a folder's own page; else `name`."""
-    names = {one for one, _ in docs.pages()}
-    return next((one for one in (name, f"{name}.md", f"{name.rstrip('/')}/README.md") if one in names), name)
+        text = page_markdown(found, lists=self.runtime.is_ready)
+        return {self.contents: contents_html(found), self.text: text, self.shown: found}

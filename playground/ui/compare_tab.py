@@ -14,12 +14,11 @@ from playground.actions.compare import OpenComparison, OpenComparisons
 from playground.core.events import TokenGenerated
 from playground.core.fold import ending
 from playground.core.preferences import Verdict
-from playground.ui import parts, readiness
+from playground.ui import parts, readiness, wire
 from playground.ui.failures import ended, guarded
 from playground.ui.stream import UPDATE_SECONDS
 from playground.ui.turns import Turn, Turns
 from playground.ui.views import compare as pictures
-from playground.ui.views import lines
 
 if TYPE_CHECKING:
     from playground.serving.runtime import Runtime
@@ -165,14 +164,14 @@ class CompareTab:
         this page ends."""
         kept, prompt, first, second, length, before = values
         turn = self.turns.begin(before)
-        blank = lines.opening(secrets.token_hex(4))
+        blank = wire.opening(secrets.token_hex(4))
         fresh = {self.left: blank, self.right: blank, self.reveal: "", self.reasons: gr.Group(visible=False)}
         text = str(prompt or "").strip() or self.prompt_of_ours()
         off = self.enabled(False) | {self.undo: gr.Button(interactive=False)}
         yield fresh | off | self.said("") | {self.prompt: text, self.token: turn.token}
 
         def failed(message: str, remedy: str) -> dict[Any, Any]:
-            line = blank + lines.record(k="fail", m=message, remedy=remedy)
+            line = blank + wire.record(wire.FailedLine(message=message, remedy=remedy))
             return {self.left: line, self.right: line} | self.said("Nothing to judge this time.")
 
         yield from ended(self._compare(turn, blank, kept, text, (first, second, length)), failed)
@@ -217,18 +216,16 @@ class CompareTab:
     def _texts(self, opened: OpenComparison, session_id: str) -> Iterator[tuple[str, str]]:
         """Yield the growing blind lines of both sides, about ten times a second while tokens come."""
         nonce = secrets.token_hex(4)
-        texts = [lines.opening(nonce), lines.opening(nonce)]
+        texts = [wire.opening(nonce), wire.opening(nonce)]
         shown = 0.0
         with closing(compare.decoded(self.runtime, opened, session_id)) as answers:
             for side, event in answers:
-                texts[side] += lines.blind_line(event)
+                texts[side] += wire.blind_line(event)
                 now = time.monotonic()
                 if not isinstance(event, TokenGenerated) or now - shown >= UPDATE_SECONDS:
                     shown = now
                     yield texts[0], texts[1]
-        ends = [
-            "" if state.is_over or not state.started else lines.blind_line(ending(state)) for state in opened.states
-        ]
+        ends = ["" if state.is_over or not state.started else wire.blind_line(ending(state)) for state in opened.states]
         yield texts[0] + ends[0], texts[1] + ends[1]
 
     def prompt_of_ours(self) -> str:
@@ -299,8 +296,8 @@ class CompareTab:
         turn = self.turns.begin(before)
         opened.token, opened.left = turn.token, turn.left
         self.open.add(opened)
-        opening = lines.opening(opened.token[:8])
-        texts = [opening + "".join(map(lines.blind_line, state.events)) for state in opened.states]
+        opening = wire.opening(opened.token[:8])
+        texts = [opening + "".join(map(wire.blind_line, state.events)) for state in opened.states]
         then = "Another vote replaces it." if is_own else "It is somebody else's; yours stands beside it."
         return (
             self.enabled(True)

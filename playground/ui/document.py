@@ -18,9 +18,9 @@ answer = client.predict("What is 17% of 2,340?", "knn", api_name="/ask")
 print(answer["answer"], answer["weights"])
 ```
 
-An error is one sentence on what happened and one on what to do. Endpoints that say "the host's right" need the
-admin password when `PLAYGROUND_ADMIN_PASSWORD` is set; on a Space without one they are refused. A stream gives one value after the
-other; read it with `client.submit(…)`.
+An error is one sentence on what happened and one on what to do. Endpoints that say "the host's right" need the admin
+password when `PLAYGROUND_ADMIN_PASSWORD` is set; on a Space without one they are refused. A stream gives its values one
+by one; read it with `client.submit(…)`.
 """
 
 

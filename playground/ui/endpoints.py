@@ -63,7 +63,7 @@ class Endpoints:
         yield ask.answer_json(state)
 
     def again(self, run_id: str, change: dict[str, Any]) -> dict[str, Any]:
-        """Answer a stored run again. Returns both answers, where they first differ, and how likely each routing finds them.
+        """Answer a stored run again. Returns both answers, where they first differ, and likelihoods.
 
         `change` is `{"weights": {expert: share}, "layers": [from, to]}` (from 1; left out for all layers) or
         `{"leave_out": [experts]}`. Likelihoods are mean log-probabilities per token.

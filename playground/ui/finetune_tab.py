@@ -15,8 +15,8 @@ from playground.ui.failures import ended, guarded
 from playground.ui.option_controls import OptionControls
 from playground.ui.turns import Turn, Turns
 from playground.ui.views import finetune
-from playground.ui.views.lines import opening
 from playground.ui.views.routers import router_choices
+from playground.ui.wire import opening
 
 if TYPE_CHECKING:
     from playground.serving.runtime import Runtime

@@ -6,6 +6,7 @@ from datetime import UTC, datetime
 import numpy as np
 
 MINUS = "\u2212"
+NOTHING = 0.02  # percent: a softmax is never exactly 0
 
 
 def signed(text: str) -> str:
@@ -14,7 +15,11 @@ def signed(text: str) -> str:
 
 
 def percents(weights: Sequence[float] | np.ndarray) -> list[str]:
-    """Whole percents that sum to 100 (largest remainder); what is above 0 but rounds to nothing reads `<1%`."""
+    """Return whole percents that sum to 100 (largest remainder). What is small but not nothing reads `<1%`.
+
+    Only for sentences that a screen reader speaks. What is drawn gets its percents from `static/lib/format.js`; both
+    are tested on the cases of `tests/js/format-cases.json`.
+    """
     values = np.asarray(weights, dtype=np.float64)
     total = values.sum()
     if total <= 0:
@@ -23,12 +28,7 @@ def percents(weights: Sequence[float] | np.ndarray) -> list[str]:
     whole = np.floor(exact).astype(int)
     for i in np.argsort(-(exact - whole), kind="stable")[: 100 - int(whole.sum())]:
         whole[i] += 1
-    return ["<1%" if n == 0 and value > 0 else f"{n}%" for n, value in zip(whole, exact, strict=True)]
-
-
-def percent(share: float) -> str:
-    """A share by itself as a whole percent; what is above 0 but rounds to nothing reads `<1%`."""
-    return "<1%" if 0 < share < 0.005 else f"{share:.0%}"
+    return ["<1%" if n == 0 and value > NOTHING else f"{n}%" for n, value in zip(whole, exact, strict=True)]
 
 
 def duration(seconds: float) -> str:

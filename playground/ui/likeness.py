@@ -45,4 +45,4 @@ def build(runtime: "Runtime") -> gr.HTML:
         except PlaygroundError as error:
             return {"error": words_of(error)}
 
-    return parts.drawn("likeness", "", "likeness.html", elem_id="likeness", functions=[likeness])
+    return parts.drawn("likeness", "", "page/likeness.html", elem_id="likeness", functions=[likeness])

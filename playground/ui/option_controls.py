@@ -44,6 +44,12 @@ class OptionControls:
                 found[control["name"]] = int(value) if control.get("type") == "integer" else value
         return found
 
+    @staticmethod
+    def changes(controls: Sequence[Mapping[str, Any]], given: Sequence[Any]) -> dict[str, Any]:
+        """Return the options that differ from what was drawn, by name."""
+        drawn = {control["name"]: control.get("default") for control in controls}
+        return {name: value for name, value in OptionControls.values(controls, given).items() if value != drawn[name]}
+
 
 def _settings(control: Mapping[str, Any] | None) -> tuple[dict[str, Any], dict[str, Any]]:
     """Return what the number field and the menu of one place are set to."""

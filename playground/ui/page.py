@@ -9,7 +9,8 @@ import gradio as gr
 from playground.actions import identity
 from playground.errors import PlaygroundError
 from playground.ui import parts, readiness
-from playground.ui.assets import STATIC, page_head
+from playground.ui.about_tab import AboutTab
+from playground.ui.assets import STATIC, module_route, page_head
 from playground.ui.compare_tab import CompareTab
 from playground.ui.endpoints import add_endpoints
 from playground.ui.experts_tab import ExpertsTab
@@ -53,13 +54,17 @@ def build(runtime: "Runtime") -> gr.Blocks:
                 tune = FineTuneTab(runtime, tabs, play)
             with gr.Tab("Experts", id="experts") as experts_page:
                 experts = ExpertsTab(runtime, experts_page, tabs, play)
+            with gr.Tab("About", id="about") as about_page:
+                about = AboutTab(runtime)
         opened_pair = [compare.first, compare.second, compare.history]
         compare_page.select(guarded(compare.arrive), handle, opened_pair, **PRIVATE)
         labels_page.select(guarded(labels.refresh), [handle, *labels.filters], labels.table, **PRIVATE)
         arrived = [tune.versions, tune.facts, tune.router, tune.objective, tune.line]
         tune_page.select(guarded(tune.arrive), [tune.router, tune.objective], arrived, **PRIVATE)
         _keep_fresh(runtime, timer, header, play, experts)
+        about_page.select(guarded(about.arrive), about.shown, [about.contents, about.text, about.shown], **PRIVATE)
         _on_load(runtime, demo, handle, play)
+        _on_documentation(demo, tabs, about)
     demo.queue(max_size=runtime.settings.max_queue, default_concurrency_limit=4)
     return demo
 
@@ -67,17 +72,18 @@ def build(runtime: "Runtime") -> gr.Blocks:
 def _keep_fresh(runtime: "Runtime", timer: gr.Timer, header: gr.HTML, play: PlaygroundTab, experts: ExpertsTab) -> None:
     """While models load, the header counts; once they are there, menus fill and the timer stops."""
 
-    def tick() -> dict[Any, Any]:
+    def tick(router: Any) -> dict[Any, Any]:
         value: dict[Any, Any] = {header: readiness.header_value(runtime)}
         if runtime.is_ready or runtime.status.phase == "failed":
             value[timer] = gr.Timer(active=False)
             value |= play.menus() | {experts.cards: experts.cards_html()}
         if runtime.is_ready:
-            value |= play.sized()
+            value |= play.sized() | play.tune(router)
         return value
 
-    drawn = [header, timer, play.router, play.experts, play.layer, play.head, experts.cards]
-    timer.tick(guarded(tick), None, drawn, queue=False, **PRIVATE)
+    settings = [play.tuning, *play.options.components]
+    drawn = [header, timer, play.router, play.experts, play.layer, play.head, experts.cards, *settings]
+    timer.tick(guarded(tick), play.router, drawn, queue=False, **PRIVATE)
 
 
 def _on_load(runtime: "Runtime", demo: gr.Blocks, handle: gr.BrowserState, play: PlaygroundTab) -> None:
@@ -98,11 +104,22 @@ def _on_load(runtime: "Runtime", demo: gr.Blocks, handle: gr.BrowserState, play:
     demo.load(guarded(arrive), handle, [handle, play.recent, play.view, play.last, play.override], **PRIVATE)
 
 
+def _on_documentation(demo: gr.Blocks, tabs: gr.Tabs, about: AboutTab) -> None:
+    """A link between pages of the documentation names the page in the address: `?about=glossary.md`."""
+
+    def arrive(request: gr.Request) -> dict[Any, Any]:
+        wanted = request.query_params.get("about") if request else None
+        return about.opened(str(wanted)) | {tabs: gr.Tabs(selected="about")} if wanted else {about.shown: gr.skip()}
+
+    demo.load(guarded(arrive), None, [about.contents, about.text, about.shown, tabs], **PRIVATE)
+
+
 def launch_options(runtime: "Runtime") -> dict[str, Any]:
     """How the page is served: our own head and icon, nothing recorded, nothing from another host."""
     return {
         "theme": page_theme(),
         "head": page_head(),
+        "app_kwargs": {"routes": [module_route()]},
         "favicon_path": str(STATIC / "icon.svg"),
         "footer_links": [],
         "run_history": False,
@@ -120,7 +137,7 @@ def serve(
     """Serve the page, then start loading models; returns (blocks, address) when `block` is false.
 
     Loading starts when the first visitor's page has painted, or soon after if nobody comes: both want the processor,
-    and the page should win (first paint 5.8 s when loading began at once, see docs/results.md).
+    and the page should win (first paint 5.8 s when loading began at once, see docs/results/first-paint.md).
     """
     settings = runtime.settings
     demo = build(runtime)

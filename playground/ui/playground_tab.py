@@ -1,7 +1,7 @@
 """The Playground tab: a prompt, a router, and where the prompt goes while the answer is written."""
 
 import secrets
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing
 from typing import TYPE_CHECKING, Any
 
@@ -12,14 +12,15 @@ from playground.actions.ask_again import LastRun
 from playground.core.fold import ViewState
 from playground.core.values import SERVES, Observe, RunRequest
 from playground.errors import InvalidRequest, PlaygroundError
-from playground.ui import likeness, parts, readiness
+from playground.ui import likeness, parts, readiness, wire
 from playground.ui.attention import AttentionOnDemand
 from playground.ui.failures import ended, explained, guarded, words_of
 from playground.ui.format import percents, plural
+from playground.ui.option_controls import OptionControls
 from playground.ui.run_export import export_function
 from playground.ui.stream import streamed
 from playground.ui.turns import Turn, Turns
-from playground.ui.views import history, lines
+from playground.ui.views import history
 from playground.ui.views.experts import pool_choices
 from playground.ui.views.override import override_value
 from playground.ui.views.routers import router_choices
@@ -58,13 +59,13 @@ def own_runs(runtime: "Runtime", handle: str) -> str:
 
 def failed_line(message: str, remedy: str) -> str:
     """The line that shows what went wrong before or beside a run."""
-    return lines.record(k="fail", stage="starting", m=message, remedy=remedy)
+    return wire.failure("starting", message, remedy)
 
 
 def opened(runtime: "Runtime", run_id: str) -> str:
     """Return the lines of a stored run, drawn as when it was live. Raise InvalidRequest for an unknown one."""
     events = runs.events_of(runtime, run_id)
-    return lines.opening(secrets.token_hex(4), note="reopened") + lines.lines(events, runtime.pool)
+    return wire.opening(secrets.token_hex(4), note="reopened") + wire.lines(events, runtime.pool)
 
 
 def example_lines(runtime: "Runtime") -> str:
@@ -72,7 +73,7 @@ def example_lines(runtime: "Runtime") -> str:
     stored = examples.recorded_run()
     if not stored:
         return ""
-    return lines.opening("example", note="a recorded run", example=True) + lines.lines(stored, runtime.pool)
+    return wire.opening("example", note="a recorded run", example=True) + wire.lines(stored, runtime.pool)
 
 
 class PlaygroundTab:
@@ -94,7 +95,7 @@ class PlaygroundTab:
             with gr.Column(scale=1, min_width=320, elem_id="play-run"):
                 functions = [export_function(runtime), *AttentionOnDemand(runtime).server_functions()]
                 self.view = parts.drawn(
-                    "run", example_lines(runtime), "run.html", elem_id="run-view", functions=functions
+                    "run", example_lines(runtime), "run/run.html", elem_id="run-view", functions=functions
                 )
                 likeness.build(runtime)
                 self.announce = parts.announcer("play-status")
@@ -120,7 +121,8 @@ class PlaygroundTab:
             self.stop_button = gr.Button("Stop  .", elem_id="stop", scale=1)
 
     def _draw_settings(self) -> None:
-        self.experts = parts.drawn("pool", "", "pool.html", elem_id="pool", choices=pool_choices(self.runtime.pool))
+        choices = pool_choices(self.runtime.pool)
+        self.experts = parts.drawn("pool", "", "page/pool.html", elem_id="pool", choices=choices)
         with gr.Accordion("How it answers", open=False, elem_id="sampling"):
             at = ask.DEFAULTS
             ways = [(words, name) for name, words in SERVES.items()]
@@ -136,13 +138,17 @@ class PlaygroundTab:
             # the default model's size until the one that is loaded tells its own
             self.layer = gr.Slider(0, 30, value=FIRST_WATCHED.layer, step=1, label="layer (0: none)", elem_id="layer")
             self.head = gr.Slider(1, 9, value=FIRST_WATCHED.head, step=1, label="head", elem_id="head")
+        with gr.Accordion("Settings of the router", open=False, visible=False, elem_id="router-options") as self.tuning:
+            gr.Markdown("They count for your next run alone.", elem_classes="hint")
+            self.options = OptionControls("router-option", ())
         watched = [self.layer, self.head]
-        self.settings: list[gr.components.Component] = [serve, temperature, top_p, penalty, tokens, seed, *watched]
+        sampling = [serve, temperature, top_p, penalty, tokens, seed]
+        self.settings: list[gr.components.Component] = [*sampling, *watched, *self.options.components]
 
     def _draw_override(self) -> None:
         with gr.Accordion("Override the weights", open=False, elem_id="override"):
             gr.Markdown(OVERRIDE_HINT, elem_classes="hint")
-            self.override = parts.drawn("override", "", "override.html", elem_id="override-panel")
+            self.override = parts.drawn("override", "", "page/override.html", elem_id="override-panel")
             self.again = gr.Button("Answer again", elem_id="again", size="sm")
 
     def _wire(self) -> None:
@@ -159,14 +165,15 @@ class PlaygroundTab:
         stopping: dict[str, Any] = {"js": STOP, "trigger_mode": "multiple"}
         self.stop_button.click(guarded(self.stop), [*turns, self.handle], kept, **stopping, **quiet)
         self.chips.select(guarded(self.pick), None, self.prompt, **quiet)
+        self.router.change(guarded(self.tune), self.router, [self.tuning, *self.options.components], **quiet)
         self.recent.select(guarded(self.reopen), turns, [self.view, self.other, self.last, self.override], **quiet)
 
     def request(self, values: Sequence[Any]) -> tuple[RunRequest, str]:
         """Return (request, notice) from what a browser sent.
 
-        `values` are prompt, router, experts, serve, five sampling values, layer and head.
+        `values` are prompt, router, experts, serve, five sampling values, layer, head and the router's settings.
         """
-        prompt, router, experts, serve, temperature, top_p, penalty, tokens, seed, layer, head = values
+        prompt, router, experts, serve, temperature, top_p, penalty, tokens, seed, layer, head, *options = values
         text, notice = ask.checked_prompt(prompt, self.runtime.settings.max_prompt_chars)
         sampling = ask.read_sampling(temperature, top_p, penalty, tokens, seed)
         request = RunRequest(
@@ -176,8 +183,18 @@ class PlaygroundTab:
             sampling=sampling,
             observe=ask.read_observe(layer, head),
             serve=ask.read_serve(serve),
+            options=OptionControls.changes(self.controls_of(router), options),
         )
         return request, notice
+
+    def controls_of(self, router: Any) -> tuple[Mapping[str, Any], ...]:
+        """Return what describes the settings of a router that a run may change; none while models load."""
+        return next((info.options for info in self.runtime.routers() if info.name == router), ())
+
+    def tune(self, router: Any) -> dict[Any, Any]:
+        """Return updates that draw the settings of the chosen router, each as its version in force has it."""
+        controls = self.controls_of(router)
+        return {self.tuning: gr.Accordion(visible=bool(controls)), **self.options.updates(controls)}
 
     def stream(self, request: RunRequest, text: str, handle: str, turn: Turn) -> Iterator[tuple[str, ViewState]]:
         """The growing lines of one run; waits for the models and ends with a line that says what broke, if it did."""
@@ -218,13 +235,13 @@ class PlaygroundTab:
             turn.done.set()
 
     def _answer(self, turn: Turn, kept: Any, values: Sequence[Any]) -> Iterator[dict[Any, Any]]:
-        text, nothing = lines.opening(secrets.token_hex(4)), lines.opening(secrets.token_hex(4))
+        text, nothing = wire.opening(secrets.token_hex(4)), wire.opening(secrets.token_hex(4))
         try:
             request, notice = self.request(values)
         except PlaygroundError as error:
             yield {self.view: text + failed_line(*explained(error)), self.other: nothing}
             return
-        text = lines.opening(secrets.token_hex(4), note=notice)
+        text = wire.opening(secrets.token_hex(4), note=notice)
         yield {self.turn: turn.token, self.view: text, self.other: nothing, self.announce: "Answering."}
         who, state = identity.handle_of(kept), ViewState()
         for shown, reached in self.stream(request, text, who, turn):
@@ -272,7 +289,7 @@ class PlaygroundTab:
             yield {self.other: text} | ({} if number else {self.aside: turn.token})
 
     def _again(self, turn: Turn, main: Turn | None, previous: LastRun | None, asked: Any, kept: Any) -> Iterator[str]:
-        text = lines.opening(secrets.token_hex(4), note="override")
+        text = wire.opening(secrets.token_hex(4), note="override")
         try:
             if previous is None:
                 raise InvalidRequest("There is no run to answer again.", "Run a prompt first, then move the weights.")
@@ -282,14 +299,14 @@ class PlaygroundTab:
         except PlaygroundError as error:
             yield text + failed_line(*explained(error))
             return
-        text += lines.record(k="what", s=ask_again.change_words(request, previous.pool))
+        text += wire.record(wire.ChangeLine(sentence=ask_again.change_words(request, previous.pool)))
         yield text
         state = ViewState()
         for shown, reached in self.stream(request, text, identity.handle_of(kept), turn):
             text, state = shown, reached
             yield text
         if state.finished is not None and state.finished.tokens:
-            yield text + lines.record(k="like", s="Reading each answer under the other's routing …")
+            yield text + wire.record(wire.LikelihoodsLine(sentence="Reading each answer under the other's routing …"))
             yield text + self._likelihoods(previous.run_id, state.run_id)
 
     def _likelihoods(self, first: str, second: str) -> str:
@@ -297,10 +314,9 @@ class PlaygroundTab:
         try:
             found = self.runtime.likelihoods(first, second)
         except PlaygroundError as error:
-            return lines.record(k="like", s=words_of(error))
-        return lines.record(
-            k="like", **{name: value if value is None else round(value, 4) for name, value in vars(found).items()}
-        )
+            return wire.record(wire.LikelihoodsLine(sentence=words_of(error)))
+        rounded = {name: value if value is None else round(value, 4) for name, value in vars(found).items()}
+        return wire.record(wire.LikelihoodsLine(**rounded))
 
     def pick(self, event: gr.EventData) -> str:
         """The example prompt that was pressed."""
@@ -311,7 +327,7 @@ class PlaygroundTab:
         """The recent run that was pressed, instead of what is being written; what stood beside is removed."""
         self.turns.leave(running)
         self.turns.leave(aside)
-        return self.open(str(event._data.get("id", ""))) | {self.other: lines.opening(secrets.token_hex(4))}
+        return self.open(str(event._data.get("id", ""))) | {self.other: wire.opening(secrets.token_hex(4))}
 
     def open(self, run_id: str) -> dict[Any, Any]:
         """A stored run in the view, ready to be answered again. Raises InvalidRequest for an unknown one."""

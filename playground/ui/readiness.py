@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from playground.errors import NotReady
 from playground.ui.format import megabytes
-from playground.ui.views.lines import waiting
+from playground.ui.wire import waiting
 
 if TYPE_CHECKING:
     from playground.serving.runtime import Runtime, Status
@@ -32,7 +32,7 @@ def share(status: "Status") -> float | None:
 
 
 def header_value(runtime: "Runtime") -> str:
-    """The header's state as JSON, drawn by `static/app.js`."""
+    """The header's state as JSON, drawn by `static/page/header.js`."""
     status, settings = runtime.status, runtime.settings
     address = settings.database_address
     local = address.startswith("sqlite")

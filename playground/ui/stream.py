@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator
 from playground.core.events import Event, TokenGenerated
 from playground.core.fold import ViewState, fold
 from playground.core.values import Pool
-from playground.ui.views.lines import line
+from playground.ui.wire import line
 
 # ten updates a second: more is not seen, fewer looks jerky (measured: an envelope costs about 300 bytes)
 UPDATE_SECONDS = 0.1

@@ -1,4 +1,4 @@
-"""Every gate can be fitted in one way: trained where it has parameters, written where it has none, all else untouched."""
+"""Every gate can be fitted in one way: trained where it has parameters, else written; all else stays untouched."""
 
 import hashlib
 from collections.abc import Sequence

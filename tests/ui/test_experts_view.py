@@ -1,8 +1,10 @@
 """Expert cards and checklists: what is on them, and that hostile texts stay texts."""
 
+import json
 import re
 from dataclasses import replace
 from datetime import UTC, date, datetime
+from html import unescape
 from typing import Any
 
 import numpy as np
@@ -108,12 +110,13 @@ def test_a_card_shows_its_share_of_use_by_day() -> None:
     runs.append((datetime(2026, 2, 27, tzinfo=UTC), ("base",), np.ones(1)))
     use = daily_use(runs, date(2026, 3, 1))
     html = experts_html([ADDED], {}, use=use)
-    assert re.findall(r"--h:([0-9.]+)", html) == ["0.000"] * 6 + ["0.750"]
-    assert "27 Feb 0% of 1 run; 28 Feb no runs; 01 Mar 75% of 2 runs. A full bar is 100%." in html
-    assert "50% in 7 days" in html
-    assert html.count("Share of use by day") == 2  # for the pointer and for those who do not see it
+    told = json.loads(unescape(re.findall(r'data-use="([^"]*)"', html)[0]))
+    assert told["shares"] == [0, 0, 0, 0, 0, 0, 0.75]
+    assert told["runs"] == [0, 0, 0, 0, 1, 0, 2]
+    assert told["days"][-3:] == ["27 Feb", "28 Feb", "01 Mar"]
+    assert (told["highest"], told["overall"]) == (1, 0.5)
     assert "not used in 7 days" in experts_html([replace(ADDED, name="other")], {}, use=use)
-    assert "7 days" not in experts_html([ADDED], {})
+    assert "daily-use" not in experts_html([ADDED], {})
 
 
 def test_a_tried_expert_keeps_a_router_that_reads_the_prompt(runtime: Any) -> None:

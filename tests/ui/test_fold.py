@@ -11,7 +11,7 @@ from playground.core.events import Event, Failed, Finished, from_dict, to_dict
 from playground.core.fold import ViewState, fold, fold_all
 from playground.core.values import RunRequest
 from playground.store.runs import load_events
-from playground.ui.views.lines import lines
+from playground.ui.wire import lines
 
 
 def same(one: Any, other: Any) -> bool:

@@ -9,23 +9,20 @@ import numpy as np
 from playground.core.fold import ViewState
 from playground.core.preferences import Verdict
 from playground.core.values import Pool
-from playground.ui.format import age, duration, percents, plural, shortened
+from playground.ui.format import age, duration, plural, shortened
 from playground.ui.palette import looks
-from playground.ui.views.why import chip
+from playground.ui.views.named import chip, weight_bars
 
 if TYPE_CHECKING:
-    from playground.store.label_views import LabelRow, Side
+    from playground.core.records import LabelRow
+
+LEAST_WEIGHT = 0.0005
 
 
-def weight_bars(experts: Sequence[str], weights: np.ndarray, pool: Pool) -> str:
-    """Small bars in pool order with mark, name and percent; experts without weight are left out."""
-    rows = "".join(
-        f'<div class="mini"><span>{chip(look)}</span><span class="track"><i class="fill" data-slot="{look.slot}" '
-        f'style="width:{100 * float(weight):.1f}%"></i></span><span class="pct">{words}</span></div>'
-        for look, weight, words in zip(looks(experts, pool), weights, percents(weights), strict=True)
-        if weight > 0.0005
-    )
-    return f'<div class="minis">{rows}</div>'
+def _bars(experts: Sequence[str], weights: np.ndarray, pool: Pool) -> str:
+    """Return bars in pool order with mark, name and percent; experts without weight are left out."""
+    shown = [i for i, weight in enumerate(weights) if weight > LEAST_WEIGHT]
+    return weight_bars(looks(experts, pool), weights.tolist(), shown)
 
 
 def _forced(state: ViewState) -> str:
@@ -50,7 +47,7 @@ def _side(letter: str, state: ViewState, pool: Pool) -> str:
     told = " · ".join(facts)
     return (
         f'<div class="reveal-side"><header><b>{letter}</b> {name}{top}<span class="muted">{told}</span>'
-        f"</header>{weight_bars(state.pool, weights, pool)}{version}</div>"
+        f"</header>{_bars(state.pool, weights, pool)}{version}</div>"
     )
 
 
@@ -80,17 +77,13 @@ def saved_sentence(states: Sequence[ViewState], verdict: Verdict, pool: Pool) ->
     return f"Saved ✓ {told}"
 
 
-def _sides(row: "LabelRow") -> tuple["Side", "Side"]:
-    return (row.a, row.b) if row.left == "a" else (row.b, row.a)
-
-
 def votes_html(rows: Sequence["LabelRow"], pool: Pool) -> str:
     """The newest votes; pressing one opens its comparison."""
     if not rows:
         return '<p class="hint">Your last ten votes will be listed here; each can be reopened and changed.</p>'
     items = ""
     for row in rows:
-        left, right = _sides(row)
+        left, right = row.shown_sides
         marks = [chip(looks([side.expert], pool)[0], title=False) if side.expert else "" for side in (left, right)]
         items += (
             f'<button type="button" class="recent vote-row" data-id="{escape(row.label_id)}">'

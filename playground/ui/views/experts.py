@@ -3,15 +3,17 @@
 import re
 from collections.abc import Mapping, Sequence
 from html import escape
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from playground.core.checklist import Checklist, Line
 from playground.core.daily import DAYS, DailyUse
 from playground.core.values import Expert, Pool
-from playground.experts.adapters.facts import AdapterFacts
-from playground.ui.format import percent, plural, shortened
+from playground.ui.format import shortened
 from playground.ui.palette import Look, look_of
-from playground.ui.views.why import chip
+from playground.ui.views.named import chip, daily_use
+
+if TYPE_CHECKING:
+    from playground.experts.adapters.facts import AdapterFacts
 
 KIND_WORDS = {
     "base": "the shared model",
@@ -32,7 +34,7 @@ def pool_choices(pool: Pool) -> list[dict[str, Any]]:
 
 def experts_html(
     experts: Sequence[Expert],
-    facts: Mapping[str, AdapterFacts],
+    facts: "Mapping[str, AdapterFacts]",
     *,
     use: DailyUse | None = None,
     can_remove: bool = False,
@@ -42,7 +44,7 @@ def experts_html(
     return f'<div class="expert-grid">{cards}</div>'
 
 
-def _card(expert: Expert, facts: AdapterFacts | None, use: DailyUse | None, can_remove: bool) -> str:
+def _card(expert: Expert, facts: "AdapterFacts | None", use: DailyUse | None, can_remove: bool) -> str:
     look = look_of(expert)
     kind = f"{escape(look.icon)} {KIND_WORDS.get(expert.kind, expert.kind)}{', added' if expert.is_added else ''}"
     state = "" if expert.ready else f'<p class="not-ready">not ready: {escape(expert.reason)}</p>'
@@ -56,22 +58,20 @@ def _card(expert: Expert, facts: AdapterFacts | None, use: DailyUse | None, can_
 
 
 def _use(look: Look, use: DailyUse | None) -> str:
-    """A bar per day, today last; a bar as high as the row is the largest share that any expert had on these days."""
+    """Return a bar per day, today last; a full bar is the largest share that any expert had on these days."""
     if use is None:
         return ""
     if look.name not in use.shares:
         return f'<dt>use</dt><dd class="muted">not used in {DAYS} days</dd>'
-    shares = use.shares[look.name]
-    bars = "".join(f'<i style="--h:{share / use.highest:.3f}"></i>' for share in shares)
-    told = "; ".join(
-        f"{day:%d %b} " + (f"{percent(share)} of {plural(int(runs), 'run')}" if runs else "no runs")
-        for day, share, runs in zip(use.days, shares, use.runs, strict=True)
+    drawn = daily_use(
+        look.slot,
+        days=[f"{day:%d %b}" for day in use.days],
+        shares=[round(float(share), 4) for share in use.shares[look.name]],
+        runs=[int(runs) for runs in use.runs],
+        highest=round(float(use.highest), 4),
+        overall=round(float(use.overall(look.name)), 4),
     )
-    words = escape(f"Share of use by day (UTC): {told}. A full bar is {percent(use.highest)}.")
-    return (
-        f'<dt>use</dt><dd class="use"><span class="spark fill" data-slot="{look.slot}" role="img" title="{words}" '
-        f'aria-label="{words}">{bars}</span>{percent(use.overall(look.name))} in {DAYS} days</dd>'
-    )
+    return f'<dt>use</dt><dd class="use">{drawn}</dd>'
 
 
 def _notice(expert: Expert) -> str:
@@ -80,7 +80,7 @@ def _notice(expert: Expert) -> str:
     return '<p class="notice">Non-commercial: its licence does not allow commercial use.</p>'
 
 
-def _rows(expert: Expert, facts: AdapterFacts | None) -> str:
+def _rows(expert: Expert, facts: "AdapterFacts | None") -> str:
     told = [
         ("licence", expert.licence),
         ("trained on", expert.trained_on),
@@ -103,7 +103,7 @@ def _origin(source: str) -> str:
     return source.rstrip("/").rpartition("/")[2] if source.startswith(("/", "~", ".")) else source
 
 
-def _files(facts: AdapterFacts | None) -> str:
+def _files(facts: "AdapterFacts | None") -> str:
     if not facts:
         return ""
     items = "".join(

@@ -3,20 +3,20 @@
 import math
 from collections.abc import Sequence
 from html import escape
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from playground.core.values import Pool
-from playground.ui.format import age, noise_words, percents, plural, points, probability, shortened, signed
+from playground.ui.format import age, noise_words, plural, points, probability, shortened, signed
 from playground.ui.palette import looks
-from playground.ui.views.lines import record
-from playground.ui.views.why import chip
+from playground.ui.views.named import weight_bars
+from playground.ui.wire import NoteLine, PointLine, record
 
 if TYPE_CHECKING:
     from playground.actions.finetune import FineTuned, LabelCount
+    from playground.core.records import VersionInfo
     from playground.learn.labels.fitting import FitProgress
     from playground.learn.labels.metrics import BeforeAfter
     from playground.learn.labels.trainer import RoutingChange
-    from playground.store.versions import VersionInfo
 
 FEW_PROMPTS = 30
 FEW_LABELS = 10  # below this an interval over prompts says more than it knows
@@ -57,19 +57,19 @@ def _finite(value: float) -> float | None:
 
 def point_line(step: "FitProgress") -> str:
     """One point of the learning curve."""
-    return record(
-        k="point",
+    point = PointLine(
         step=step.step,
         steps=step.steps,
-        train=_finite(step.train_loss),
-        valid=_finite(step.valid_loss),
-        accuracy=_finite(step.valid_accuracy),
+        training_loss=_finite(step.train_loss),
+        held_out_loss=_finite(step.valid_loss),
+        held_out_accuracy=_finite(step.valid_accuracy),
     )
+    return record(point)
 
 
 def note_line(sentence: str) -> str:
     """A sentence under the curve."""
-    return record(k="note", s=sentence)
+    return record(NoteLine(sentence=sentence))
 
 
 def _metric_row(name: str, metric: "BeforeAfter") -> str:
@@ -91,25 +91,18 @@ def _metric_row(name: str, metric: "BeforeAfter") -> str:
     )
 
 
-def _bars(experts: Sequence[str], weights: Any, pool: Pool, shown: Sequence[int]) -> str:
-    words, faces = percents(weights), looks(experts, pool)
-    return "".join(
-        f'<div class="mini"><span>{chip(faces[i], title=False)}</span><span class="track"><i class="fill" '
-        f'data-slot="{faces[i].slot}" style="width:{100 * float(weights[i]):.1f}%"></i></span>'
-        f'<span class="pct">{words[i]}</span></div>'
-        for i in shown
-    )
-
-
 def change_html(change: "RoutingChange", pool: Pool) -> str:
     """One prompt with the weights it had and the weights it gets; only experts that matter on either side."""
     either = [i for i in range(len(change.experts)) if max(change.before[i], change.after[i]) >= 0.02]
-    prompt = escape(change.prompt)
+    prompt, faces = escape(change.prompt), looks(change.experts, pool)
+    before, after = (
+        weight_bars(faces, weights.tolist(), either, title=False) for weights in (change.before, change.after)
+    )
     return (
         f'<div class="change"><button type="button" class="link" data-id="{prompt}" title="open in the Playground">'
         f"{escape(shortened(change.prompt, 120))}</button>"
-        f'<div><span class="when">before</span>{_bars(change.experts, change.before, pool, either)}</div>'
-        f'<div><span class="when">after</span>{_bars(change.experts, change.after, pool, either)}</div></div>'
+        f'<div><span class="when">before</span>{before}</div>'
+        f'<div><span class="when">after</span>{after}</div></div>'
     )
 
 

@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING
 from playground.core.values import Pool
 from playground.ui.format import age, plural, shortened
 from playground.ui.palette import looks
-from playground.ui.views.why import chip
+from playground.ui.views.named import chip
 
 if TYPE_CHECKING:
-    from playground.store.runs import RunSummary
+    from playground.core.records import RunSummary
 
 
 def examples_html(prompts: Sequence[tuple[str, str]], *, limit: int) -> str:

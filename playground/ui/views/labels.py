@@ -1,16 +1,16 @@
 """The table of labels and what its filters let through."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from html import escape
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from playground.core.values import Pool
 from playground.ui.format import age, plural, shortened
 from playground.ui.palette import looks
-from playground.ui.views.why import chip
+from playground.ui.views.named import chip
 
 if TYPE_CHECKING:
-    from playground.store.label_views import LabelRow, Side
+    from playground.core.records import LabelRow, Side
 
 SHOWN = 200
 EMPTY = (
@@ -20,27 +20,13 @@ EMPTY = (
 NO_MATCH = '<div class="empty"><p>No label passes these filters.</p></div>'
 
 
-def chosen(rows: Sequence["LabelRow"], filters: Mapping[str, Any]) -> list["LabelRow"]:
-    """The rows that pass: `verdict` (a choice or all), `source`, `expert` (on either side), `text` (in the prompt)."""
-    wanted = {name: str(filters.get(name) or "all") for name in ("verdict", "source", "expert")}
-    text = str(filters.get("text") or "").strip().lower()
-    return [
-        row
-        for row in rows
-        if wanted["verdict"] in ("all", row.shown_verdict.choice)
-        and wanted["source"] in ("all", row.source)
-        and wanted["expert"] in ("all", row.a.expert, row.b.expert)
-        and (not text or text in row.prompt.lower())
-    ]
-
-
 def _answer(side: "Side", pool: Pool) -> str:
     mark = chip(looks([side.expert], pool)[0], title=False) if side.expert else ""
     return f"<td title='{escape(side.router)} · {escape(side.version)}'>{mark} {escape(shortened(side.text, 70))}</td>"
 
 
 def _row(row: "LabelRow", pool: Pool, mine: str) -> str:
-    left, right = (row.a, row.b) if row.left == "a" else (row.b, row.a)
+    left, right = row.shown_sides
     reason = escape(" · ".join([*row.tags, *([shortened(row.rationale, 80)] if row.rationale else [])]))
     undo = (
         f'<button type="button" class="quiet" data-undo="{escape(row.label_id)}">undo</button>'

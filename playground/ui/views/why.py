@@ -6,13 +6,8 @@ from typing import Any
 
 from playground.core.values import Evidence, Neighbours, Pool, Scores, Text
 from playground.ui.format import shortened, signed
-from playground.ui.palette import Look, looks
-
-
-def chip(look: Look, *, title: bool = True) -> str:
-    """The mark of an expert on its colour, followed by its title."""
-    name = f' <span class="xname">{escape(look.title)}</span>' if title else ""
-    return f'<span class="x" data-slot="{look.slot}" title="{escape(look.title)}">{escape(look.mark)}</span>{name}'
+from playground.ui.palette import looks
+from playground.ui.views.named import chip
 
 
 def _neighbours(evidence: Neighbours, pool: Pool) -> str:

@@ -1,0 +1,36 @@
+// Reads append-only text: one JSON record a line. A text that does not continue the last one starts afresh.
+export class LineReader {
+  /** `fresh()` is called when the text begins anew, `take(record)` for each complete line. */
+  constructor(fresh, take) {
+    this.fresh = fresh;
+    this.take = take;
+    this.seen = '';
+    this.at = 0;
+  }
+
+  /** Read what is new in `text`. Return whether anything changed. */
+  read(text) {
+    const now = text || '';
+    if (!now.startsWith(this.seen)) {
+      this.at = 0;
+      this.fresh();
+    } else if (now.length === this.seen.length) {
+      return false;
+    }
+    this.seen = now;
+    let end = now.indexOf('\n', this.at);
+    while (end >= 0) {
+      const line = now.slice(this.at, end);
+      this.at = end + 1;
+      end = now.indexOf('\n', this.at);
+      let record = null;
+      try {
+        record = JSON.parse(line);
+      } catch {
+        continue; // a damaged line must not stop the ones after it
+      }
+      this.take(record);
+    }
+    return true;
+  }
+}

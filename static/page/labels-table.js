@@ -1,0 +1,42 @@
+import { download } from '../lib/download.js';
+
+const READING = '<p class="hint">Reading the labels …</p>';
+
+/** The table of labels, as escaped markup. A row opens its comparison; a vote of one's own can be undone. */
+export class LabelsTable {
+  constructor({ element, props, watch, trigger, server }) {
+    Object.assign(this, { element, props, trigger, server });
+    element.addEventListener('click', (event) => this.press(event.target));
+    watch('value', () => this.draw());
+    this.draw();
+  }
+
+  draw() {
+    this.element.querySelector('.rows').innerHTML = this.props.value || READING;
+  }
+
+  press(target) {
+    const open = target.closest('[data-id]');
+    const undo = target.closest('[data-undo]');
+    const save = target.closest('[data-export]');
+    if (undo) {
+      undo.disabled = true;
+      this.trigger('input', { id: undo.dataset.undo });
+    } else if (open) {
+      this.trigger('select', { id: open.dataset.id });
+    } else if (save && this.server) {
+      this.save(save.dataset.export);
+    }
+  }
+
+  async save(kind) {
+    let answer = null;
+    try {
+      answer = await this.server.export_labels({ kind, filters: this.props.asked || {} });
+    } catch {
+      return; // the page's own message says it
+    }
+    const type = kind === 'csv' ? 'text/csv' : 'application/jsonl';
+    if (answer?.text !== undefined) download(`labels.${kind}`, answer.text, type);
+  }
+}

@@ -1,0 +1,104 @@
+import { isShown, press } from '../lib/dom.js';
+
+const LEADER_MS = 1500; // how long `g` waits for the letter of a tab
+const TABS = { p: 'Playground', c: 'Compare', l: 'Labels', f: 'Fine-tune', e: 'Experts', b: 'Leaderboard' };
+const VOTES = {
+  1: 'vote-1',
+  2: 'vote-2',
+  3: 'vote-3',
+  4: 'vote-4',
+  5: 'vote-5',
+  6: 'vote-6',
+  7: 'vote-7',
+  0: 'vote-0',
+  s: 'vote-s',
+  arrowleft: 'vote-2',
+  arrowdown: 'vote-4',
+  arrowright: 'vote-6',
+  u: 'vote-undo',
+  backspace: 'vote-undo',
+  n: 'vote-next',
+};
+
+const tabs = () => [...document.querySelectorAll('[role=tab]')];
+const isArrow = (key) => key.startsWith('Arrow');
+const isTextField = (node) => node.isContentEditable || /^(INPUT|TEXTAREA|SELECT)$/.test(node.tagName);
+
+function openTab(name) {
+  const tab = tabs().find((node) => node.textContent.trim() === name);
+  tab?.click();
+  return !!tab;
+}
+
+/** Go to the next tab in a direction, which the framework leaves out. */
+function moveTab(event) {
+  const shown = tabs().filter(isShown);
+  const step = /Right|Down/.test(event.key) ? 1 : -1;
+  const next = shown[(shown.indexOf(event.target) + step + shown.length) % shown.length];
+  if (!next) return;
+  next.focus();
+  next.click();
+  event.preventDefault();
+}
+
+function focusPrompt() {
+  const boxes = ['#prompt textarea', '#pair-prompt textarea'].map((name) => document.querySelector(name));
+  const box = boxes.find(isShown);
+  box?.focus();
+  box?.select();
+  return !!box;
+}
+
+/** The keys of the whole page. Single keys act outside text fields only. */
+export class Shortcuts {
+  /** `run()` returns the view of the run. */
+  constructor(help, run) {
+    this.help = help;
+    this.run = run;
+    this.leader = 0; // when `g` was pressed
+  }
+
+  listen() {
+    document.addEventListener('keydown', (event) => this.press(event));
+  }
+
+  press(event) {
+    const hasModifier = event.ctrlKey || event.metaKey;
+    if (hasModifier && event.key === 'Enter') {
+      if (press('pair-run') || press('run')) event.preventDefault();
+      return;
+    }
+    const run = this.run();
+    if (event.key === 'Escape' && run && !this.help.isOpen) {
+      if (!run.unlock()) document.activeElement?.blur?.();
+      return;
+    }
+    if (hasModifier || event.altKey || event.isComposing || !this.help.hasKeys) return;
+    if (isTextField(event.target) || (this.help.isOpen && event.key !== '?')) return;
+    if (event.repeat && !isArrow(event.key)) return;
+    if (event.target.getAttribute?.('role') === 'tab' && isArrow(event.key)) moveTab(event);
+    else if (this.pressSingle(event)) event.preventDefault();
+  }
+
+  /** Act on a single key. Return whether it did anything. */
+  pressSingle(event) {
+    const key = event.key.toLowerCase();
+    if (key === '?') {
+      this.help.toggle();
+      return true;
+    }
+    if (key === '/') return focusPrompt();
+    if (TABS[key] && Date.now() - this.leader < LEADER_MS) {
+      this.leader = 0;
+      return openTab(TABS[key]);
+    }
+    if (key === 'g') {
+      this.leader = Date.now();
+      return true;
+    }
+    if (isShown(document.getElementById('verdicts'))) return VOTES[key] ? press(VOTES[key]) : false;
+    if (key === '.') return press('stop');
+    const run = this.run();
+    return run && isShown(run.element) ? run.keys.press(event) : false;
+  }
+}
