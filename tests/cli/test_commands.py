@@ -184,3 +184,19 @@ def test_routers_lists_levels_and_readiness(run_tiny: Command) -> None:
     for router in found.values():
         assert {"name", "title", "level", "paper", "ready", "trained_from", "figure"} <= set(router)
         assert router["ready"] or router["reason"]
+
+
+@pytest.mark.parametrize("words", [("--joint",), ("--steps", "3"), ("--data", ".")])
+def test_fitting_a_prompt_level_router_refuses_what_is_for_gates(run: Command, words: tuple[str, ...]) -> None:
+    said = answer(run("routers", "fit", "manual", *words, "--json", code=1))
+    assert words[0] in said["error"]
+    assert words[0] in said["remedy"]
+
+
+def test_options_of_a_fit_are_read_and_checked(run: Command, tmp_path: Path) -> None:
+    assert "'much'" in answer(run("routers", "fit", "knn", "--option", "much", "--json", code=1))["error"]
+    assert "k" in answer(run("routers", "fit", "knn", "--option", "k=0", "--json", code=1))["error"]
+    assert "much" in answer(run("routers", "fit", "knn", "--option", "much=1", "--json", code=1))["error"]
+    words = ("--option", "k=8", "--out", str(tmp_path / "knn"))
+    assert answer(run("routers", "fit", "knn", *words, "--json"))["probes"] > 0
+    assert json.loads((tmp_path / "knn" / "router.json").read_text())["options"]["k"] == 8

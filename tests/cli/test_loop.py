@@ -78,6 +78,25 @@ def test_beta_reaches_the_objective_and_a_bad_one_is_refused(labelled: Settings)
     assert "beta" in str(run("finetune", "--beta", "-1", code=1)["error"])
     assert "nobody" in str(run("finetune", "--router", "nobody", code=1)["error"])
     assert "nothing" in str(run("finetune", "--objective", "nothing", code=1)["error"])
+    assert "gamma" in str(run("finetune", "--option", "gamma=1", code=1)["error"])
+
+
+def test_options_reach_the_objective_and_the_result_says_the_strength(labelled: Settings) -> None:
+    made = run("finetune", "--option", "beta=0.4", "--option", "cap=10")
+    assert made["beta"] == pytest.approx(0.4)
+    listed = run("versions", "--router", "linear")["versions"][0]  # type: ignore[index]
+    assert listed["config"]["options"] == {"beta": 0.4, "ridge": 0.1, "cap": 10.0}
+
+
+@pytest.mark.parametrize(("router", "remedy"), [("manual", "linear"), ("mogu", "routers fit mogu")])
+def test_a_router_that_does_not_learn_from_labels_says_what_to_do(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch, router: str, remedy: str
+) -> None:
+    for name in ("cache_dir", "data_dir", "experts_dir"):
+        monkeypatch.setenv(f"PLAYGROUND_{name.upper()}", str(getattr(settings, name)))
+    said = run("finetune", "--router", router, code=1)
+    assert "does not learn from labels" in str(said["error"])
+    assert remedy in str(said["remedy"])
 
 
 @pytest.mark.parametrize("ending", ["csv", "jsonl"])

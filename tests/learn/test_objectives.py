@@ -1,4 +1,4 @@
-"""The facts that hold for every loss on labels, each as a test."""
+"""What the papers say of each label objective. What holds for every one is in tests/contract."""
 
 import numpy as np
 import pytest
@@ -20,39 +20,17 @@ def make(name: str, **options: float) -> LabelObjective:
 
 
 @pytest.fixture
-def rows() -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
-    """log pi, log pi_ref (N, E), usage difference (N, E), target and weight (N,), in float64."""
+def rows() -> tuple[Tensor, Tensor, Tensor]:
+    """log pi, log pi_ref (N, E) and the usage difference (N, E), in float64."""
     rng = np.random.default_rng(0)
     log_policy, log_reference = (np.log(rng.dirichlet(np.ones(E), N)) for _ in range(2))
     difference = rng.dirichlet(np.ones(E), N) - rng.dirichlet(np.ones(E), N)
-    target, weight = rng.choice([0.025, 0.25, 0.5, 0.9], N), rng.uniform(0.1, 5, N)
-    return tuple(torch.tensor(values) for values in (log_policy, log_reference, difference, target, weight))
+    return tuple(torch.tensor(values) for values in (log_policy, log_reference, difference))
 
 
-@pytest.mark.parametrize("name", list(LABEL_OBJECTIVES))
-def test_adding_the_same_to_all_scores_of_a_prompt_changes_nothing(name: str, rows) -> None:
-    log_policy, *rest = rows
-    shift = torch.linspace(-30, 30, N, dtype=torch.float64)[:, None]
-    loss = make(name).loss
-    torch.testing.assert_close(loss(log_policy + shift, *rest), loss(log_policy, *rest), rtol=0, atol=1e-6)
-
-
-@pytest.mark.parametrize("name", list(LABEL_OBJECTIVES))
-def test_exchanging_a_and_b_changes_neither_loss_nor_gradient(name: str, rows) -> None:
-    log_policy, log_reference, difference, target, weight = rows
-    found = []
-    for sign, wanted in ((1, target), (-1, 1 - target)):
-        at = log_policy.clone().requires_grad_(True)
-        loss = make(name).loss(at, log_reference, sign * difference, wanted, weight)
-        (gradient,) = torch.autograd.grad(loss.sum(), at)
-        found.append((loss.detach(), gradient))
-    for one, two in zip(*found, strict=True):
-        torch.testing.assert_close(one, two, rtol=0, atol=1e-6)
-
-
-@pytest.mark.parametrize("name", list(LABEL_OBJECTIVES))
+@pytest.mark.parametrize("name", ["dpo", "bt"])
 def test_probabilities_of_both_orders_sum_to_one_and_nobody_beats_himself(name: str, rows) -> None:
-    log_policy, log_reference, difference, *_ = rows
+    log_policy, log_reference, difference = rows
     margin = make(name).margin
     both = torch.sigmoid(margin(log_policy, log_reference, difference)) + torch.sigmoid(
         margin(log_policy, log_reference, -difference)
@@ -60,12 +38,6 @@ def test_probabilities_of_both_orders_sum_to_one_and_nobody_beats_himself(name: 
     torch.testing.assert_close(both, torch.ones_like(both), rtol=0, atol=1e-7)
     same = torch.sigmoid(margin(log_policy, log_reference, torch.zeros_like(difference)))
     assert (same == 0.5).all()
-
-
-@pytest.mark.parametrize("name", list(LABEL_OBJECTIVES))
-def test_the_version_before_predicts_even_odds(name: str, rows) -> None:
-    _, log_reference, difference, *_ = rows
-    assert (make(name).margin(log_reference, log_reference, difference) == 0).all()
 
 
 def fitted(name: str, *, seed: int = 0, **options: float) -> tuple[np.ndarray, np.ndarray, str]:
@@ -100,7 +72,7 @@ def test_bradley_terry_and_dpo_are_one_model(beta: float) -> None:
     assert np.ptp(dpo) > 0.1, "something was learned"
 
 
-@pytest.mark.parametrize("name", list(LABEL_OBJECTIVES))
+@pytest.mark.parametrize("name", ["dpo", "bt"])
 def test_doubling_beta_halves_the_move_at_equal_fit(name: str) -> None:
     (one, far, _), (two, near, _) = (fitted(name, beta=beta, ridge=1.0) for beta in (0.5, 1.0))
     np.testing.assert_allclose(one, two, atol=1e-4)

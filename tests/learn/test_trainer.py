@@ -50,8 +50,7 @@ def test_sixty_labels_on_one_kind_move_that_kind_and_little_else(world: World, k
     assert done.metrics["ranking_accuracy"].after.value > done.metrics["ranking_accuracy"].before.value
     before, after = weights(world, shipped("linear")), weights(world, done.policy)
     unseen, expert = world.kinds[world.is_probe] == kind, NAMES.index(winner)
-    # 0.2, not 0.25: the cap holds the KL itself, which is larger than one with 2 % spread over all experts
-    assert after[unseen, expert].mean() > before[unseen, expert].mean() + 0.2
+    assert after[unseen, expert].mean() > before[unseen, expert].mean() + 0.25
     drift = 0.5 * np.abs(after - before).sum(axis=1)
     assert drift[~unseen].mean() < 0.1
     assert drift[unseen].mean() > 2.5 * drift[~unseen].mean()
