@@ -45,16 +45,9 @@ def speed(tokens_per_second: float) -> str:
     return f"{tokens_per_second:.1f} tok/s"
 
 
-def probability(value: float, low: float | None = None, high: float | None = None) -> str:
-    """Return three decimals, with the interval when there is one: `0.581 [0.569, 0.593]`."""
-    if value != value:
-        return "–"
-    text = f"{value:.3f}"
-    return (
-        signed(text)
-        if low is None or high is None
-        else f"{signed(text)} [{signed(f'{low:.3f}')}, {signed(f'{high:.3f}')}]"
-    )
+def probability(value: float) -> str:
+    """Return three decimals: `0.581`."""
+    return "–" if value != value else signed(f"{value:.3f}")
 
 
 def points(gain: float, low: float | None = None, high: float | None = None) -> str:
@@ -87,10 +80,10 @@ def megabytes(size: int) -> str:
     return f"{size / 1e6:.0f}"
 
 
-def age(moment: datetime, now: datetime | None = None) -> str:
+def age(moment: datetime) -> str:
     """Return `just now`, `3 min ago`, `2 h ago`, `5 d ago`; a moment without a zone is taken as UTC."""
     moment = moment if moment.tzinfo else moment.replace(tzinfo=UTC)
-    seconds = ((now or datetime.now(UTC)) - moment).total_seconds()
+    seconds = (datetime.now(UTC) - moment).total_seconds()
     for limit, size, unit in ((60, 1, ""), (3600, 60, "min"), (86400, 3600, "h")):
         if seconds < limit:
             return f"{int(seconds // size)} {unit} ago" if unit else "just now"
