@@ -2,9 +2,10 @@
 
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -109,8 +110,11 @@ class RouterInfo:
     reason: str = ""
     figure: str = ""
     version: str = ""
+    note: str = ""
+    options: tuple[Mapping[str, Any], ...] = ()
 
 
+NEIGHBOURS = {"name": "k", "type": "integer", "default": 32, "minimum": 1, "maximum": 500, "description": "Voters."}
 ROUTERS = [
     RouterInfo("manual", "Manual weights", "prompt", None, "nothing", version="manual-shipped"),
     RouterInfo(
@@ -121,6 +125,7 @@ ROUTERS = [
         "outcomes, labels",
         figure="+1.8 pts",
         version="knn-shipped-1a2b3c4d",
+        options=(NEIGHBOURS,),
     ),
     RouterInfo("linear", "Linear policy", "prompt", "arXiv:2406.18665", "labels", version="linear-shipped-9f8e7d6c"),
     RouterInfo(
