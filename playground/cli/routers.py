@@ -80,7 +80,7 @@ def ablate(
     steps: Annotated[int | None, typer.Option(min=1, help="Steps of each training; 30 else.")] = None,
     as_json: JsonFlag = False,
 ) -> None:
-    """LoRA-Mixer's loss ablation: the same gate trained with no balance loss, the usual one, and SBL."""
+    """Show LoRA-Mixer's loss ablation: the same gate trained with no balance loss, the usual one, and SBL."""
     with replying(as_json) as reply:
         settings = read_settings()
         source = data_folder(data, settings, small=True)

@@ -1,4 +1,4 @@
-"""Where a training is, in a folder: tensors, optimiser and state, so that one that was killed goes on where it was."""
+"""A training's checkpoint in a folder: tensors, optimiser and state, so that a killed training goes on where it was."""
 
 import json
 from collections.abc import Mapping
@@ -15,7 +15,7 @@ STATE, TENSORS, MOMENTS = "state.json", "tensors.safetensors", "moments.safetens
 
 @dataclass(frozen=True, eq=False)
 class Saved:
-    """What was saved last: the trained tensors, the optimiser's moments by parameter, and whatever else was told."""
+    """What was saved last: the trained tensors, the optimiser's moments by parameter, and the caller's own values."""
 
     tensors: dict[str, Tensor]
     moments: dict[int, dict[str, Tensor]]
@@ -27,7 +27,7 @@ class Saved:
 
 
 class Checkpoint:
-    """One training's files. `of` (JSON) says all that the training depends on: a checkpoint of another is none."""
+    """One training's files. `of` (JSON) holds all inputs; a checkpoint made for other inputs is ignored."""
 
     def __init__(self, folder: Path, of: Mapping[str, Any]) -> None:
         self.folder = folder
@@ -47,7 +47,7 @@ class Checkpoint:
         (self.folder / STATE).write_text(json.dumps({"of": self.of, **state}))
 
     def load(self) -> Saved | None:
-        """What was saved of this training; None to start afresh."""
+        """Return what was saved of this training; None when it has to start afresh."""
         path = self.folder / STATE
         if not path.is_file():
             return None

@@ -43,8 +43,9 @@ def make_examples(
     limit: int,
     answer_tokens: int | None = None,
 ) -> list[TrainingExample]:
-    """Tokenised rows of at most `limit` tokens, answers cut at `answer_tokens`; `seed` None uses the measuring
-    template, else drawn ones.
+    """Return tokenised rows of at most `limit` tokens, with answers cut at `answer_tokens`.
+
+    `seed` None uses the template for measuring; any other draws one for each row.
 
     Rows without an answer of their own hold the base's reply under 'reply', and whether it ended under 'ended'.
     """
@@ -63,8 +64,7 @@ def make_examples(
 
 
 def greedy_replies(base: LanguageModel, model: Any, prompts: Sequence[str], tokens: int) -> list[tuple[str, bool]]:
-    """(reply, whether it ended by itself) to each prompt, greedy, at most `tokens` tokens, by the library's
-    generate."""
+    """Return (reply, whether it ended by itself) to each prompt: greedy, at most `tokens` tokens, by the library."""
     tokenizer = base.tokenizer
     made: list[tuple[str, bool]] = []
     for start in range(0, len(prompts), 32):
@@ -81,7 +81,7 @@ def greedy_replies(base: LanguageModel, model: Any, prompts: Sequence[str], toke
 
 
 def with_replies(base: LanguageModel, task: Task, rows: Sequence[DataRow], kept: Path) -> list[DataRow]:
-    """`rows` with the base's own greedy reply to each, at most REPLY_TOKENS tokens; kept in the file `kept`."""
+    """Return `rows` with the base's greedy reply to each, at most REPLY_TOKENS tokens, saved in the file `kept`."""
     prompts = [task.prompt(row) for row in rows]
     of = fingerprint(base.name, str(base.dtype), str(REPLY_TOKENS), *prompts)
     if kept.is_file():
@@ -97,7 +97,7 @@ def with_replies(base: LanguageModel, task: Task, rows: Sequence[DataRow], kept:
 
 
 def balanced_rows(rows: Sequence[DataRow], seed: int) -> list[DataRow]:
-    """All rows, and those of the rarer answers again until every answer is there as often."""
+    """Return all rows, with those of rarer answers repeated until every answer is equally frequent."""
     groups: dict[str, list[DataRow]] = {}
     for row in sample_rows(rows, len(rows), seed):
         groups.setdefault(row["answer"], []).append(row)
@@ -108,7 +108,7 @@ def balanced_rows(rows: Sequence[DataRow], seed: int) -> list[DataRow]:
 def mixed_examples(
     base: LanguageModel, recipe: ExpertRecipe, data: Path, *, count: int, limit: int, seed: int, kept: Path
 ) -> tuple[list[TrainingExample], list[TrainingExample]]:
-    """(training, validation) examples of a recipe's mix, about `count` and VALIDATION_ROWS, in the mix's shares.
+    """Return (training, validation) examples, about `count` and VALIDATION_ROWS, in the shares of a recipe's mix.
 
     A task with fewer rows than its share gives what it has; replies of the base are kept in the folder `kept`.
     """

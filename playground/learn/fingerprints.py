@@ -1,4 +1,4 @@
-"""Hashes of what a result depends on, so that what was made of the same is found again and of another is not."""
+"""Hashes of what a result depends on: a result is found again only when its inputs are the same."""
 
 import hashlib
 import inspect
@@ -13,7 +13,7 @@ from playground.routers.base import Gate
 
 
 def fingerprint(*parts: Tensor | str) -> str:
-    """SHA-256 of texts and of the bytes of tensors, in order."""
+    """Return the SHA-256 of texts and of the bytes of tensors, in order."""
     digest = hashlib.sha256()
     for part in parts:
         if isinstance(part, str):
@@ -26,7 +26,7 @@ def fingerprint(*parts: Tensor | str) -> str:
 
 
 def of_adapters(bank: Bank) -> list[str]:
-    """Of each expert's matrices, in bank order; the base, first, has none."""
+    """Return a hash of each expert's matrices, in bank order; the base, first, has none."""
     parts: list[list[Tensor]] = [[] for _ in bank.names]
     for site in bank.sites:
         owner, up = site.owner, site.up
@@ -37,7 +37,7 @@ def of_adapters(bank: Bank) -> list[str]:
 
 
 def of_gate(gate: Gate) -> str:
-    """Of the gate's parameters, settings and code."""
+    """Return a hash of the gate's parameters, settings and code."""
     tensors = [*gate.named_parameters(), *gate.named_buffers()]
     plain = {
         key: value.model_dump_json() if isinstance(value, Model) else value

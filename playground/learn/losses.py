@@ -16,7 +16,7 @@ WARMUP_STEPS = 10
 
 
 def padded(examples: Sequence[TrainingExample], device: torch.device) -> tuple[Tensor, Tensor]:
-    """(ids (B, T) long, answer mask (B, T) bool) of a right-padded batch; the mask marks the tokens that carry loss."""
+    """Return (ids (B, T) long, mask (B, T) bool) of a right-padded batch; the mask marks tokens that carry loss."""
     longest = max(len(example.ids) for example in examples)
     ids = torch.zeros(len(examples), longest, dtype=torch.long)
     counted = torch.zeros(len(examples), longest, dtype=torch.bool)
@@ -27,7 +27,7 @@ def padded(examples: Sequence[TrainingExample], device: torch.device) -> tuple[T
 
 
 def shared_prefix(examples: Sequence[TrainingExample]) -> int:
-    """How many tokens all prompts of a batch begin with alike: the chat template's, for the most part."""
+    """Return how many first tokens all prompts of a batch share: mostly those of the chat template."""
     shortest = min(example.start for example in examples) - 1
     first = examples[0].ids
     same = (i for i in range(shortest) if any(example.ids[i] != first[i] for example in examples))
@@ -35,13 +35,13 @@ def shared_prefix(examples: Sequence[TrainingExample]) -> int:
 
 
 def answer_loss(model: Any, examples: Sequence[TrainingExample], *, share_prefix: bool = False) -> Tensor:
-    """Mean negative log-likelihood per answer token over a right-padded batch, in nats; see `token_losses`."""
+    """Return the mean negative log-likelihood per answer token over a right-padded batch; see `token_losses`."""
     losses, _ = token_losses(model, examples, share_prefix=share_prefix)
     return losses.mean()
 
 
 def row_losses(model: Any, examples: Sequence[TrainingExample]) -> list[float]:
-    """Each row's mean negative log-likelihood per answer token, in nats."""
+    """Return each row's mean negative log-likelihood per answer token, in nats."""
     losses, rows = token_losses(model, examples)
     sums = torch.zeros(len(examples), device=losses.device).index_add(0, rows, losses)
     return [float(value) for value in sums / rows.bincount(minlength=len(examples))]
@@ -74,13 +74,13 @@ def token_losses(
 
 
 def language_parts(model: Any) -> tuple[Any, Any]:
-    """(body, head) of a causal model, plain or wrapped by PEFT."""
+    """Return (body, head) of a causal model, plain or wrapped by PEFT."""
     causal = model.get_base_model() if hasattr(model, "get_base_model") else model
     return causal.get_decoder(), causal.get_output_embeddings()
 
 
 def learning_rate(step: int, steps: int, peak: float) -> float:
-    """Linear warm-up, then a cosine to a tenth of the peak."""
+    """Return the rate at `step`: a linear warm-up, then a cosine to a tenth of the peak."""
     if step < WARMUP_STEPS:
         return peak * (step + 1) / WARMUP_STEPS
     share = (step - WARMUP_STEPS) / max(1, steps - WARMUP_STEPS)

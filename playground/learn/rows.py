@@ -20,9 +20,9 @@ OWN_SETS = ROOT / "data" / "bench" / "experts"
 
 
 def read_rows(data: Path, folder: str, split: str) -> list[DataRow]:
-    """The rows of one split, in file order; empty when the split is not there.
+    """Return the rows of one split, in file order; empty when the split is not there.
 
-    Raises InvalidRequest for a folder that is not there or a line that is not JSON.
+    Raise InvalidRequest for a folder that is not there or a line that is not JSON.
     """
     place = next((root / folder for root in (data, OWN_SETS) if (root / folder).is_dir()), None)
     if place is None:
@@ -40,18 +40,18 @@ def read_rows(data: Path, folder: str, split: str) -> list[DataRow]:
 
 
 def normalised_prompt(text: str) -> str:
-    """Lower case, one space between words: equal prompts compare equal, for overlap checks."""
+    """Return `text` in lower case with one space between words, so that equal prompts compare equal."""
     return " ".join(unicodedata.normalize("NFC", text).lower().split())
 
 
 def without_overlap(rows: Sequence[DataRow], others: Sequence[DataRow]) -> list[DataRow]:
-    """`rows` whose prompt is in none of `others`."""
+    """Return the rows whose prompt is in none of `others`."""
     seen = {normalised_prompt(row["prompt"]) for row in others}
     return [row for row in rows if normalised_prompt(row["prompt"]) not in seen]
 
 
 def sample_rows(rows: Sequence[DataRow], count: int, seed: int) -> list[DataRow]:
-    """`count` of `rows` (all when fewer), the same for the same seed whatever their order in the file."""
+    """Return `count` of `rows` (all when fewer): the same for the same seed, in whatever order they come."""
 
     def place(row: DataRow) -> bytes:
         return hashlib.sha256(f"{seed}:{normalised_prompt(row['prompt'])}".encode()).digest()
@@ -60,8 +60,10 @@ def sample_rows(rows: Sequence[DataRow], count: int, seed: int) -> list[DataRow]
 
 
 def split_rows(data: Path, folder: str, seed: int) -> tuple[list[DataRow], list[DataRow]]:
-    """(training, validation) rows without each other's or the test set's prompts. A part of train serves as validation
-    where the set has none; one without train is trained on its validation rows, but for such a part."""
+    """Return (training, validation) rows that share no prompt with each other or with the test rows.
+
+    A set without validation rows gives a part of its training rows; one without training rows, of its validation rows.
+    """
     train = read_rows(data, folder, "train")
     held = read_rows(data, folder, "validation")
     if not train:

@@ -64,19 +64,19 @@ class Task:
     keep: Callable[[DataRow], bool] = lambda row: True
 
     def prompt(self, row: DataRow, chooser: random.Random | None = None) -> str:
-        """The prompt for `row`: the measuring template, or a drawn one for training."""
+        """Return the prompt for `row`: the measuring template, or a drawn one for training."""
         template = chooser.choice(self.prompts) if chooser else self.prompts[0]
         return template.replace("{text}", self.text(row))
 
 
 def clean_solution(row: DataRow) -> str:
-    """A GSM8K worked solution without calculator marks, ending in 'The answer is N.'"""
+    """Return a GSM8K worked solution without calculator marks, ending in 'The answer is N.'"""
     steps, _, final = row["solution"].partition("####")
     return re.sub(r"<<[^>]*>>", "", steps).strip() + f"\nThe answer is {final.strip()}."
 
 
 def final_number(text: str) -> str | None:
-    """The number after 'answer is', else the last number in `text`, without thousands separators."""
+    """Return the number after 'answer is', else the last number in `text`, without thousands separators."""
     stated = re.findall(r"answer is\s*\$?(-?[\d,]*\.?\d+)", text)
     numbers = stated or re.findall(r"-?\d[\d,]*\.?\d*", text)
     return numbers[-1].replace(",", "").rstrip(".") if numbers else None
@@ -88,22 +88,22 @@ def refuses(text: str) -> bool:
 
 
 def refusal(row: DataRow) -> str:
-    """One of a few refusals, the same for the same prompt."""
+    """Return one of a few refusals, the same for the same prompt."""
     return DECLINED[len(row["prompt"]) % len(DECLINED)]
 
 
 def stated_choices(row: DataRow) -> list[str]:
-    """The choices of a multiple-choice row as answers: 'The answer is …'."""
+    """Return the choices of a multiple-choice row as answers: 'The answer is …'."""
     return [f"The answer is {str(choice).strip().rstrip('.')}." for choice in row["choices"]]
 
 
 def chosen(row: DataRow) -> str:
-    """The right choice of a multiple-choice row as an answer."""
+    """Return the right choice of a multiple-choice row as an answer."""
     return stated_choices(row)[ord(row["answer"]) - ord("A")]
 
 
 def explained(row: DataRow) -> str:
-    """The right choice, then the first two sentences of its explanation, if they read as sentences."""
+    """Return the right choice, then the first two sentences of its explanation, if they read as sentences."""
     text = re.sub(r"\s+", " ", str(row.get("explanation") or ""))
     text = re.sub(
         r"^(?:ans(?:wer)?\b|option\b|correct\b)[^A-Z]{0,12}(?:[a-dA-D]\b[^A-Za-z]*)?", "", text, flags=re.IGNORECASE
@@ -114,13 +114,13 @@ def explained(row: DataRow) -> str:
 
 
 def fenced(code: str) -> str:
-    """Python source as an answer shows it; tabs become four spaces."""
+    """Return Python source as an answer shows it; tabs become four spaces."""
     lines = [line.rstrip() for line in code.replace("\r", "").expandtabs(4).strip("\n").split("\n")]
     return "```python\n" + "\n".join(lines) + "\n```"
 
 
 def multiple_choice(name: str, folder: str, owner: str, prompts: tuple[str, ...]) -> Task:
-    """A task whose rows have `choices` and a letter as answer."""
+    """Return a task whose rows have `choices` and a letter as answer."""
     return Task(
         name=name,
         folder=folder,

@@ -17,7 +17,10 @@ CARD = "router.json"
 
 
 def write_router(folder: Path, name: str, card: Mapping[str, Any], tensors: Mapping[str, np.ndarray]) -> None:
-    """Write `tensors` and `card` to `folder`, which is made when missing. The card goes last: without it none loads."""
+    """Write `tensors` and `card` to `folder`, which is made when missing.
+
+    The card is written last: a folder without it is not loaded.
+    """
     folder.mkdir(parents=True, exist_ok=True)
     save_file({key: np.ascontiguousarray(value) for key, value in tensors.items()}, folder / PARAMS)
     text = json.dumps({"format": FORMAT, "router": name, **card}, ensure_ascii=False, indent=1)
@@ -25,7 +28,7 @@ def write_router(folder: Path, name: str, card: Mapping[str, Any], tensors: Mapp
 
 
 def read_card(folder: Path) -> dict[str, Any]:
-    """The folder's `router.json`. Raises ArtefactError when it is missing, damaged or of another format."""
+    """Return the folder's `router.json`. Raise ArtefactError when it is missing, damaged or of another format."""
     remedy = "Restore the folder, or choose another version of the router."
     try:
         card = json.loads((folder / CARD).read_text("utf-8"))
@@ -37,9 +40,9 @@ def read_card(folder: Path) -> dict[str, Any]:
 
 
 def read_router(folder: Path, name: str, shapes: Mapping[str, int]) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
-    """Card and tensors that `write_router` wrote. `shapes` gives the number of axes each tensor must have.
+    """Return card and tensors that `write_router` wrote. `shapes` gives the number of axes each tensor must have.
 
-    Raises ArtefactError for another router's folder, damaged files, or a missing tensor.
+    Raise ArtefactError for another router's folder, damaged files, or a missing tensor.
     """
     card = read_card(folder)
     remedy = "Restore the folder, or choose another version of the router."

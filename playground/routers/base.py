@@ -230,14 +230,14 @@ class Gate(nn.Module):
         return GateRun(prompt_tokens)
 
     def weights(self, layer: int, hidden: Tensor, runs: Sequence[GateRun]) -> Tensor:
-        """Weights (B, T, G) float32 on the simplex for the normed attention input `hidden` (B, T, d) of `layer`.
+        """Return weights (B, T, G) float32 on the simplex for the normed attention input `hidden` (B, T, d) of `layer`.
 
         Row i belongs to `runs[i]`.
         """
         raise NotImplementedError
 
     def dense(self, layer: int, hidden: Tensor, runs: Sequence[GateRun]) -> Tensor:
-        """What `weights` cuts down to some experts or to some tokens, (B, T, G); by default the weights themselves."""
+        """Return (B, T, G) before `weights` keeps some experts or some tokens; by default the weights themselves."""
         return self.weights(layer, hidden, runs)
 
     def in_training(self, layer: int, hidden: Tensor, runs: Sequence[GateRun]) -> tuple[Tensor, Tensor]:

@@ -20,7 +20,7 @@ FLOOR = 1e-4
 def word_influence(
     policy: Policy, encoder: TextEncoder, ctx: Context, limit: int = MAX_WORDS
 ) -> tuple[tuple[str, float], ...]:
-    """The first `limit` words in reading order, each with what it adds to the log weight of the top expert.
+    """Return the first `limit` words in reading order, each with what it adds to the log weight of the top expert.
 
     Positive: the word speaks for the expert that was chosen. One batch of encodings; none for an empty prompt.
     """

@@ -14,7 +14,7 @@ TINY = 1e-12
 
 
 def cosines(ctx: Context) -> np.ndarray:
-    """(E,) float64 cosine of the prompt with each expert's descriptor; 0 where a vector is all zeros."""
+    """Return (E,) float64: the cosine of the prompt with each expert's descriptor; 0 where a vector is all zeros."""
     descriptors = np.asarray(ctx.descriptors, np.float64)
     prompt = np.asarray(ctx.embedding, np.float64)
     scale = np.linalg.norm(descriptors, axis=1) * np.linalg.norm(prompt)
@@ -22,18 +22,18 @@ def cosines(ctx: Context) -> np.ndarray:
 
 
 def descriptor_prior(ctx: Context) -> np.ndarray:
-    """(E,) float32 on the simplex over `ctx.pool`: what the experts' cards alone say."""
+    """Return (E,) float32 on the simplex over `ctx.pool`: what the experts' cards alone say."""
     return softmax(KAPPA * cosines(ctx))
 
 
 def columns(ctx: Context, experts: Sequence[str]) -> np.ndarray:
-    """(E,) int: the position of each pool expert among `experts`, -1 for one that the parameters do not know."""
+    """Return (E,) int: the position of each pool expert among `experts`, -1 for one that the parameters do not know."""
     known = {name: position for position, name in enumerate(experts)}
     return np.array([known.get(name, -1) for name in ctx.pool.names])
 
 
 def into_pool(ctx: Context, where: np.ndarray, logits: np.ndarray) -> np.ndarray:
-    """(E,) float32 weights over the pool from `logits` over the experts the parameters know.
+    """Return (E,) float32 weights over the pool from `logits` over the experts the parameters know.
 
     `where` is `columns(...)`. Experts in the pool without a logit keep their share of the prior; the others divide the
     rest by softmax. Experts outside the pool take no part, so the weights always sum to 1.

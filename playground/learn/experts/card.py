@@ -24,7 +24,7 @@ ANSWER_TOKENS = 32
 
 
 def row_score(model: Any, base: LanguageModel, task: Task, row: DataRow) -> float:
-    """1 or 0 for a choice task; the mean negative log-likelihood per answer token, in nats, for a loss task."""
+    """Return 1 or 0 for a choice task; the mean negative log-likelihood per answer token, in nats, for a loss task."""
     prompt = base.chat_ids(task.prompt(row), task.opening(row))
     end = base.tokenizer.eos_token_id
     if task.choices and task.correct:
@@ -37,7 +37,7 @@ def row_score(model: Any, base: LanguageModel, task: Task, row: DataRow) -> floa
 
 
 def summarise(task: Task, rows: Sequence[DataRow], scores: Sequence[float]) -> tuple[float, float, float]:
-    """(value, low, high) of the task's metric from its row scores, at 95 %."""
+    """Return (value, low, high) of the task's metric from its row scores, at 95 %."""
     if task.metric == "matthews":
         truth = [row["answer"] == "acceptable" for row in rows]
         return matthews_interval(truth, [t == bool(score) for t, score in zip(truth, scores, strict=True)])

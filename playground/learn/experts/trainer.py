@@ -47,7 +47,7 @@ class TrainingProgress:
 
 
 def attach_adapter(base: LanguageModel, recipe: ExpertRecipe) -> Any:
-    """The base wrapped by PEFT with a fresh adapter as the recipe says."""
+    """Return the base wrapped by PEFT with a fresh adapter as the recipe says."""
     config = LoraConfig(
         r=recipe.rank,
         lora_alpha=recipe.alpha,
@@ -71,7 +71,7 @@ def train(
 ) -> dict[str, Any]:
     """Train expert `name` on `data`, write its adapter folder to `out`/name, and return its card.
 
-    `base` must not be shared with a running engine: PEFT puts its layers into it. Raises InvalidRequest for an unknown
+    `base` must not be shared with a running engine: PEFT puts its layers into it. Raise InvalidRequest for an unknown
     recipe or missing data.
     """
     recipe = RECIPES.get(name)
@@ -93,7 +93,7 @@ def train(
 
 
 def length_sorted_batches(lengths: Sequence[int], batch: int, steps: int, seed: int) -> list[list[int]]:
-    """`steps` batches of indices, epoch after epoch; each batch of similar lengths, for little padding."""
+    """Return `steps` batches of indices, epoch after epoch; each of similar lengths, for little padding."""
     order = random.Random(seed)
     queue: list[int] = []
     while len(queue) < steps * batch:

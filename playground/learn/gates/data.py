@@ -48,10 +48,9 @@ def domains(
     seed: int,
     kept: Path,
 ) -> tuple[dict[str, list[Owned]], dict[str, list[Owned]]]:
-    """(training, validation) examples by expert, at most `rows(expert)` of each to train on; the base has none of its
-    own.
+    """Return (training, validation) examples by expert, at most `rows(expert)` of each; the base has none.
 
-    Raises InvalidRequest when no expert's data is known.
+    Raise InvalidRequest when no expert's data is known.
     """
     training: dict[str, list[Owned]] = {}
     validation: dict[str, list[Owned]] = {}
@@ -81,9 +80,9 @@ def spliced(
     limit: int,
     seed: int,
 ) -> list[Owned]:
-    """`count` examples with the prompts of two experts' rows one after the other and then both answers.
+    """Return `count` examples that join rows of two experts: both prompts, then both answers.
 
-    Template tokens before the first part belong to its owner, those between to whom they follow.
+    Template tokens before the first part belong to its owner; those in between to the owner of what they follow.
     """
     chooser = random.Random(seed)
     made: list[Owned] = []

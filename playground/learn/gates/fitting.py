@@ -142,7 +142,7 @@ class GateFitting:
         return train_joint(self.base, self.bank, folders, material, out=out, plan=plan, progress=self.progress)
 
     def ablate(self, *, steps: int | None = None) -> dict[str, Any]:
-        """LoRA-Mixer's loss ablation: one linear gate (k = 3) trained with no balance loss, the usual one, and SBL.
+        """Return LoRA-Mixer's loss ablation: one linear gate (k = 3) with no balance loss, the usual one, and SBL.
 
         {"ablation": {loss: {"loss", "low", "high", "balance", "entropy", "own_weight"}}, "references", "steps"}.
         """

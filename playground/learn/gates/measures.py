@@ -16,7 +16,7 @@ MEASURED_ROWS = 8
 
 
 def sentence(measured: dict[str, dict[str, float]]) -> str:
-    """The figures of `measure` as a card states them."""
+    """Return the figures of `measure` as a card states them."""
     losses = {system: values["mean"] for system, values in measured.items()}
     return (
         f"answer loss on held-out rows of all domains: base {losses['base']:.3f}, even mix {losses['uniform']:.3f}, "
@@ -28,7 +28,7 @@ def sentence(measured: dict[str, dict[str, float]]) -> str:
 def measure(
     gate: Gate, base: LanguageModel, bank: Bank, validation: Mapping[str, Sequence[Owned]]
 ) -> dict[str, dict[str, float]]:
-    """Answer loss (mean, low, high over rows, nats per token) of base, even mix, gate, and each row's own expert."""
+    """Measure answer loss (mean, low, high over rows, nats per token) of base, even mix, gate and right expert."""
     size = len(bank)
     columns = None
     if tuple(gate.experts) != bank.names:

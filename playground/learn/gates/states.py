@@ -31,7 +31,7 @@ class CollectingGate(Gate):
         self.hidden: list[Tensor] = []
 
     def weights(self, layer: int, hidden: Tensor, runs: Sequence[GateRun]) -> Tensor:
-        """(B, T, G), the same in every layer."""
+        """Return (B, T, G), the same in every layer."""
         index = self.kept.unsqueeze(-1).expand(-1, -1, hidden.shape[-1])
         self.hidden.append(hidden.gather(1, index))
         return self.routes
@@ -56,8 +56,11 @@ def kept_states(
     experts: Sequence[str],
     owners: Callable[[Owned], Sequence[int]],
 ) -> States:
-    """States of each row, shorter rows first, for a gate over `experts`; `owners` gives the gate's index of each
-    token's expert. The plan says at which positions, and what the tokens are routed to meanwhile."""
+    """Return the states of each row, shorter rows first, for a gate over `experts`.
+
+    `owners` gives the gate's index of each token's expert. The plan says at which positions states are kept, and where
+    the tokens are routed meanwhile.
+    """
     count = 2 * NEAR_TOKENS if plan.near_answer else KEPT_TOKENS
     chooser = random.Random(plan.seed)
     hidden, owned_by, kept_rows = [], [], []
@@ -97,7 +100,7 @@ def _near_answer(owned: Owned) -> range:
 
 
 def near_alone(routes: Tensor, rows: Sequence[Owned]) -> Tensor:
-    """`routes` (B, T, N) where answers begin; the plain base reads the rest."""
+    """Return `routes` (B, T, N) where answers begin, and the plain base elsewhere."""
     found = torch.zeros_like(routes)
     found[..., 0] = 1.0
     for i, owned in enumerate(rows):

@@ -47,7 +47,7 @@ class Probes:
 
 
 def build(pairs: Sequence[LabelledPair], encode: Callable[[Sequence[str]], np.ndarray]) -> LabelSet:
-    """The labels with the embedding of each one's prompt; every distinct prompt is encoded once."""
+    """Return the labels with the embedding of each one's prompt; every distinct prompt is encoded once."""
     prompts = list(dict.fromkeys(pair.prompt for pair in pairs))
     place = {prompt: i for i, prompt in enumerate(prompts)}
     vectors = np.asarray(encode(prompts), np.float32)
@@ -56,19 +56,19 @@ def build(pairs: Sequence[LabelledPair], encode: Callable[[Sequence[str]], np.nd
 
 
 def take(labels: LabelSet, rows: np.ndarray) -> LabelSet:
-    """The labels at `rows`."""
+    """Return the labels at `rows`."""
     return LabelSet(pairs=tuple(labels.pairs[i] for i in rows), embeddings=labels.embeddings[rows])
 
 
 def join(first: LabelSet, second: LabelSet) -> LabelSet:
-    """Both sets of labels, the first one's rows first."""
+    """Return both sets of labels, the first one's rows first."""
     return LabelSet(
         pairs=(*first.pairs, *second.pairs), embeddings=np.concatenate([first.embeddings, second.embeddings])
     )
 
 
 def informative(labels: LabelSet, experts: Sequence[str]) -> np.ndarray:
-    """Rows whose two answers used `experts` differently enough (sum of absolute differences at least 0.05)."""
+    """Return the rows whose answers used `experts` differently enough: absolute differences sum to 0.05 or more."""
     if not len(labels):
         return np.zeros(0, dtype=np.intp)
     difference = labels.usage_difference(experts)
@@ -77,19 +77,19 @@ def informative(labels: LabelSet, experts: Sequence[str]) -> np.ndarray:
 
 
 def balanced_weights(weights: np.ndarray) -> np.ndarray:
-    """(N,) float32 scaled to mean 1 and kept within 0.1 to 5, so that no label is lost or rules alone."""
+    """Return (N,) float32 scaled to mean 1, kept within 0.1 to 5 so that no label vanishes or outweighs all others."""
     mean = weights.mean() if len(weights) else 1.0
     return np.clip(weights / max(float(mean), 1e-12), LEAST_WEIGHT, MOST_WEIGHT).astype(np.float32)
 
 
 def label_set_hash(pairs: Sequence[LabelledPair]) -> str:
-    """SHA-256 of what a fit depends on: the ids, targets and weights of the labels, in any order."""
+    """Return the SHA-256 of what a fit depends on: the ids, targets and weights of the labels, in any order."""
     lines = sorted(f"{pair.label_id} {pair.target:.6f} {pair.weight:.6f}" for pair in pairs)
     return hashlib.sha256("\n".join(lines).encode()).hexdigest()
 
 
 def groups(prompts: Sequence[str], embeddings: np.ndarray, *, near: float = NEAR) -> list[str]:
-    """The group of each prompt: prompts whose cosine is above `near` are linked, and a group is named by its first.
+    """Return the group of each prompt: those with a cosine above `near` are linked, and the first names the group.
 
     Labels come oldest first, so a group keeps its name as labels arrive. O(M^2 d) for M distinct prompts; above
     20,000 only prompts that differ in case and spaces alone share a group.

@@ -23,7 +23,7 @@ class Figure:
     n: int
 
     def as_dict(self) -> dict[str, float | int | None]:
-        """JSON-ready; NaN becomes null."""
+        """Return JSON-ready values; NaN becomes null."""
         return {key: None if value != value else value for key, value in asdict(self).items()}
 
 
@@ -36,12 +36,12 @@ class BeforeAfter:
     gain: Figure
 
     def as_dict(self) -> dict[str, dict[str, float | int | None]]:
-        """JSON-ready."""
+        """Return JSON-ready values."""
         return {"before": self.before.as_dict(), "after": self.after.as_dict(), "gain": self.gain.as_dict()}
 
 
 def agreement(margin: np.ndarray, target: np.ndarray) -> np.ndarray:
-    """(N,) 1 where sigmoid(margin) and the target prefer the same answer, 0 where not, one half for a margin of 0.
+    """Return (N,): 1 where margin and target prefer the same answer, 0 where not, one half for a margin of 0.
 
     NaN for a target of one half: a tie says nothing about who is better.
     """
@@ -51,14 +51,14 @@ def agreement(margin: np.ndarray, target: np.ndarray) -> np.ndarray:
 
 
 def log_loss(margin: np.ndarray, target: np.ndarray) -> np.ndarray:
-    """(N,) cross-entropy in nats of sigmoid(margin) against a soft target; 0.693 (ln 2) is chance level."""
+    """Return (N,) cross-entropy in nats of sigmoid(margin) against a soft target; 0.693 (ln 2) is chance level."""
     return np.asarray(target * np.logaddexp(0.0, -margin) + (1 - target) * np.logaddexp(0.0, margin))
 
 
 def compare(
     before: np.ndarray, after: np.ndarray, weight: np.ndarray, group_names: Sequence[str], *, seed: int = 0
 ) -> BeforeAfter:
-    """The weighted means of two columns (N,) of per-label values and of their difference; NaN rows are left out."""
+    """Return the weighted means of two columns (N,) of values and of their difference; NaN rows are left out."""
     keep = ~(np.isnan(before) | np.isnan(after))
     columns = np.stack([before, after, after - before], axis=1)[keep]
     _, group = np.unique(np.asarray(group_names, dtype=object)[keep].astype(str), return_inverse=True)
@@ -86,5 +86,5 @@ def _intervals(columns: np.ndarray, weight: np.ndarray, group: np.ndarray, seed:
 
 
 def as_metrics(figures: Mapping[str, BeforeAfter]) -> dict[str, dict[str, dict[str, float | int | None]]]:
-    """JSON-ready figures by name."""
+    """Return JSON-ready figures by name."""
     return {name: figure.as_dict() for name, figure in figures.items()}

@@ -9,7 +9,7 @@ from playground.errors import InvalidRequest
 
 
 def uniform_pair(pool: Pool, rng: np.random.Generator, ready: Sequence[str]) -> tuple[str, str, float]:
-    """Two different ready experts of the pool in random order, and the probability of this unordered pair.
+    """Return two different ready experts of the pool in random order, and the probability of this unordered pair.
 
     Uniform over unordered pairs, sides fair: with n ready experts the probability is 2 / (n (n - 1)). Raises
     InvalidRequest when fewer than two are ready.

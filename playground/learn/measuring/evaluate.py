@@ -33,11 +33,11 @@ def evaluate(
     limit: int = DEFAULT_LIMIT,
     exact: int = EXACT_ROWS,
 ) -> dict[str, Any]:
-    """Scores with 95 % intervals as `experts evaluate --json` prints them, on at most `limit` test rows of each set.
+    """Return scores with 95 % intervals on at most `limit` test rows of each set, as `experts evaluate` prints them.
 
     The first `exact` rows of sets with exact answers are also answered greedily by the base, the set's own expert and
     the gates. Sets that the folder `data` lacks are named in `missing`; after an interrupt the finished sets are there.
-    Raises InvalidRequest for an unknown set, or when the folder has none.
+    Raise InvalidRequest for an unknown set, or when the folder has none.
     """
     rows = _test_rows(data, names, limit)
     plans = {name: _Plan(measurer, TASKS[name], found, systems, exact) for name, found in rows.items()}
@@ -67,7 +67,7 @@ class _Plan:
         measurer.expect(self.drawn, self.few)
 
     def measure(self) -> dict[str, Any]:
-        """The set's part of the result."""
+        """Return the set's part of the result."""
         task, rows = self.task, self.rows
         answers = self.measurer.ask(task.name, self.questions, self.systems)
         found = {name: scored(task, rows, values) for name, values in answers.items()}
@@ -96,7 +96,7 @@ def _test_rows(data: Path, names: Sequence[str], limit: int) -> dict[str, list[D
 def refusals(
     measurer: Measurer, systems: Mapping[str, System], *, data: Path, limit: int = DEFAULT_LIMIT
 ) -> dict[str, Any]:
-    """How often the base, the safe expert and the gates refuse held-out harmful prompts, and prompts that look alike.
+    """Return how often the base, the safe expert and gates refuse harmful prompts, and prompts that look alike.
 
     {"refusals": {"harmful" | "lookalike": {system: {"rate", "low", "high", "n"}}}, "rows": {kind: {set: n}}}, with
     Wilson's intervals. Sets the folder lacks are the project's own.

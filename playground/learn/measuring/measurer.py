@@ -1,4 +1,4 @@
-"""Puts questions to systems: likelihoods of given answers, or greedy answers. What was measured is kept and not redone.
+"""Asks systems questions: likelihoods of given answers, or greedy answers. What was measured is kept and not redone.
 
 Knows nothing of scores; `evaluate` makes those of what is found here.
 """
@@ -27,12 +27,10 @@ ROWS_AT_ONCE = 16
 DRAWN_COST = 6  # a drawn token takes about as long as six that are read in full batches
 FORMAT = 1  # of what is kept; raise it when the way of measuring changes
 
-Progress = Callable[[str], None]
-
 
 @dataclass(frozen=True)
 class Question:
-    """What is put to a system: `prompt` (token ids), whose text is `text`, and `answers` (token ids) to weigh.
+    """What a system is asked: `prompt` (token ids), whose text is `text`, and `answers` (token ids) to weigh.
 
     Without answers, one is drawn greedily, at most `tokens` long and ended by any text of `stop`.
     """
@@ -73,10 +71,15 @@ class Kept:
 
 
 class Measurer:
-    """Asks systems of one bank. `expect` the cost of all that will be asked, for the time left to be told."""
+    """Asks systems of one bank. Announce all questions with `expect`, so that the time left can be estimated."""
 
     def __init__(
-        self, base: LanguageModel, bank: Bank, encoder: TextEncoder, kept: Kept, progress: Progress | None = None
+        self,
+        base: LanguageModel,
+        bank: Bank,
+        encoder: TextEncoder,
+        kept: Kept,
+        progress: Callable[[str], None] | None = None,
     ) -> None:
         self.base = base
         self.bank = bank
@@ -89,11 +92,11 @@ class Measurer:
         self._began = time.monotonic()
 
     def expect(self, questions: Sequence[Question], systems: Sequence[System]) -> None:
-        """Count these among what will be asked."""
+        """Add the cost of these questions to what is left."""
         self._left += sum(question.cost * len(self._lacking(question, systems)) for question in questions)
 
     def ask(self, label: str, questions: Sequence[Question], systems: Sequence[System]) -> dict[str, list[Any]]:
-        """By system, what each question brought: mean log-probability per token of each answer, or the text drawn."""
+        """Return by system each question's result: mean log-probability per token of each answer, or the drawn text."""
         wanted: list[tuple[int, list[System]]] = []
         for index in sorted(range(len(questions)), key=lambda i: questions[i].cost):
             if lacking := self._lacking(questions[index], systems):

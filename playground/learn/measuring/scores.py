@@ -1,4 +1,4 @@
-"""From what systems answered to figures: how a task's row is asked, what an answer is worth, and the intervals of sets.
+"""Turns answers into figures: how a task's row is asked, how an answer scores, and the intervals of sets.
 
 Knows nothing of models or files.
 """
@@ -22,14 +22,14 @@ EXACT_TOKENS = 192
 
 @dataclass(frozen=True)
 class Scored:
-    """What each row of a set was worth for one system, and for choice sets the loss of the right choice."""
+    """The score of each row of a set for one system, and for choice sets the loss of the right choice."""
 
     scores: list[float]
     losses: list[float] | None = None
 
 
 def question(base: LanguageModel, task: Task, row: DataRow) -> Question:
-    """The row as its task's metric needs it asked: its answers weighed, or for refusals a greedy answer."""
+    """Return the question that the task's metric needs: answers to weigh, or for refusals a greedy answer."""
     if task.metric == "refusal":
         return drawn_question(base, task, row, tokens=ANSWER_TOKENS)
     text, end = task.prompt(row), base.tokenizer.eos_token_id
@@ -41,13 +41,13 @@ def question(base: LanguageModel, task: Task, row: DataRow) -> Question:
 
 
 def drawn_question(base: LanguageModel, task: Task, row: DataRow, *, tokens: int = EXACT_TOKENS) -> Question:
-    """The row asked for a greedy answer."""
+    """Return the question that asks for a greedy answer."""
     text = task.prompt(row)
     return Question(text, tuple(base.chat_ids(text, task.opening(row))), tokens=tokens, stop=task.stop)
 
 
 def scored(task: Task, rows: Sequence[DataRow], values: Sequence[Any]) -> Scored:
-    """What a system's answers to `rows` were worth.
+    """Return the scores of a system's answers to `rows`.
 
     1 or 0 for a choice (the likeliest per token, over the tokens in which choices differ) and for a refusal; the mean
     negative log-likelihood per answer token, in nats, for a loss. Of several right choices the likeliest counts.
@@ -66,7 +66,7 @@ def scored(task: Task, rows: Sequence[DataRow], values: Sequence[Any]) -> Scored
 
 
 def summary(task: Task, rows: Sequence[DataRow], found: Mapping[str, Scored]) -> dict[str, Any]:
-    """A set's part of the result: score, interval and paired gain over the base of each system; a gain is better."""
+    """Return a set's part of the result: score, interval and paired gain over the base; a positive gain is better."""
     systems = {}
     for name, one in found.items():
         shown: dict[str, Any] = rounded("score", summarise(task, rows, one.scores))
@@ -79,7 +79,7 @@ def summary(task: Task, rows: Sequence[DataRow], found: Mapping[str, Scored]) ->
 
 
 def shares(task: Task, rows: Sequence[DataRow], texts: Mapping[str, Sequence[str]]) -> dict[str, Any]:
-    """By system, the share of greedy answers to the first of `rows` that are exactly right."""
+    """Return by system the share of greedy answers to the first of `rows` that are exactly right."""
     if task.exact is None:
         return {}
     found = {}
@@ -90,7 +90,7 @@ def shares(task: Task, rows: Sequence[DataRow], texts: Mapping[str, Sequence[str
 
 
 def averages(sets: Mapping[str, Any]) -> dict[str, Any]:
-    """`average` of each system that is in all sets, a loss as exp(-loss); `share_of_oracle` over sets that have one."""
+    """Return each system's average over sets and its share of the oracle; a loss counts as exp(-loss)."""
     totals: dict[str, list[float]] = {}
     beside: dict[str, list[float]] = {}
     for values in sets.values():
@@ -112,7 +112,7 @@ def averages(sets: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def rounded(name: str, interval: tuple[float, float, float]) -> dict[str, Any]:
-    """{name, low, high} to four places."""
+    """Return {name, low, high} to four places."""
     return dict(zip((name, "low", "high"), (round(value, 4) for value in interval), strict=True))
 
 

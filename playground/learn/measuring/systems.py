@@ -1,4 +1,4 @@
-"""What an evaluation compares: the base, each expert alone, the even mix, and gates; each with a mark of what it is.
+"""What an evaluation compares: the base, each expert alone, the even mix, and gates; each with a hash of what it is.
 
 The mark is a hash of everything its answers depend on, so that what was measured can be kept and found again.
 """
@@ -32,7 +32,7 @@ class System:
     gate: Gate | None = None
 
     def open(self, prompt_tokens: int, embedding: Tensor | None) -> RowRouting:
-        """The routing of a new run whose prompt has that many tokens and that embedding (d_z,)."""
+        """Return the routing of a new run with the length and the embedding (d_z,) of its prompt."""
         if self.gate is None:
             return RowRouting(constant=self.constant)
         wanted = embedding if self.gate.needs_embedding else None
@@ -40,7 +40,7 @@ class System:
 
 
 def systems_of(base: LanguageModel, bank: Bank, gates: Mapping[str, Gate]) -> dict[str, System]:
-    """'base', each expert, 'uniform', then the gates whose experts are all in the bank."""
+    """Return 'base', each expert, 'uniform', then the gates whose experts are all in the bank."""
     size, device = len(bank), base.model.device
     one_hot = torch.eye(size, device=device)
     even = torch.full((size,), 1.0 / size, device=device)

@@ -1,7 +1,7 @@
 """How far a gate's weights move between two parts of one prompt that belong to different experts.
 
 For each part: the mean weight, over layers, of the part's expert on its own tokens, over that on the other part's
-tokens. 1 is a gate that does not look. Text that frames the prompt counts for neither part.
+tokens. 1 means that a gate does not react. Text that frames the prompt counts for neither part.
 """
 
 import json
@@ -24,10 +24,10 @@ SMALLEST = 1e-6  # a weight of zero elsewhere would make the ratio endless
 
 
 def read_two_part(path: Path = ROWS, *, split: str = "test") -> list[dict[str, str]]:
-    """The rows of `split`: 'first' and 'second' are texts, 'first_expert' and 'second_expert' whose they are.
+    """Return the rows of `split`: two texts, 'first' and 'second', and their experts.
 
-    A row that names no split counts for every one. GLIDER was set by those of 'tune', nothing by those of 'test'.
-    Raises InvalidRequest for a file that cannot be read so, or has no such row.
+    A row without a split belongs to all. GLIDER's settings were chosen on 'tune'; nothing was chosen on 'test'.
+    Raise InvalidRequest for a file that cannot be read, or has no such row.
     """
     try:
         rows = [json.loads(line) for line in path.read_text("utf-8").splitlines() if line.strip()]
@@ -42,8 +42,10 @@ def read_two_part(path: Path = ROWS, *, split: str = "test") -> list[dict[str, s
 def two_part(
     base: LanguageModel, encoder: TextEncoder, systems: Mapping[str, System], rows: Sequence[Mapping[str, str]]
 ) -> dict[str, Any]:
-    """{gate: {"median_ratio", "n", "ratios"}} over both parts of all rows whose experts the gate knows; `n` counts
-    parts. A gate that knows none of them has n 0 and no median."""
+    """Return {gate: {"median_ratio", "n", "ratios"}} over the parts of all rows whose experts the gate knows.
+
+    `n` counts parts. A gate that knows none of the experts has n 0 and no median.
+    """
     gates = [system for system in systems.values() if system.gate is not None]
     found: dict[str, list[float]] = {system.name: [] for system in gates}
     for row in rows:
@@ -72,8 +74,10 @@ def two_part(
 
 
 def spans(base: LanguageModel, first: str, text: str) -> tuple[slice, slice]:
-    """The tokens of the two parts in the chat prompt of `text`, which begins with `first`; a token that holds both
-    belongs to the second."""
+    """Return the tokens of the two parts in the chat prompt of `text`, which begins with `first`.
+
+    A token that holds both belongs to the second.
+    """
     whole = base.chat_ids(text)
     frame, tail = base.frame
     middle = alike(base.chat_ids(first), whole)
