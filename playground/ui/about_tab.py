@@ -1,4 +1,4 @@
-"""The About tab: the documentation. Links between its pages stay on the page that is open."""
+"""The About tab: the documentation. Links between its pages open in the same tab."""
 
 import re
 from html import escape
@@ -20,7 +20,7 @@ PRIVATE: dict[str, Any] = {"show_progress": "hidden", "api_visibility": "private
 
 
 def contents_html(chosen: str) -> str:
-    """Return the list of pages, the chosen one marked."""
+    """Return the list of pages, with the chosen one marked."""
     items = "".join(
         f'<button type="button" class="doc-link{" current" if name == chosen else ""}" data-id="{escape(name)}"'
         f"{' aria-current=page' if name == chosen else ''}>{escape(title)}</button>"
@@ -31,7 +31,7 @@ def contents_html(chosen: str) -> str:
 
 
 def page_markdown(name: str, *, lists: bool) -> str:
-    """Return a page with its links leading to this tab and its pictures to where they are served."""
+    """Return a page. Its links lead to this tab, and its pictures to the address that serves them."""
     folder = PurePosixPath(name).parent
 
     def led(match: re.Match[str]) -> str:
@@ -46,7 +46,7 @@ def page_markdown(name: str, *, lists: bool) -> str:
 
 
 def _joined(folder: PurePosixPath, target: str) -> str:
-    """Return `target`, as a page in `folder` names it, from the folder of all pages."""
+    """Return the path of `target`, a link of a page in `folder`, from the folder of all pages."""
     found: list[str] = []
     for part in (folder / target).parts:
         if part == "..":
@@ -80,6 +80,6 @@ class AboutTab:
     def opened(self, name: str) -> dict[Any, Any]:
         """Return updates that show a page. Raise InvalidRequest for an unknown one."""
         found = docs.known_page(name)
-        # the lists of plug-ins import torch: they wait until that has happened for the models
+        # the lists of plug-ins import torch, so they are left out until the models have imported it
         text = page_markdown(found, lists=self.runtime.is_ready)
         return {self.contents: contents_html(found), self.text: text, self.shown: found}

@@ -1,4 +1,4 @@
-"""The plain files of `static/`: the style goes into the page's head, modules are served, templates go into components.
+"""The plain files of `static/`. The style goes into the page's head, modules are served, templates go into components.
 
 Nothing is fetched from another host and nothing is built.
 """
@@ -34,7 +34,7 @@ def modules() -> tuple[str, ...]:
 
 @lru_cache
 def version() -> str:
-    """Return a name for what all modules say now; it is part of their address."""
+    """Return a hash of all modules. It is part of their address, so that a change gets a new address."""
     digest = hashlib.sha256()
     for name in modules():
         digest.update(f"{name}\0{text_of(name)}\0".encode())
@@ -53,7 +53,7 @@ def picture_address(name: str) -> str:
 
 
 async def _module(request: Request) -> Response:
-    """Return a module from memory or a picture, or 404: no other file is served."""
+    """Return a module from memory, or a picture. Return 404 for any other file."""
     name = request.path_params["name"]
     kept = {"Cache-Control": FOREVER}
     if request.path_params["version"] == version() and name in modules():

@@ -1,4 +1,4 @@
-"""Attention of a finished run on demand: one layer, or every head and their rollout with progress and a way to stop."""
+"""Attention of a finished run, computed on demand: one layer, or every head and the rollout, with progress and stop."""
 
 import base64
 import threading
@@ -20,19 +20,19 @@ class Stopped(InvalidRequest):
 
 
 def as_bytes(shares: np.ndarray) -> str:
-    """Shares in 0…1 as base64 of one byte each, row-major."""
+    """Return shares in 0…1 as base64 of one byte each, row-major."""
     return base64.b64encode(np.rint(np.clip(shares.astype(np.float32), 0, 1) * 255).astype(np.uint8).tobytes()).decode()
 
 
 def as_floats(shares: np.ndarray) -> str:
-    """Shares as base64 of float32, little-endian, row-major: for those far below a byte's steps."""
+    """Return shares as base64 of float32, little-endian, row-major: for shares too small for a byte."""
     return base64.b64encode(np.ascontiguousarray(shares, "<f4").tobytes()).decode()
 
 
 class AttentionOnDemand:
-    """Answers what the run view may ask of attention. Arguments come from the browser and are checked here.
+    """Computes the attention that the run view asks for. Arguments come from the browser and are checked here.
 
-    A computation under way is kept under the random name its page gave it, as [layers done, layers, wanted].
+    A running computation is kept under the random name that its page gave it, as [layers done, layers, wanted].
     """
 
     def __init__(self, runtime: "Runtime") -> None:
@@ -41,24 +41,24 @@ class AttentionOnDemand:
         self._lock = threading.Lock()
 
     def server_functions(self) -> list[Any]:
-        """The functions that the page may call; the framework asks for plain ones."""
+        """Return the functions that the page can call. The framework needs plain functions, not methods."""
 
         def attention(asked: Any) -> dict[str, Any]:
-            """All heads of one layer of a stored run: (H, T, T) as bytes."""
+            """Return all heads of one layer of a stored run: (H, T, T) as bytes."""
             return self.layer(asked)
 
         def attention_all(asked: Any) -> dict[str, Any]:
-            """Every head small, and the rollout."""
+            """Return every head as a small map, and the rollout."""
             return self.overview(asked)
 
         def attention_progress(asked: Any) -> dict[str, Any]:
-            """How far `attention_all` is; with `stop` it ends after the layer under way."""
+            """Return how far `attention_all` is. With `stop` it ends after the current layer."""
             return self.progress(asked)
 
         return [attention, attention_all, attention_progress]
 
     def layer(self, asked: Any) -> dict[str, Any]:
-        """All heads of one layer of a stored run, or {error}."""
+        """Return all heads of one layer of a stored run, or {error}."""
         try:
             heads, tokens = self.runtime.attention(str(asked["run"])[:64], int(asked["layer"]))
         except (KeyError, TypeError, ValueError):
@@ -68,7 +68,7 @@ class AttentionOnDemand:
         return {"heads": heads.shape[0], "size": heads.shape[1], "tokens": tokens, "data": as_bytes(heads)}
 
     def overview(self, asked: Any) -> dict[str, Any]:
-        """Every head of a stored run as bytes, the rollout as floats; {stopped} when it was, {error} when it broke."""
+        """Return every head of a stored run as bytes and the rollout as floats, or {stopped}, or {error}."""
         try:
             run_id, name = str(asked["run"])[:64], str(asked["job"])[:40]
         except (KeyError, TypeError):
@@ -97,7 +97,7 @@ class AttentionOnDemand:
         return {**sizes, "tokens": found.tokens, "data": as_bytes(found.heads), "rollout": as_floats(found.rollout)}
 
     def progress(self, asked: Any) -> dict[str, Any]:
-        """{done, layers} of a computation under way; {} when there is none of that name."""
+        """Return {done, layers} of a running computation, or {} when none has that name."""
         try:
             name, stop = str(asked["job"])[:40], bool(asked.get("stop"))
         except (KeyError, TypeError, AttributeError):

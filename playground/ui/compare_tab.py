@@ -42,7 +42,7 @@ GUIDE = "Read both answers, then say which is better. Names, weights and times a
 
 
 class CompareTab:
-    """The tab's components and callbacks; what must stay blind is in `OpenComparisons`, on the server."""
+    """The tab's components and callbacks. What must stay blind is kept on the server, in `OpenComparisons`."""
 
     def __init__(self, runtime: "Runtime", handle: gr.BrowserState) -> None:
         self.runtime = runtime
@@ -62,7 +62,7 @@ class CompareTab:
     def _draw_question(self) -> None:
         self.prompt = gr.Textbox(
             label="Prompt",
-            placeholder="Ask both, or leave empty for a prompt of ours.",
+            placeholder="Ask both a question, or leave this empty and we pick one.",
             lines=3,
             max_lines=10,
             max_length=self.runtime.settings.max_prompt_chars,
@@ -72,14 +72,14 @@ class CompareTab:
             choices = compare.contenders(self.runtime)
             self.first = gr.Dropdown(choices, value=compare.RANDOM_PAIR, label="one side", elem_id="pair-first")
             self.second = gr.Dropdown(choices, value=compare.RANDOM_PAIR, label="the other side", elem_id="pair-second")
-            gr.Markdown("Which of them is A and which is B is always drawn by lot.", elem_classes="hint")
+            gr.Markdown("A and B are shuffled.", elem_classes="hint")
             longest = "longest answer (tokens)"
             tokens = compare.DEFAULTS.max_new_tokens
             self.length = gr.Slider(8, 512, value=tokens, step=8, label=longest, elem_id="pair-tokens")
         with gr.Row(elem_id="pair-actions"):
             self.run = gr.Button("Compare  Ctrl+⏎", variant="primary", elem_id="pair-run", scale=2)
             self.next = gr.Button("Next  n", elem_id="vote-next", scale=1)
-        self.steps = gr.Checkbox(False, label="seven steps instead of three", elem_id="seven")
+        self.steps = gr.Checkbox(False, label="finer scale: seven steps", elem_id="seven")
         with gr.Accordion("Your last votes", open=True, elem_id="pair-history"):
             self.history = parts.pressable(pictures.votes_html([], self.runtime.pool), elem_id="pair-votes")
 
@@ -112,7 +112,7 @@ class CompareTab:
         self.announce = parts.announcer("pair-status")
 
     def arrive(self, kept: Any) -> dict[Any, Any]:
-        """What the tab shows when it is opened: menus that were empty while models loaded, and one's last votes."""
+        """Return what the tab shows when it is opened: its menus, filled once models are loaded, and the last votes."""
         choices = compare.contenders(self.runtime)
         menus = {self.first: gr.Dropdown(choices=choices), self.second: gr.Dropdown(choices=choices)}
         return menus | {self.history: self.own_votes(identity.handle_of(kept))}
@@ -137,7 +137,7 @@ class CompareTab:
         self.history.select(guarded(self.reopen), [self.handle, self.token], every, **quiet)
 
     def _saying(self, callback: Callable[..., dict[Any, Any]]) -> Callable[..., dict[Any, Any]]:
-        """`callback`, whose failure is a sentence in the tab: events that skip the queue show no toast."""
+        """Return `callback` with its failure as a sentence in the tab: events that skip the queue show no toast."""
 
         def call(*values: Any) -> dict[Any, Any]:
             def once() -> Iterator[dict[Any, Any]]:
@@ -148,20 +148,22 @@ class CompareTab:
         return call
 
     def enabled(self, on: bool) -> dict[Any, Any]:
-        """Updates that switch every verdict button on or off."""
+        """Return updates that switch every verdict button on or off."""
         return {button: gr.Button(interactive=on) for button in self.buttons.values()}
 
     def said(self, text: str) -> dict[Any, Any]:
-        """Updates that show and speak one sentence of ours (never of a visitor's)."""
+        """Return updates that show and speak one sentence. It must be ours, because it is not escaped."""
         return {self.state: f'<p class="pair-state">{text}</p>', self.announce: text}
 
     def compare_next(self, *values: Any) -> Iterator[dict[Any, Any]]:
-        """A comparison of a prompt of ours."""
+        """Compare answers to a prompt that the page picks."""
         yield from self.compare(values[0], "", *values[2:])
 
     def compare(self, *values: Any) -> Iterator[dict[Any, Any]]:
-        """Two answers stream side by side; the verdict row wakes when both can be judged. What was compared before on
-        this page ends."""
+        """Stream two answers side by side, and enable the verdicts when both can be judged.
+
+        The comparison before on this page ends.
+        """
         kept, prompt, first, second, length, before = values
         turn = self.turns.begin(before)
         blank = wire.opening(secrets.token_hex(4))
@@ -172,11 +174,11 @@ class CompareTab:
 
         def failed(message: str, remedy: str) -> dict[Any, Any]:
             line = blank + wire.record(wire.FailedLine(message=message, remedy=remedy))
-            return {self.left: line, self.right: line} | self.said("Nothing to judge this time.")
+            return {self.left: line, self.right: line} | self.said("There is nothing to judge. Press Next.")
 
         yield from ended(self._compare(turn, blank, kept, text, (first, second, length)), failed)
         if turn.left.is_set():
-            yield {self.token: gr.skip()}  # the framework sends the last thing said once more at the end
+            yield {self.token: gr.skip()}  # the framework repeats the last update at the end
 
     def _compare(
         self, turn: Turn, blank: str, kept: Any, prompt: str, wanted: tuple[Any, Any, Any]
@@ -202,7 +204,7 @@ class CompareTab:
             update: dict[Any, Any] = {self.left: left, self.right: right}
             if opened.is_votable and not was_votable and not opened.label_id and not opened.voted.is_set():
                 was_votable = True
-                update |= self.enabled(True) | self.said("Which is better? You may vote now.")
+                update |= self.enabled(True) | self.said("Which is better? You can vote now.")
             yield update
         if opened.label_id or opened.voted.is_set():
             return
@@ -214,7 +216,7 @@ class CompareTab:
             yield self.enabled(True) | self.said("Which is better?")
 
     def _texts(self, opened: OpenComparison, session_id: str) -> Iterator[tuple[str, str]]:
-        """Yield the growing blind lines of both sides, about ten times a second while tokens come."""
+        """Yield the lines of both sides so far, blind, about ten times a second while tokens come."""
         nonce = secrets.token_hex(4)
         texts = [wire.opening(nonce), wire.opening(nonce)]
         shown = 0.0
@@ -229,7 +231,7 @@ class CompareTab:
         yield texts[0] + ends[0], texts[1] + ends[1]
 
     def prompt_of_ours(self) -> str:
-        """Return a prompt from the examples of the page and of the experts."""
+        """Return a random example prompt, of the page or of an expert."""
         return secrets.choice(examples.offered(self.runtime.pool))
 
     def _voter(self, verdict: Verdict) -> Any:
@@ -239,7 +241,7 @@ class CompareTab:
         return cast
 
     def cast(self, verdict: Verdict, token: Any, kept: Any) -> dict[Any, Any]:
-        """Store the verdict, and only then say saved and who answered."""
+        """Store the verdict. Only then say that it is saved, and who answered."""
         opened = self.open.get(token)
         handle = identity.handle_of(kept)
         vote.judge(self.runtime, opened, verdict, handle)
@@ -256,25 +258,25 @@ class CompareTab:
         return update
 
     def take_back(self, token: Any, kept: Any) -> dict[Any, Any]:
-        """Undo: a new row takes the vote back, and one may vote again (marked as given after the reveal)."""
+        """Take the vote back with a new row. A vote after that is marked as given after the reveal."""
         handle = identity.handle_of(kept)
         vote.take_back(self.runtime, self.open.get(token), handle)
         off = {self.undo: gr.Button(interactive=False), self.reasons: gr.Group(visible=False)}
         return (
             self.enabled(True)
-            | self.said("Taken back. You may vote again.")
+            | self.said("Your vote was taken back. You can vote again.")
             | off
             | {self.history: self.own_votes(handle)}
         )
 
     def explain(self, token: Any, tags: list[str], note: str) -> str:
-        """Store why, and say so."""
+        """Store the reason, and say so."""
         vote.explain(self.runtime, self.open.get(token).label_id, note or "", tags or [])
         gr.Info("The reason is saved.", duration=3)
         return "The reason is saved."
 
     def scale(self, seven: bool) -> list[gr.Button]:
-        """Show three or seven steps; both bad and skip always stay."""
+        """Show three or seven steps. The buttons for both bad and skip always stay."""
         simple = {verdict for verdict, _, is_simple in BUTTONS if is_simple} | {verdict for verdict, _ in APART}
         return [gr.Button(visible=bool(seven) or verdict in simple) for verdict in self.buttons]
 
@@ -283,7 +285,7 @@ class CompareTab:
         return pictures.votes_html(vote.own_labels(self.runtime, handle), self.runtime.pool)
 
     def reopen(self, kept: Any, before: Any, event: gr.EventData) -> dict[Any, Any]:
-        """Show the comparison of a vote of this visitor again, with names; a changed vote is a new row."""
+        """Show the comparison of a vote again, with names. A changed vote is a new row."""
         return self.opened(str(event._data.get("id", "")), kept, before)
 
     def opened(self, label_id: str, kept: Any, before: Any) -> dict[Any, Any]:
@@ -298,10 +300,10 @@ class CompareTab:
         self.open.add(opened)
         opening = wire.opening(opened.token[:8])
         texts = [opening + "".join(map(wire.blind_line, state.events)) for state in opened.states]
-        then = "Another vote replaces it." if is_own else "It is somebody else's; yours stands beside it."
+        then = "A new vote replaces it." if is_own else "Somebody else voted here. Yours will be added."
         return (
             self.enabled(True)
-            | self.said(f"An earlier comparison; the vote was: {row.shown_verdict.text}. {then}")
+            | self.said(f"This is an earlier comparison. The vote was: {row.shown_verdict.text}. {then}")
             | {self.token: opened.token, self.prompt: row.prompt, self.left: texts[0], self.right: texts[1]}
             | {self.reveal: pictures.reveal_html(opened.states, row.shown_verdict, self.runtime.pool)}
             | {self.reasons: gr.Group(visible=False), self.undo: gr.Button(interactive=is_own)}

@@ -1,4 +1,4 @@
-"""The page of the documentation on endpoints, made from their methods: `python -m playground.ui.document`."""
+"""Makes the documentation page on endpoints from their methods: `python -m playground.ui.document`."""
 
 import inspect
 from typing import get_type_hints
@@ -18,7 +18,7 @@ answer = client.predict("What is 17% of 2,340?", "knn", api_name="/ask")
 print(answer["answer"], answer["weights"])
 ```
 
-An error is one sentence on what happened and one on what to do. Endpoints that say "the host's right" need the admin
+An error is one sentence on what happened and one on what to do. Endpoints marked "host only" need the admin
 password when `PLAYGROUND_ADMIN_PASSWORD` is set; on a Space without one they are refused. A stream gives its values one
 by one; read it with `client.submit(…)`.
 """

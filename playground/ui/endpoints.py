@@ -24,7 +24,7 @@ PAIR, PAIR_TOKENS = compare.RANDOM_PAIR, compare.DEFAULTS.max_new_tokens
 
 
 class Endpoints:
-    """One public method per endpoint; its docstring and types are the endpoint's description."""
+    """One public method per endpoint. Its docstring and types describe the endpoint."""
 
     def __init__(self, runtime: "Runtime") -> None:
         self._runtime = runtime
@@ -37,7 +37,7 @@ class Endpoints:
         temperature: float = TEMPERATURE,
         seed: int = SEED,
     ) -> dict[str, Any]:
-        """Send a prompt through a router. Returns the answer, the weights and why."""
+        """Send a prompt through a router. Return the answer, the weights and the reason."""
         request = ask.client_request(
             self._runtime, prompt, router, tokens=max_tokens, temperature=temperature, seed=seed
         )
@@ -51,7 +51,7 @@ class Endpoints:
         temperature: float = TEMPERATURE,
         seed: int = SEED,
     ) -> Iterator[dict[str, Any]]:
-        """Do the same as a stream: the text so far and the newest weights. The last value is what /ask returns."""
+        """Send a prompt and stream the text so far with the newest weights. The last value is what /ask returns."""
         request = ask.client_request(
             self._runtime, prompt, router, tokens=max_tokens, temperature=temperature, seed=seed
         )
@@ -63,10 +63,10 @@ class Endpoints:
         yield ask.answer_json(state)
 
     def again(self, run_id: str, change: dict[str, Any]) -> dict[str, Any]:
-        """Answer a stored run again. Returns both answers, where they first differ, and likelihoods.
+        """Answer a stored run again. Return both answers, where they first differ, and likelihoods.
 
-        `change` is `{"weights": {expert: share}, "layers": [from, to]}` (from 1; left out for all layers) or
-        `{"leave_out": [experts]}`. Likelihoods are mean log-probabilities per token.
+        `change` is `{"weights": {expert: share}, "layers": [from, to]}` or `{"leave_out": [experts]}`. Layers count
+        from 1. Without `layers`, the weights hold in all layers. Likelihoods are mean log-probabilities per token.
         """
         self._runtime.wait(ask.LOAD_SECONDS)
         return ask_again.answer_again(self._runtime, str(run_id)[:64], change if isinstance(change, dict) else {})
@@ -101,7 +101,7 @@ class Endpoints:
         return export.labels_json(vote.newest_labels(self._runtime, limit))
 
     def finetune(self, router: str = "linear", objective: str = "dpo", note: str = "") -> Iterator[dict[str, Any]]:
-        """Teach a router from the labels: progress, then before and after. Makes a draft; /promote puts it in force."""
+        """Teach a router from the labels. Stream progress, then before and after. /promote puts the draft in force."""
         self._runtime.wait(ask.LOAD_SECONDS)
         ask.known_router(self._runtime, router)
         teaching = finetune.teaching_of(self._runtime)
@@ -114,12 +114,12 @@ class Endpoints:
                     yield {"step": step.step, "steps": step.steps}
 
     def promote(self, version: str, password: str = "") -> dict[str, Any]:
-        """Put a version of a router in force (the host's right)."""
+        """Put a version of a router in force (host only)."""
         self._runtime.wait(ask.LOAD_SECONDS)
         return {"version": finetune.promote(self._runtime, version, password), "in_force": True}
 
     def rollback(self, router: str, password: str = "") -> dict[str, Any]:
-        """Put the version before in force again (the host's right)."""
+        """Put the previous version in force again (host only)."""
         self._runtime.wait(ask.LOAD_SECONDS)
         return {"version": finetune.roll_back(self._runtime, router, password), "in_force": True}
 
@@ -142,18 +142,18 @@ class Endpoints:
         return experts.experts_json(self._runtime.pool)
 
     def check_adapter(self, source: str, password: str = "") -> dict[str, Any]:
-        """Check whether a LoRA fits: a folder or zip file on the server, or a hub id (the host's right)."""
+        """Check whether a LoRA fits: a folder or zip file on the server, or a hub id (host only)."""
         return experts.client_check(self._runtime, source, password)
 
     def add_expert(
         self, source: str, name: str = "", description: str = "", licence: str = "", password: str = ""
     ) -> dict[str, Any]:
-        """Add a LoRA that fits. The next run can use it (the host's right). Fields left empty are filled in."""
+        """Add a LoRA that fits (host only). The next run can use it. Empty fields are filled in."""
         fields = {"name": name or None, "description": description or None, "licence": licence or None}
         return experts.client_add(self._runtime, source, fields, password)
 
     def remove_expert(self, name: str, password: str = "") -> dict[str, Any]:
-        """Take an added expert out and delete its files, once no run is under way (the host's right)."""
+        """Remove an added expert and delete its files, once no run is under way (host only)."""
         return {"removed": experts.remove(self._runtime, name, password).name}
 
 

@@ -1,4 +1,4 @@
-"""The Experts tab: what each expert is, prompts to try it with, and adding an adapter or taking it away again."""
+"""The Experts tab: what each expert is, prompts to try it with, and adding or removing an adapter."""
 
 import json
 from collections.abc import Iterator
@@ -23,21 +23,21 @@ if TYPE_CHECKING:
 
 INTRO = (
     "An expert is anything that can answer or help: the shared model as it is, an adapter on it, or an exact tool. "
-    "A 135-million-parameter model is small: judge it by where its experts differ, not by what it knows."
+    "The shared model is small (135 million parameters). Look at where its experts differ, not at what it knows."
 )
 ADDING = (
-    "Any PEFT LoRA for this base model can join, without training anything: the even mix, Arrow and GLIDER use it from "
-    "the next run. It is checked first: a plain LoRA in safetensors (pickles are never opened), the right base, "
-    "modules and shapes, finite numbers, at most {limit} MB."
+    "You can add any PEFT LoRA made for this base model. Nothing is trained: the even mix, Arrow and GLIDER use it "
+    "from the next run. It is checked first. It must be a plain LoRA in safetensors, because pickles are never opened. "
+    "It must fit the base, its modules and its shapes, hold finite numbers only, and be at most {limit} MB."
 )
-CLOSED = "Adding experts is the host's right: on a Space, set `PLAYGROUND_ADMIN_PASSWORD` to allow it."
-SECRET = "Adding and removing needs the admin password."
+CLOSED = "Only the host can add experts. On a Space, the host sets `PLAYGROUND_ADMIN_PASSWORD` to allow it."
+SECRET = "You need the admin password to add or remove experts."
 STAYS_SECONDS = 3600
 PRIVATE: dict[str, Any] = {"show_progress": "hidden", "api_visibility": "private"}
 
 
 def serving_router(runtime: "Runtime", chosen: Any) -> str:
-    """`chosen` when it decides from the prompt, else kNN: a gate serves only experts that it knows, and no tool."""
+    """Return `chosen` when it decides from the prompt, else kNN. A gate serves only experts it knows."""
     by_prompt = [info.name for info in runtime.routers() if info.level == "prompt"]
     return str(chosen) if chosen in by_prompt else ask.DEFAULT_ROUTER
 
@@ -51,7 +51,7 @@ class ExpertsTab:
         settings = runtime.settings
         self.is_open = bool(settings.admin_password) or not settings.is_space
         self.needs_password = bool(settings.admin_password)
-        # a candidate's files wait on disk; who leaves without adding it leaves nothing behind
+        # a candidate's files wait on disk; they are deleted when the visitor leaves without adding it
         self.candidate = gr.State(None, time_to_live=STAYS_SECONDS, delete_callback=_forget)
         self.leaving = gr.State("")
         gr.Markdown(INTRO, elem_classes="intro")
@@ -111,7 +111,7 @@ class ExpertsTab:
             self.slot = gr.Dropdown(colours, value=0, label="Colour", elem_id="card-slot", min_width=120)
         self.description = gr.Textbox(
             label="Description",
-            info="One sentence on what it is good at: routers that have not seen it go by this.",
+            info="One sentence on what it is good at. Routers that were not trained on it use this.",
             max_length=600,
             lines=2,
             elem_id="card-description",
@@ -147,19 +147,19 @@ class ExpertsTab:
         self.cards.select(guarded(pressed), self.play.router, told, **PRIVATE)
 
     def cards_html(self) -> str:
-        """The cards as they are now; files are hashed only when the models are there, not before the first paint."""
+        """Return the cards as they are now. Files are hashed only when the models are there, not before first paint."""
         runtime = self.runtime
         use = runs.use_by_day(runtime)
         return experts_html(runtime.pool.experts, experts.facts(runtime), use=use, can_remove=self.is_open)
 
     def pressed(self, what: str, router: Any, tabs: gr.Tabs) -> dict[Any, Any]:
-        """An example goes to the Playground, for its expert alone; `remove` asks first."""
+        """Send a pressed example to the Playground, for its expert alone. Ask before removing an expert."""
         pool = self.runtime.pool
         if not what.startswith("remove/"):
             expert = pool.experts[pool.index(what.partition(":")[0])]
             if not expert.ready:
                 raise InvalidRequest(f"{expert.title} is not ready: {expert.reason}.", "Try another expert.")
-            gr.Info(escape(f"Only {expert.title} may answer now. Press “use all” to let every expert in again."))
+            gr.Info(escape(f"Only {expert.title} can answer now. Press “use all” to allow every expert again."))
             return {
                 self.play.prompt: experts.example_prompt(pool, what),
                 self.play.experts: json.dumps([expert.name]),
@@ -167,7 +167,7 @@ class ExpertsTab:
                 tabs: gr.Tabs(selected="play"),
             }
         expert = pool.experts[pool.index(what.removeprefix("remove/"))]
-        sentence = f"Remove {expert.title}? Its files are deleted; runs and labels stay."
+        sentence = f"Remove {expert.title}? Its files are deleted. Runs and labels stay."
         return {
             self.removing: gr.Row(visible=True),
             self.question: f"<p>{escape(sentence)}</p>",
@@ -175,7 +175,7 @@ class ExpertsTab:
         }
 
     def look(self, files: list[str] | None, source: str, password: str, held: Any) -> Iterator[dict[Any, Any]]:
-        """Check what was given; when nothing failed, the card appears, filled in as far as can be told."""
+        """Check the given adapter. When nothing failed, show its card, filled in as far as it is known."""
         hidden = gr.Column(visible=False)
         yield {self.list: working_html("Checking …"), self.form: hidden, self.announce: "Checking the adapter."}
 
@@ -192,7 +192,9 @@ class ExpertsTab:
         candidate = experts.check(self.runtime, given, password)
         failure, card = candidate.checklist.failure, candidate.card
         sentence = (
-            "It fits: fill in its card and add it." if failure is None else f"It cannot be added: {failure.detail}"
+            "The adapter fits. Fill in its card and add it."
+            if failure is None
+            else f"The adapter cannot be added: {failure.detail}"
         )
         if failure is not None:
             discard(candidate)
@@ -211,10 +213,10 @@ class ExpertsTab:
         }
 
     def join(self, candidate: Any, password: str, name: str, title: str, *rest: Any) -> dict[Any, Any]:
-        """Add the candidate under the card that was filled in."""
+        """Add the candidate with the card that was filled in."""
         require_admin(self.runtime.settings, password)
         if not isinstance(candidate, Candidate):
-            raise InvalidRequest("There is nothing to add any more.", "Check the adapter again.")
+            raise InvalidRequest("The checked adapter is no longer here.", "Check the adapter again.")
         mark, slot, description, examples, licence = rest
         card = card_from(
             candidate.card,
@@ -227,7 +229,7 @@ class ExpertsTab:
             licence=licence,
         )
         expert = experts.add(self.runtime, candidate, card, password)
-        return self._changed(f"{expert.title} is in: the next run can use it.")
+        return self._changed(f"{expert.title} was added. The next run can use it.")
 
     def _changed(self, sentence: str) -> dict[Any, Any]:
         gr.Info(escape(sentence), duration=4)
@@ -244,13 +246,13 @@ class ExpertsTab:
         }
 
     def forget(self, candidate: Any) -> dict[Any, Any]:
-        """Discard what was checked."""
+        """Delete the files of the checked adapter."""
         _forget(candidate)
         return {self.candidate: None, self.list: "", self.form: gr.Column(visible=False), self.announce: "Discarded."}
 
     def leave(self, name: str, password: str) -> Iterator[dict[Any, Any]]:
-        """Take an added expert out, as soon as no run is under way."""
-        waiting = "Waiting for the runs under way to end …"
+        """Remove an added expert, as soon as no run is under way."""
+        waiting = "Waiting for the current runs to end …"
         yield {self.removing: gr.Row(visible=True), self.announce: waiting}
 
         def failed(message: str, remedy: str) -> dict[Any, Any]:
@@ -260,7 +262,7 @@ class ExpertsTab:
 
         def left() -> Iterator[dict[Any, Any]]:
             expert = experts.remove(self.runtime, str(name), password)
-            yield self._changed(f"{expert.title} is out.")
+            yield self._changed(f"{expert.title} was removed.")
 
         yield from ended(left(), failed)
 

@@ -1,4 +1,4 @@
-"""The page's edge: a failure in a callback becomes a sentence for the visitor and a logged stack with a request id."""
+"""The edge of the page. A failed callback shows the visitor a sentence, and logs the stack with a request id."""
 
 import functools
 import logging
@@ -26,11 +26,11 @@ def explained(error: Exception) -> tuple[str, str]:
         return error.message, error.remedy
     request_id = secrets.token_hex(2)
     log.error("callback failed request_id=%s", request_id, exc_info=error)
-    return "Something broke on our side; what you wrote is kept.", f"Try again. (id {request_id})"
+    return "Something broke on our side. Your text is kept.", f"Try again. (id {request_id})"
 
 
 def words_of(error: Exception) -> str:
-    """Return the same in one text."""
+    """Return what happened and what to do, as one text."""
     return " ".join(explained(error)).strip()
 
 
@@ -50,7 +50,7 @@ def _edge() -> Iterator[None]:
 
 
 def guarded(callback: Callable[P, R]) -> Callable[P, R]:
-    """Return `callback` with its failures shown as one toast, or as one error of the API, instead of a stack."""
+    """Return `callback` with its failures shown as a toast, or as an error of the API."""
 
     @functools.wraps(callback)
     def call(*args: P.args, **kwargs: P.kwargs) -> R:
@@ -61,7 +61,7 @@ def guarded(callback: Callable[P, R]) -> Callable[P, R]:
 
 
 def guarded_stream(callback: Callable[P, Iterator[R]]) -> Callable[P, Iterator[R]]:
-    """Do the same for a generator. Closing it closes `callback`."""
+    """Return a generator function with its failures shown likewise. Closing its generator closes that of `callback`."""
 
     @functools.wraps(callback)
     def call(*args: P.args, **kwargs: P.kwargs) -> Iterator[R]:

@@ -1,4 +1,4 @@
-"""The Fine-tune tab: labels, a learning curve, what changed, and putting a version in force or back."""
+"""The Fine-tune tab: labels, a learning curve, what changed, and promoting or rolling back a version."""
 
 import secrets
 from collections.abc import Iterator, Sequence
@@ -30,7 +30,7 @@ CURVE = (
     '<canvas role="img" aria-label="Learning curve; nothing yet"></canvas><p class="curve-words"></p>'
     '<details class="twin"><summary>show as table</summary><div></div></details></section>'
 )
-ADMIN_HINT = "Putting a version in force or back needs the admin password."
+ADMIN_HINT = "You need the admin password to promote a version or to roll back."
 
 
 class FineTuneTab:
@@ -68,7 +68,7 @@ class FineTuneTab:
             choices, value=finetuning.DEFAULT_OBJECTIVE, label="Objective", elem_id="tune-objective"
         )
         self.line = parts.markup("", elem_id="objective-line")
-        with gr.Accordion("How boldly", open=False):
+        with gr.Accordion("Settings of the objective", open=False):
             controls = finetuning.option_controls(self.runtime, default)
             self.options = OptionControls("tune-option", controls)
         with gr.Row():
@@ -84,7 +84,7 @@ class FineTuneTab:
             visible=needs_password,
             elem_id="admin",
         )
-        self.rollback = gr.Button("Roll back to the version before", elem_id="rollback", size="sm")
+        self.rollback = gr.Button("Roll back to the previous version", elem_id="rollback", size="sm")
 
     def _wire(self, tabs: gr.Tabs) -> None:
         quiet: dict[str, Any] = {"show_progress": "hidden", "api_visibility": "private"}
@@ -98,7 +98,9 @@ class FineTuneTab:
         self.keep.click(lambda: gr.Row(visible=False), None, self.decide, **quiet)
         self.rollback.click(guarded(self.put_back), [self.router, self.password], after, **quiet)
         self.router.change(guarded(self.refresh), self.router, [self.versions, self.facts], **quiet)
-        self.router.change(lambda: gr.Row(visible=False), None, self.decide, **quiet)  # the draft is another router's
+        self.router.change(
+            lambda: gr.Row(visible=False), None, self.decide, **quiet
+        )  # the draft belongs to another router
         drawn = [self.line, *self.options.components]
         self.objective.change(guarded(self.choose), self.objective, drawn, **quiet)
 
@@ -113,7 +115,7 @@ class FineTuneTab:
         self.outcome.select(guarded(try_prompt), None, [self.play.prompt, tabs], **quiet)
 
     def fine_tune(self, before: Any, router: str, objective: str, *given: Any) -> Iterator[dict[Any, Any]]:
-        """Learn with a live curve; at the end before and after, what changed, and the draft to decide on."""
+        """Learn and draw the curve. At the end show before and after, what changed, and the draft to decide on."""
         turn = self.turns.begin(before)
         try:
             yield from self._fine_tune(turn, router, objective, given)
@@ -141,7 +143,7 @@ class FineTuneTab:
     def _learn(
         self, turn: Turn, text: list[str], router: str, objective: str, given: Sequence[Any]
     ) -> Iterator[dict[Any, Any]]:
-        """`text[0]` is the curve so far, kept outside so that a failure can be written under it."""
+        """Learn and draw the curve. `text[0]` is the curve so far; the caller writes a failure under it."""
         if not self.runtime.is_ready:
             raise NotReady("The models are still loading.", "Try again in a moment.")
         result: finetuning.FineTuned | None = None
@@ -154,7 +156,7 @@ class FineTuneTab:
                 if isinstance(step, finetuning.FineTuned):
                     result = step
                 elif turn.left.is_set():
-                    note = finetune.note_line("cancelled; the version in use is unchanged")
+                    note = finetune.note_line("cancelled, the version in use is unchanged")
                     yield {self.curve: text[0] + note, self.announce: "Cancelled."}
                     return
                 else:
@@ -162,7 +164,7 @@ class FineTuneTab:
                     yield {self.curve: text[0]}
         if result is None:
             return
-        sentence = f"Done: a draft of {result.router}. {result.moved} of {result.probes} test prompts go elsewhere."
+        sentence = f"Done: a draft of {result.router}. {result.moved} of {result.probes} test prompts change experts."
         yield {
             self.curve: text[0] + finetune.note_line("done"),
             self.outcome: finetune.outcome_html(result, self.runtime.pool),
@@ -173,7 +175,7 @@ class FineTuneTab:
         }
 
     def cancelled(self, running: Any) -> str:
-        """What is said of a cancel; the curve says it when the learning has ended."""
+        """Cancel, and return what to say. The curve shows when the learning has ended."""
         turn = self.turns.get(running)
         if turn is None or turn.done.is_set():
             gr.Info("Nothing is being learned just now.", duration=3)
@@ -182,14 +184,14 @@ class FineTuneTab:
         return "Cancelling."
 
     def refresh(self, router: str) -> tuple[str, str]:
-        """(versions, facts) of the chosen router."""
+        """Return (versions, facts) of the chosen router."""
         versions = finetuning.history(self.runtime, router)
         current = next((version.id for version in versions if version.is_current), "")
         facts = finetune.facts_html(finetuning.count_labels(self.runtime), current)
         return finetune.versions_html(versions), facts
 
     def describe(self, objective: str) -> str:
-        """One line on the chosen objective."""
+        """Return one line on the chosen objective."""
         return f'<p class="hint">{escape(finetuning.objective_line(self.runtime, objective))}</p>'
 
     def choose(self, objective: str) -> dict[Any, Any]:
@@ -198,7 +200,7 @@ class FineTuneTab:
         return {self.line: self.describe(objective), **self.options.updates(controls)}
 
     def arrive(self, router: str, objective: str) -> dict[Any, Any]:
-        """What the tab shows when it is opened: labels, versions, and menus that were empty while models loaded."""
+        """Return what the tab shows when it is opened: labels, versions, and menus, filled once models are loaded."""
         versions, facts = self.refresh(router)
         routers = finetuning.trainable(self.runtime)
         value: dict[Any, Any] = {self.versions: versions, self.facts: facts}
@@ -222,9 +224,9 @@ class FineTuneTab:
     def put_in_force(self, version: str, router: str, password: str) -> dict[Any, Any]:
         """Promote `version`."""
         finetuning.promote(self.runtime, version, password)
-        return self._decided(router, "The version is in use now. Roll back returns to the one before.")
+        return self._decided(router, "This version is in use now. Roll back returns to the previous one.")
 
     def put_back(self, router: str, password: str) -> dict[Any, Any]:
-        """Roll back to the version before."""
+        """Roll back to the previous version."""
         finetuning.roll_back(self.runtime, router, password)
-        return self._decided(router, "The version before is in use again.")
+        return self._decided(router, "The previous version is in use again.")

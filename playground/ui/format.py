@@ -1,4 +1,4 @@
-"""How numbers and times are written in sentences and tables. Minus is U+2212; intervals are in square brackets."""
+"""Writes numbers and times for sentences and tables. Minus is U+2212; intervals are in square brackets."""
 
 from collections.abc import Sequence
 from datetime import UTC, datetime
@@ -10,12 +10,12 @@ NOTHING = 0.02  # percent: a softmax is never exactly 0
 
 
 def signed(text: str) -> str:
-    """Return `text` with a true minus sign in front, where it had a hyphen."""
+    """Return `text` with a minus sign in place of a hyphen in front."""
     return MINUS + text[1:] if text.startswith("-") else text
 
 
 def percents(weights: Sequence[float] | np.ndarray) -> list[str]:
-    """Return whole percents that sum to 100 (largest remainder). What is small but not nothing reads `<1%`.
+    """Return whole percents that sum to 100 (largest remainder). A small share that is not 0 reads `<1%`.
 
     Only for sentences that a screen reader speaks. What is drawn gets its percents from `static/lib/format.js`; both
     are tested on the cases of `tests/js/format-cases.json`.
@@ -59,7 +59,7 @@ def points(gain: float, low: float | None = None, high: float | None = None) -> 
 
 
 def noise_words(low: float | None, high: float | None) -> str:
-    """Say whether an interval of a gain covers 0, in words."""
+    """Return words that say whether the interval of a gain covers 0."""
     if low is None or high is None:
         return ""
     return "within noise" if low <= 0 <= high else "beyond noise"

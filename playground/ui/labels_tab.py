@@ -1,4 +1,4 @@
-"""The Labels tab: every vote in force, newest first, with filters, undo, export and a way back to its comparison."""
+"""The Labels tab: every vote in force, newest first, with filters, undo and export. A row opens its comparison."""
 
 from html import escape
 from typing import TYPE_CHECKING, Any
@@ -23,14 +23,14 @@ TABLE = (
 )
 EXPORT = '<button type="button" class="quiet" data-export="{kind}">export {title}</button>'
 VERDICTS = [
-    ("every verdict", "all"),
+    ("all verdicts", "all"),
     ("A better", "a"),
     ("tie", "tie"),
     ("B better", "b"),
     ("both bad", "bad"),
     ("skip", "skip"),
 ]
-SOURCES = [("every source", "all"), ("people", "human"), ("judge", "judge"), ("import", "import")]
+SOURCES = [("all sources", "all"), ("people", "human"), ("judge", "judge"), ("import", "import")]
 
 
 class LabelsTab:
@@ -39,12 +39,12 @@ class LabelsTab:
     def __init__(self, runtime: "Runtime", handle: gr.BrowserState, tabs: gr.Tabs, compare: "CompareTab") -> None:
         self.runtime = runtime
         self.handle = handle
-        experts = [("every expert", "all"), *((expert.title, expert.name) for expert in runtime.pool.experts)]
+        experts = [("all experts", "all"), *((expert.title, expert.name) for expert in runtime.pool.experts)]
         with gr.Row(elem_id="label-filters"):
             verdict = gr.Dropdown(VERDICTS, value="all", label="verdict", min_width=120, elem_id="label-verdict")
             expert = gr.Dropdown(experts, value="all", label="expert", min_width=120)
             source = gr.Dropdown(SOURCES, value="all", label="source", min_width=120)
-            text = gr.Textbox(label="in the prompt", max_length=200, min_width=160, elem_id="label-text")
+            text = gr.Textbox(label="search prompts", max_length=200, min_width=160, elem_id="label-text")
         buttons = [
             EXPORT.format(kind=ending.removeprefix("."), title=escape(title))
             for ending, title in export.label_formats()
@@ -82,7 +82,7 @@ class LabelsTab:
         return gr.HTML(value=labels_html(rows, self.runtime.pool, mine=mine, total=total), asked=filters)
 
     def undo(self, kept: Any, event: gr.EventData) -> None:
-        """Take back the pressed vote, if it is one's own."""
+        """Take back the pressed vote, if it is the visitor's own."""
         vote.undo_label(self.runtime, str(event._data.get("id", "")), identity.handle_of(kept))
 
     def _exporter(self) -> Any:
@@ -93,7 +93,7 @@ class LabelsTab:
                 rows, _ = self.rows({str(name): value for name, value in filters.items()})
                 return {"text": export.export_labels(rows, f"labels.{asked.get('kind')}")}
             except AttributeError:
-                return {"error": "Nothing was asked for. Choose a format."}
+                return {"error": "No format was chosen. Choose one."}
             except PlaygroundError as error:
                 return {"error": words_of(error)}
 

@@ -1,4 +1,4 @@
-"""The panel that sets the experts beside each other: adapters by their weights, and everybody by the runs here."""
+"""The panel on how similar the experts are: adapters by their weights, and all experts by the runs here."""
 
 from typing import TYPE_CHECKING, Any
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 def numbers(matrix: np.ndarray) -> list[list[float | None]]:
-    """A matrix as JSON-ready rows of four decimals; NaN becomes None."""
+    """Return a matrix as JSON-ready rows of four decimals. NaN becomes None."""
     return [[None if np.isnan(value) else round(float(value), 4) for value in row] for row in matrix]
 
 
@@ -36,10 +36,10 @@ def picture(runtime: "Runtime") -> dict[str, Any]:
 
 
 def build(runtime: "Runtime") -> gr.HTML:
-    """Draw the panel; it asks for its figures when it is opened."""
+    """Draw the panel. It asks for its figures when it is opened."""
 
     def likeness(_: Any) -> dict[str, Any]:
-        """How alike the experts are."""
+        """Return how similar the experts are."""
         try:
             return picture(runtime)
         except PlaygroundError as error:

@@ -1,4 +1,4 @@
-"""Controls for the options of a plug-in, such as a label objective, that is chosen in a menu.
+"""Draws controls for the options of a plug-in that is chosen in a menu, such as a label objective.
 
 Which options there are is only known once the models are loaded, and changes with the choice. So a fixed number of
 places is drawn, and each is renamed, limited, shown or hidden. `Options.controls()` says what to draw.
@@ -26,7 +26,7 @@ class OptionControls:
             ]
 
     def updates(self, controls: Sequence[Mapping[str, Any]]) -> dict[Any, Any]:
-        """Return the updates that draw `controls`, each at its default, by component."""
+        """Return updates, by component, that draw `controls` at their defaults."""
         found: dict[Any, Any] = {}
         for place in range(PLACES):
             number, menu = _settings(controls[place] if place < len(controls) else None)
@@ -36,7 +36,7 @@ class OptionControls:
 
     @staticmethod
     def values(controls: Sequence[Mapping[str, Any]], given: Sequence[Any]) -> dict[str, Any]:
-        """Return the options by name from the components' values; one left empty keeps its default."""
+        """Return the options by name from the components' values. An empty one keeps its default."""
         found: dict[str, Any] = {}
         for place, control in enumerate(controls[:PLACES]):
             value = given[2 * place + (control.get("type") not in NUMBERS)]

@@ -1,4 +1,4 @@
-"""The whole page: header, tabs, timers, and the one function that serves it. No logic of its own."""
+"""The whole page: header, tabs, timers, and the function that serves it. It has no logic of its own."""
 
 import threading
 from html import escape
@@ -38,7 +38,7 @@ PRIVATE: dict[str, Any] = {"show_progress": "hidden", "api_visibility": "private
 
 
 def build(runtime: "Runtime") -> gr.Blocks:
-    """The page over `runtime`, which may still be loading."""
+    """Return the page over `runtime`, which may still be loading."""
     title = "Routing playground"
     with gr.Blocks(title=title, fill_width=True, delete_cache=(3600, 86400), analytics_enabled=False) as demo:
         add_endpoints(runtime)  # first, so that no callback of the page takes one of their names
@@ -72,7 +72,7 @@ def build(runtime: "Runtime") -> gr.Blocks:
 
 
 def _keep_fresh(runtime: "Runtime", timer: gr.Timer, header: gr.HTML, play: PlaygroundTab, experts: ExpertsTab) -> None:
-    """While models load, the header counts; once they are there, menus fill and the timer stops."""
+    """Update the header while models load. Once they are there, fill the menus and stop the timer."""
 
     def tick(router: Any) -> dict[Any, Any]:
         value: dict[Any, Any] = {header: readiness.header_value(runtime)}
@@ -89,7 +89,7 @@ def _keep_fresh(runtime: "Runtime", timer: gr.Timer, header: gr.HTML, play: Play
 
 
 def _on_load(runtime: "Runtime", demo: gr.Blocks, handle: gr.BrowserState, play: PlaygroundTab) -> None:
-    """A visitor gets a handle and their recent runs; a permalink opens its run."""
+    """Give an arriving visitor a handle and their recent runs. Open the run of a permalink."""
 
     def arrive(kept: Any, request: gr.Request) -> dict[Any, Any]:
         runtime.start()  # the page has painted
@@ -99,7 +99,7 @@ def _on_load(runtime: "Runtime", demo: gr.Blocks, handle: gr.BrowserState, play:
         if wanted:
             try:
                 value |= play.open(wanted)
-            except PlaygroundError as error:  # the visitor arrives all the same
+            except PlaygroundError as error:  # the visitor still gets the page
                 gr.Warning(escape(words_of(error)), duration=8)
         return value
 
@@ -107,7 +107,7 @@ def _on_load(runtime: "Runtime", demo: gr.Blocks, handle: gr.BrowserState, play:
 
 
 def _on_documentation(demo: gr.Blocks, tabs: gr.Tabs, about: AboutTab) -> None:
-    """A link between pages of the documentation names the page in the address: `?about=glossary.md`."""
+    """Open the page of the documentation that the address names: `?about=glossary.md`."""
 
     def arrive(request: gr.Request) -> dict[Any, Any]:
         wanted = request.query_params.get("about") if request else None
@@ -117,7 +117,7 @@ def _on_documentation(demo: gr.Blocks, tabs: gr.Tabs, about: AboutTab) -> None:
 
 
 def launch_options(runtime: "Runtime") -> dict[str, Any]:
-    """How the page is served: our own head and icon, nothing recorded, nothing from another host."""
+    """Return how the page is served: our own head and icon, nothing recorded, nothing from another host."""
     return {
         "theme": page_theme(),
         "head": page_head(),
@@ -137,10 +137,10 @@ def launch_options(runtime: "Runtime") -> dict[str, Any]:
 def serve(
     runtime: "Runtime", *, host: str | None = None, port: int | None = None, block: bool = True
 ) -> tuple[gr.Blocks, str]:
-    """Serve the page, then start loading models; returns (blocks, address) when `block` is false.
+    """Serve the page, then start loading models. Return (blocks, address) when `block` is false.
 
-    Loading starts when the first visitor's page has painted, or soon after if nobody comes: both want the processor,
-    and the page should win (first paint 5.8 s when loading began at once, see docs/results/first-paint.md).
+    Loading starts when the first visitor's page has painted, or soon after if nobody comes. Both need the processor,
+    and the page goes first. When loading began at once, first paint took 5.8 s: see docs/results/first-paint.md.
     """
     settings = runtime.settings
     demo = build(runtime)
@@ -149,7 +149,9 @@ def serve(
         where = {"server_name": host or settings.host, "server_port": settings.port if port is None else port}
         where["server_port"] = where["server_port"] or None
         if where["server_name"] in LOOPBACK:
-            runtime.spare = 1  # the browser is on this machine too, and a product waits for its slowest thread
+            runtime.spare = (
+                1  # leave a processor to the browser on this machine: a matrix product waits for its slowest thread
+            )
     _, address, _ = demo.launch(prevent_thread_lock=True, **where, **launch_options(runtime))
     print(f"Routing playground: {address}", flush=True)
     unseen = threading.Timer(UNSEEN_SECONDS, runtime.start)

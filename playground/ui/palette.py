@@ -1,4 +1,4 @@
-"""The ten expert colours and what stands beside them, so that nothing is told by colour alone.
+"""The ten expert colours, and the signs beside them, so that colour is never the only sign.
 
 Contrast is at least 3:1 on white and on #18181b, so one palette serves both modes. The order keeps the first colours as
 distinct as possible, for normal, protan, deutan and tritan sight. The base model has no colour: it is outlined and
@@ -48,12 +48,12 @@ class Look:
 
     @property
     def icon(self) -> str:
-        """Return the sign of its kind."""
+        """Return the sign of the expert's kind."""
         return KIND_ICONS.get(self.kind, "")
 
 
 def look_of(expert: Expert) -> Look:
-    """Return how `expert` is drawn; slots beyond the palette repeat."""
+    """Return how `expert` is drawn. Slots beyond the palette repeat."""
     slot = expert.slot % len(PALETTE) if expert.slot >= 0 else -1
     return Look(expert.name, expert.title or expert.name, expert.mark, slot, expert.kind)
 

@@ -1,4 +1,4 @@
-"""The page's own components: constant templates that `static/` draws from a value, so nothing flickers."""
+"""The page's own components. Their templates are constant and `static/` draws their values, so nothing flickers."""
 
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -32,7 +32,7 @@ def markup(value: str, *, elem_id: str, **props: Any) -> gr.HTML:
 
 
 def pressable(value: str, *, elem_id: str) -> gr.HTML:
-    """Return a component that shows escaped HTML. Parts with `data-id` raise `select` with that id when pressed."""
+    """Return a component that shows escaped HTML. A pressed part with `data-id` triggers `select` with that id."""
     return gr.HTML(value, js_on_load=mounting("list"), apply_default_css=False, elem_id=elem_id)
 
 
@@ -42,7 +42,7 @@ def announcer(elem_id: str) -> gr.HTML:
 
 
 def feed(kind: str, *, elem_id: str) -> gr.HTML:
-    """Return a component without a picture of its own. Its lines are drawn into another one."""
+    """Return a component that shows nothing itself. Its lines are drawn into another component."""
     return gr.HTML(
         "", html_template="<span hidden></span>", js_on_load=mounting(kind), apply_default_css=False, elem_id=elem_id
     )

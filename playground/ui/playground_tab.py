@@ -36,13 +36,13 @@ STOP = "(...asked) => { for (const kind of ['run', 'other']) window.Playground.v
 STORE_SECONDS = 5.0
 FIRST_WATCHED = Observe(10, 3)  # as the controls count, from 1
 OVERRIDE_HINT = (
-    "What if? Move the weights of the last run, for all layers or some, or leave experts out, and see the answer that "
-    "routing would have given beside the first. It is never stored as a label."
+    "What if the weights were different? Change the weights of the last run, in all layers or some, or leave experts "
+    "out. The new answer appears beside the first. It is never stored as a label."
 )
 
 
 def spoken(state: ViewState) -> str:
-    """The sentence for the status region when a run ends."""
+    """Return the sentence for the status region when a run ends."""
     if state.failed is not None:
         return f"The run failed: {state.failed.message}"
     weights = state.weights
@@ -58,18 +58,18 @@ def own_runs(runtime: "Runtime", handle: str) -> str:
 
 
 def failed_line(message: str, remedy: str) -> str:
-    """The line that shows what went wrong before or beside a run."""
+    """Return the line that shows what went wrong before or beside a run."""
     return wire.failure("starting", message, remedy)
 
 
 def opened(runtime: "Runtime", run_id: str) -> str:
-    """Return the lines of a stored run, drawn as when it was live. Raise InvalidRequest for an unknown one."""
+    """Return the lines of a stored run, the same as when it was live. Raise InvalidRequest for an unknown run."""
     events = runs.events_of(runtime, run_id)
     return wire.opening(secrets.token_hex(4), note="reopened") + wire.lines(events, runtime.pool)
 
 
 def example_lines(runtime: "Runtime") -> str:
-    """Return the recorded run that is on the page at first; empty when there is none."""
+    """Return the recorded run that the page shows at first. Empty when there is none."""
     stored = examples.recorded_run()
     if not stored:
         return ""
@@ -77,7 +77,7 @@ def example_lines(runtime: "Runtime") -> str:
 
 
 class PlaygroundTab:
-    """The tab's components and callbacks over one runtime; nothing of a visitor is kept here."""
+    """The tab's components and callbacks over one runtime. It keeps nothing of a visitor."""
 
     def __init__(self, runtime: "Runtime", handle: gr.BrowserState) -> None:
         self.runtime = runtime
@@ -129,17 +129,17 @@ class PlaygroundTab:
             serve = gr.Radio(ways, value="top", label="Use of the weights", elem_id="serve")
             longest = "longest answer (tokens)"
             tokens = gr.Slider(1, 512, value=at.max_new_tokens, step=1, label=longest, elem_id="max-tokens")
-            greedy = "temperature (0: always the likeliest)"
+            greedy = "temperature (0: always the likeliest token)"
             temperature = gr.Slider(0, 2, value=at.temperature, step=0.05, label=greedy)
             top_p = gr.Slider(0.05, 1, value=at.top_p, step=0.05, label="top-p")
             penalty = gr.Slider(1, 2, value=at.repetition_penalty, step=0.05, label="repetition penalty")
             seed = gr.Number(at.seed, label="seed", precision=0, minimum=0)
         with gr.Accordion("Attention to watch", open=False, elem_id="watching"):
-            # the default model's size until the one that is loaded tells its own
+            # the size of the default model, until the loaded model gives its own
             self.layer = gr.Slider(0, 30, value=FIRST_WATCHED.layer, step=1, label="layer (0: none)", elem_id="layer")
             self.head = gr.Slider(1, 9, value=FIRST_WATCHED.head, step=1, label="head", elem_id="head")
-        with gr.Accordion("Settings of the router", open=False, visible=False, elem_id="router-options") as self.tuning:
-            gr.Markdown("They count for your next run alone.", elem_classes="hint")
+        with gr.Accordion("Router settings", open=False, visible=False, elem_id="router-options") as self.tuning:
+            gr.Markdown("They apply to your next run only.", elem_classes="hint")
             self.options = OptionControls("router-option", ())
         watched = [self.layer, self.head]
         sampling = [serve, temperature, top_p, penalty, tokens, seed]
@@ -188,16 +188,16 @@ class PlaygroundTab:
         return request, notice
 
     def controls_of(self, router: Any) -> tuple[Mapping[str, Any], ...]:
-        """Return what describes the settings of a router that a run may change; none while models load."""
+        """Return the settings of a router that a run may change. None while models load."""
         return next((info.options for info in self.runtime.routers() if info.name == router), ())
 
     def tune(self, router: Any) -> dict[Any, Any]:
-        """Return updates that draw the settings of the chosen router, each as its version in force has it."""
+        """Return updates that draw the settings of the chosen router, with the values of its version in force."""
         controls = self.controls_of(router)
         return {self.tuning: gr.Accordion(visible=bool(controls)), **self.options.updates(controls)}
 
     def stream(self, request: RunRequest, text: str, handle: str, turn: Turn) -> Iterator[tuple[str, ViewState]]:
-        """The growing lines of one run; waits for the models and ends with a line that says what broke, if it did."""
+        """Yield the lines of one run so far. Wait for the models first. If the run breaks, the last line says why."""
         newest: tuple[str, ViewState] = (text, ViewState())
 
         def kept() -> Iterator[tuple[str, ViewState]]:
@@ -224,13 +224,13 @@ class PlaygroundTab:
                 yield shown, state
 
     def answer(self, before: Any, aside: Any, kept: Any, *values: Any) -> Iterator[dict[Any, Any]]:
-        """Run the prompt: growing lines into the view, at the end the panels and the spoken sentence."""
+        """Run the prompt. Write its lines into the view as they come, then the panels and the spoken sentence."""
         self.turns.leave(aside)
         turn = self.turns.begin(before)
         try:
             yield from self._answer(turn, kept, values)
             if turn.left.is_set():
-                yield {self.turn: gr.skip()}  # the framework sends the last thing said once more at the end
+                yield {self.turn: gr.skip()}  # the framework repeats the last update at the end
         finally:
             turn.done.set()
 
@@ -259,8 +259,7 @@ class PlaygroundTab:
         yield done
 
     def stop(self, running: Any, aside: Any, kept: Any) -> dict[Any, Any]:
-        """End what is being written. The run that was cut off is listed and can be answered again, once it is
-        stored."""
+        """Stop the current run. Once it is stored, it is listed and can be answered again."""
         self.turns.leave(aside)
         turn = self.turns.get(running)
         if turn is None or turn.done.is_set():
@@ -272,15 +271,17 @@ class PlaygroundTab:
         try:
             last, state = ask_again.stored_run(self.runtime, turn.run_id)
         except InvalidRequest:
-            return {self.last: None, self.override: "", self.announce: "Stopped. This run could not be stored."}
+            return {self.last: None, self.override: "", self.announce: "The run was stopped and could not be stored."}
         said = f"Stopped after {plural(len(state.tokens), 'token')}."
         override = override_value(state, self.runtime.pool)
         recent = own_runs(self.runtime, identity.handle_of(kept))
         return {self.last: last, self.override: override, self.recent: recent, self.announce: said}
 
     def answer_again(self, running: Any, before: Any, *values: Any) -> Iterator[dict[Any, Any]]:
-        """The counterfactual: the same prompt routed as the panel says, beside the first answer, and how likely each
-        routing finds the other's answer."""
+        """Answer the same prompt with the weights of the panel, beside the first answer.
+
+        At the end say how likely each routing finds the other's answer.
+        """
         turn, main = self.turns.begin(before), self.turns.get(running)
         for number, text in enumerate(self._again(turn, main, *values)):
             if turn.left.is_set():
@@ -292,9 +293,9 @@ class PlaygroundTab:
         text = wire.opening(secrets.token_hex(4), note="override")
         try:
             if previous is None:
-                raise InvalidRequest("There is no run to answer again.", "Run a prompt first, then move the weights.")
+                raise InvalidRequest("There is no run to answer again.", "Run a prompt first, then change the weights.")
             if main is not None and not main.done.is_set():
-                raise InvalidRequest("A run is being written.", "Answer again when it has ended, or stop it.")
+                raise InvalidRequest("A run is still being written.", "Wait until it ends, or stop it.")
             request = ask_again.counterfactual(previous.request, self.runtime.pool.select(previous.pool), asked)
         except PlaygroundError as error:
             yield text + failed_line(*explained(error))
@@ -306,11 +307,13 @@ class PlaygroundTab:
             text, state = shown, reached
             yield text
         if state.finished is not None and state.finished.tokens:
-            yield text + wire.record(wire.LikelihoodsLine(sentence="Reading each answer under the other's routing …"))
+            yield text + wire.record(
+                wire.LikelihoodsLine(sentence="Computing how likely each routing finds the other's answer …")
+            )
             yield text + self._likelihoods(previous.run_id, state.run_id)
 
     def _likelihoods(self, first: str, second: str) -> str:
-        """The line that tells how likely two runs find each other's answers, or why that cannot be told."""
+        """Return the line on how likely two runs find each other's answers, or why that is not known."""
         try:
             found = self.runtime.likelihoods(first, second)
         except PlaygroundError as error:
@@ -319,31 +322,31 @@ class PlaygroundTab:
         return wire.record(wire.LikelihoodsLine(**rounded))
 
     def pick(self, event: gr.EventData) -> str:
-        """The example prompt that was pressed."""
+        """Return the example prompt that was pressed."""
         position = str(event._data.get("id", "0"))
         return examples.PROMPTS[int(position) % len(examples.PROMPTS)][1] if position.isdigit() else ""
 
     def reopen(self, running: Any, aside: Any, event: gr.EventData) -> dict[Any, Any]:
-        """The recent run that was pressed, instead of what is being written; what stood beside is removed."""
+        """Show the recent run that was pressed. Stop the current run, and remove the run beside it."""
         self.turns.leave(running)
         self.turns.leave(aside)
         return self.open(str(event._data.get("id", ""))) | {self.other: wire.opening(secrets.token_hex(4))}
 
     def open(self, run_id: str) -> dict[Any, Any]:
-        """A stored run in the view, ready to be answered again. Raises InvalidRequest for an unknown one."""
+        """Show a stored run, ready to be answered again. Raise InvalidRequest for an unknown run."""
         text = opened(self.runtime, run_id)
         last, state = ask_again.stored_run(self.runtime, run_id)
         return {self.view: text, self.last: last, self.override: override_value(state, self.runtime.pool)}
 
     def menus(self) -> dict[Any, Any]:
-        """The routers and the experts to choose from as they are now; what a visitor chose stays."""
+        """Return updates with the routers and experts there are now. What the visitor chose stays."""
         return {
             self.router: gr.HTML(choices=router_choices(self.runtime.routers())),
             self.experts: gr.HTML(choices=pool_choices(self.runtime.pool)),
         }
 
     def sized(self) -> dict[Any, Any]:
-        """The attention controls for the model that is loaded, which may be smaller than they assume."""
+        """Return the attention controls with the limits of the loaded model."""
         layers, heads = self.runtime.attention_size
         chosen: dict[str, Any] = {} if layers >= FIRST_WATCHED.layer and heads >= FIRST_WATCHED.head else {"value": 1}
         return {self.layer: gr.Slider(maximum=layers, **chosen), self.head: gr.Slider(maximum=max(1, heads), **chosen)}

@@ -1,4 +1,4 @@
-"""What the page says while models load: the header's status and the lines of a run that waits for them."""
+"""What the page says while models load: the status in the header, and the lines of a waiting run."""
 
 import json
 import threading
@@ -16,7 +16,7 @@ WORDS = {"starting": "starting", "converting": "preparing the language model", "
 
 
 def sentence(status: "Status") -> str:
-    """What is happening, with figures where there are any."""
+    """Return what is happening, with figures where there are any."""
     if status.phase == "ready":
         return "ready"
     if status.phase == "downloading" and status.total:
@@ -27,17 +27,17 @@ def sentence(status: "Status") -> str:
 
 
 def share(status: "Status") -> float | None:
-    """How much of the download is there, 0…1; None when it cannot be told."""
+    """Return how much of the download is there, 0…1. None when that is not known."""
     return min(1.0, status.done / status.total) if status.total else None
 
 
 def header_value(runtime: "Runtime") -> str:
-    """The header's state as JSON, drawn by `static/page/header.js`."""
+    """Return the header's state as JSON, for `static/page/header.js`."""
     status, settings = runtime.status, runtime.settings
     address = settings.database_address
     local = address.startswith("sqlite")
     lasting = not settings.is_space or str(settings.data_dir).startswith("/data") or not local
-    hint = "" if lasting else "Labels are lost when this Space restarts: attach storage at /data or set DATABASE_URL."
+    hint = "" if lasting else "Labels are lost when this Space restarts. Attach storage at /data or set DATABASE_URL."
     where = "this machine" if local else "the database server"
     return json.dumps(
         {

@@ -1,4 +1,4 @@
-"""The function by which the run view asks for a stored run as a file. Its arguments come from a browser."""
+"""Gives the run view a stored run as a file. The arguments come from a browser."""
 
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 
 def export_function(runtime: "Runtime") -> Callable[[Any], dict[str, Any]]:
-    """Return the function that the page may call."""
+    """Return the function that the page can call."""
 
     def export_run(asked: Any) -> dict[str, Any]:
         """Return a stored run as the text of a file."""

@@ -1,4 +1,4 @@
-"""From an iterator of events to the growing texts the page draws: coalesced, so that a fast model does not flood it."""
+"""Turns events into the growing text that the page draws, with few enough updates for a fast model."""
 
 import time
 from collections.abc import Iterable, Iterator
@@ -13,7 +13,7 @@ UPDATE_SECONDS = 0.1
 
 
 def streamed(events: Iterable[Event], pool: Pool, *, text: str = "") -> Iterator[tuple[str, ViewState]]:
-    """(all lines so far, state so far), ten times a second while tokens come, at once for the rest."""
+    """Yield (all lines so far, state so far): ten times a second for tokens, at once for other events."""
     state, shown = ViewState(), 0.0
     for event in events:
         state = fold(state, event)

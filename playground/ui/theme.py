@@ -1,10 +1,10 @@
-"""Colours and type of the framework's own controls: ink on white, or on #0f0f11 with #18181b surfaces; no web fonts."""
+"""Colours and type of the framework's controls: ink on white, or on #0f0f11 with #18181b surfaces. No web fonts."""
 
 import gradio as gr
 
 
 def page_theme() -> gr.themes.Base:
-    """The theme; everything else is in `static/theme.css`."""
+    """Return the theme. Everything else is in `static/theme.css`."""
     theme = gr.themes.Base(
         primary_hue="zinc",
         secondary_hue="zinc",

@@ -1,4 +1,4 @@
-"""Whose turn it is to write to a visitor's page: the newest stream's. What began before is told to leave.
+"""Lets only the newest stream write to a visitor's page. Older streams are told to leave.
 
 The framework's own `cancels` comes too late for that: it waits for the stream that should replace the old one.
 """
@@ -13,7 +13,7 @@ KEPT = 2000
 
 @dataclass(eq=False)
 class Turn:
-    """One stream's turn. It writes nothing more once `left` is set, and sets `done` when what it made is stored.
+    """One stream's turn. The stream writes nothing more once `left` is set. It sets `done` when its result is stored.
 
     `run_id` is the run it writes, empty before that began.
     """
@@ -25,14 +25,14 @@ class Turn:
 
 
 class Turns:
-    """The turns of this process, newest kept; a page holds only the random token of its own."""
+    """The turns of this process. The newest are kept. A page holds only the random token of its own turn."""
 
     def __init__(self) -> None:
         self._known: OrderedDict[str, Turn] = OrderedDict()
         self._lock = threading.Lock()
 
     def begin(self, before: object) -> Turn:
-        """A new turn for the page whose last one was `before`, which leaves."""
+        """Return a new turn for a page. Its last turn, `before`, leaves."""
         self.leave(before)
         turn = Turn(secrets.token_urlsafe(16))
         with self._lock:
@@ -42,12 +42,12 @@ class Turns:
         return turn
 
     def get(self, token: object) -> Turn | None:
-        """The turn of `token`, if it is known."""
+        """Return the turn of `token`, if it is known."""
         with self._lock:
             return self._known.get(str(token or ""))
 
     def leave(self, token: object) -> Turn | None:
-        """Tell the turn of `token` to write nothing more; it is given back, if it is known."""
+        """Tell the turn of `token` to write nothing more. Return the turn, if it is known."""
         turn = self.get(token)
         if turn is not None:
             turn.left.set()

@@ -1,4 +1,4 @@
-"""The lines that the page is drawn from: one JSON record for each event, appended to a text that only grows.
+"""Makes the lines that the page is drawn from: one JSON record for each event, in a text that only grows.
 
 The browser gets deltas only. Weights are one byte each (255 is 1, base64); full precision stays on the server for
 export. A reopened run sends all its lines at once, so it cannot look different from the live one. The browser's side is
@@ -19,7 +19,7 @@ from playground.core.values import Pool
 from playground.ui.palette import looks
 from playground.ui.views.why import why_html
 
-PROMPT_BYTES = 120_000  # weights of a prompt that travel: 800 tokens of 30 layers and 5 experts
+PROMPT_BYTES = 120_000  # most bytes of prompt weights that are sent: 800 tokens of 30 layers and 5 experts
 
 Bytes = str  # base64 of one byte for each value
 Look = dict[str, Any]
@@ -35,7 +35,7 @@ class WireLine:
 
 @dataclass(frozen=True, kw_only=True)
 class OpeningLine(WireLine):
-    """The first line of a stream: what was drawn before is gone."""
+    """The first line of a stream. The browser removes what was drawn before."""
 
     kind: ClassVar[str] = "opening"
     nonce: Annotated[str, "differs from the stream before, so that the browser starts afresh"]
@@ -45,11 +45,11 @@ class OpeningLine(WireLine):
 
 @dataclass(frozen=True, kw_only=True)
 class WaitingLine(WireLine):
-    """What is waited for."""
+    """What the run waits for."""
 
     kind: ClassVar[str] = "waiting"
     sentence: Annotated[str, "the words that are shown"]
-    share: Annotated[float | None, "how much of it is done, 0 to 1; absent when that cannot be told"] = None
+    share: Annotated[float | None, "how much of it is done, 0 to 1; absent when that is not known"] = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -84,14 +84,16 @@ class DecidedLine(WireLine):
 
 @dataclass(frozen=True, kw_only=True)
 class PromptLine(WireLine):
-    """The prompt was read. The keys after `own` are there when a gate weighed the prompt."""
+    """The prompt was read. Keys after `own` are present when a gate weighed the prompt."""
 
     kind: ClassVar[str] = "prompt"
     tokens: Annotated[list[str], "the text of each token, the chat's frame included"]
     own: Annotated[list[int], "first and last + 1 of the tokens that the visitor typed"]
     weights: Annotated[Bytes | None, "mean weights over layers (tokens × experts)"] = None
     leaders: Annotated[list[int] | None, "for each token the expert with the most weight"] = None
-    layers: Annotated[Bytes | None, "weights (tokens × layers × experts); of a long prompt the last tokens"] = None
+    layers: Annotated[
+        Bytes | None, "weights (tokens × layers × experts); for a long prompt, of the last tokens only"
+    ] = None
     layer_entropy: Annotated[Bytes | None, "entropy of each layer as a share of ln E (tokens × layers)"] = None
     measures: Annotated[list[Any] | None, "for each token its entropy, agreement and share of leading layers"] = None
 
@@ -162,10 +164,10 @@ class ChangeLine(WireLine):
 
 @dataclass(frozen=True, kw_only=True)
 class LikelihoodsLine(WireLine):
-    """How likely two routings find each other's answers: log-probabilities per token. Absent where a tool wrote it."""
+    """How likely each of two routings finds each answer: log-probabilities per token. Absent for a tool's answer."""
 
     kind: ClassVar[str] = "likelihoods"
-    sentence: Annotated[str | None, "instead of figures: that they are computed, or why there are none"] = None
+    sentence: Annotated[str | None, "in place of figures: that they are being computed, or why there are none"] = None
     first_by_first: Annotated[float | None, "the first answer under the first routing"] = None
     first_by_second: Annotated[float | None, "the first answer under the second routing"] = None
     second_by_first: Annotated[float | None, "the second answer under the first routing"] = None
@@ -174,7 +176,7 @@ class LikelihoodsLine(WireLine):
 
 @dataclass(frozen=True, kw_only=True)
 class SideLine(WireLine):
-    """One side of a blind comparison began. Tells nothing of who answers."""
+    """One side of a blind comparison began. It does not say who answers."""
 
     kind: ClassVar[str] = "side"
 
@@ -186,8 +188,8 @@ class PointLine(WireLine):
     kind: ClassVar[str] = "point"
     step: Annotated[int, "steps done"]
     steps: Annotated[int, "steps in all"]
-    training_loss: Annotated[float | None, "loss on the labels that are learnt"] = None
-    held_out_loss: Annotated[float | None, "loss on the labels that are held out"] = None
+    training_loss: Annotated[float | None, "loss on the training labels"] = None
+    held_out_loss: Annotated[float | None, "loss on the held-out labels"] = None
     held_out_accuracy: Annotated[float | None, "share of held-out labels that the router agrees with"] = None
 
 
@@ -283,7 +285,7 @@ def _prompt_read(event: PromptRead, _: Pool) -> PromptLine:
         return read
     layered = event.layer_weights.astype(np.float32)
     mean = layered.mean(axis=1)
-    # of a long prompt only the end travels layer by layer: the last tokens are the ones the answer follows
+    # of a long prompt, layers are sent for the last tokens only, those the answer follows
     kept = max(1, PROMPT_BYTES // layered[0].size)
     leaders = mean.argmax(axis=-1).tolist()
     return replace(read, weights=packed(mean), leaders=leaders, **_routing(layered[-kept:]))
@@ -351,7 +353,7 @@ def record(line: WireLine) -> str:
 
 
 def line(event: Event, pool: Pool) -> str:
-    """Return the line that draws `event`; an empty text for an event the page does not know."""
+    """Return the line that draws `event`. Return an empty text for an event that the page does not know."""
     make = MAKERS.get(type(event))
     return record(replace(make(event, pool), at=round(event.at, 3))) if make else ""
 
@@ -367,7 +369,7 @@ def opening(nonce: str, *, note: str = "", example: bool = False) -> str:
 
 
 def waiting(sentence: str, share: float | None = None) -> str:
-    """Return a line that says what is waited for; `share` in 0…1 when it can be told."""
+    """Return a line that says what the run waits for, with `share` in 0…1 when it is known."""
     return record(WaitingLine(sentence=sentence, share=None if share is None else round(share, 3)))
 
 

@@ -8,20 +8,20 @@ import { color, onThemeChange } from '../lib/theme.js';
 const LEFT = 30;
 const NOTES = {
   reading: ({ chance }) =>
-    'Overlap of the subspaces the adapters read, mean over shared modules: 0 none, 1 the same. ' +
+    'Overlap of the input subspaces of the adapters, mean over shared modules: 0 is none, 1 is the same. ' +
     `By chance it would be ${chance == null ? '–' : chance.toFixed(3)}. ` +
-    'Adapters trained from the same random start overlap almost wholly, whatever they learnt.',
+    'Adapters trained from the same random start overlap almost fully, whatever they learned.',
   change: () =>
-    'Cosine of the changes the adapters make to the weights, mean over shared modules: ' +
-    '−1 opposite, 0 unrelated, 1 the same.',
+    'Cosine between the changes that adapters make to the weights, mean over shared modules: ' +
+    '−1 is opposite, 0 is unrelated, 1 is the same.',
   used: ({ runs }) =>
-    `Correlation of the experts' usage over the last ${runs} runs here: above 0 they answer together, ` +
-    'below 0 instead of each other. ' +
-    'Empty where fewer than three runs could use both or a share never varied.',
+    `Correlation of the experts' usage over the last ${runs} runs here: above 0 they are used together, ` +
+    'below 0 one replaces the other. ' +
+    'A cell is empty when fewer than three runs could use both, or when a share never varied.',
 };
 const READING = 'Reading the adapters …';
-const NO_RUNS = 'Nothing to compare yet: it takes three runs in which two experts got different shares.';
-const NO_PAIR = 'There are not two adapters to compare.';
+const NO_RUNS = 'Nothing to compare yet. This needs three runs in which two experts got different shares.';
+const NO_PAIR = 'There are fewer than two adapters, so there is nothing to compare.';
 
 const number = (value) => (value == null ? '–' : signed(value));
 
@@ -119,7 +119,7 @@ export class LikenessPanel {
       drawMark(pen, look, middle, LEFT / 2, cell);
       drawMark(pen, look, LEFT / 2 - 2, middle, 26);
     });
-    this.note.textContent = `${NOTES[this.what](this.data)} Darkest: ${number(top)} in size.`;
+    this.note.textContent = `${NOTES[this.what](this.data)} Darkest cell: ${number(top)}.`;
     this.drawWords(looks, values, known);
   }
 
@@ -155,6 +155,6 @@ export class LikenessPanel {
       return;
     }
     const what = this.element.querySelector('.seg [aria-pressed=true]').textContent;
-    pngPicture(`Experts beside each other: ${what}`, [this.canvas], (blob) => download(name, blob));
+    pngPicture(`How similar the experts are: ${what}`, [this.canvas], (blob) => download(name, blob));
   }
 }

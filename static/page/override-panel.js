@@ -123,13 +123,13 @@ export class OverridePanel {
     const { pool, weights, mode, dropped, from, to, layers } = this.state;
     if (!pool.length) return '';
     if (mode === 'drop') {
-      if (dropped.length) return 'The same router decides among those that stay.';
-      return 'Tick who may not answer; the router decides among the rest.';
+      if (dropped.length) return 'The router decides among the rest.';
+      return 'Tick the experts to leave out. The router decides among the rest.';
     }
     const isPart = from > 1 || to < layers;
-    if (!isPart) return 'The shares always sum to 100. A tool that is heaviest answers alone.';
+    if (!isPart) return 'The weights always sum to 100. If a tool has the highest weight, it answers alone.';
     const hasTool = pool.some((look, e) => look.kind === 'tool' && weights[e] >= 0.5);
-    if (hasTool) return 'A tool does not act inside layers: give its weight to others, or choose all layers.';
-    return `Held in layers ${from} to ${to}; in the others the router decides.`;
+    if (hasTool) return 'A tool does not act inside layers. Give its weight to others, or choose all layers.';
+    return `Your weights are used in layers ${from} to ${to}. The router decides in the others.`;
   }
 }

@@ -142,7 +142,7 @@ export class PoolPicker {
   chooseKept(experts) {
     const gone = experts.filter((each) => !this.ready.includes(each));
     this.choose(experts);
-    if (gone.length) this.note.textContent = `Not here any more: ${gone.join(', ')}.`;
+    if (gone.length) this.note.textContent = `No longer here: ${gone.join(', ')}.`;
   }
 
   drop(name) {
@@ -186,18 +186,18 @@ export class PoolPicker {
     const others = keptPools().filter((pool) => pool.name !== name);
     if (!name) {
       this.name.focus();
-      this.note.textContent = 'Give it a name first.';
+      this.note.textContent = 'Give this choice a name first.';
       return;
     }
     if (others.length >= MOST) {
-      this.note.textContent = `${MOST} choices are the most: delete one first.`;
+      this.note.textContent = `You can save at most ${MOST} choices. Delete one first.`;
       return;
     }
     const isStored = storePools([...others, { name, experts: this.chosen }]);
     if (isStored) this.name.value = '';
     this.drawKept();
     this.show();
-    const kept = `Kept as “${name}” in this browser.`;
-    this.note.textContent = isStored ? kept : 'This browser keeps nothing for this page.';
+    const kept = `Saved as “${name}” in this browser.`;
+    this.note.textContent = isStored ? kept : 'This browser lets the page store nothing.';
   }
 }

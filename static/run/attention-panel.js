@@ -9,18 +9,18 @@ import { HeadGrid, moveOf } from './head-grid.js';
 
 const NOTES = {
   rollout:
-    'Rollout: how much of each token flows into another through all layers, half of it past each layer unchanged ' +
-    '(Abnar & Zuidema 2020). Most ends in the first token; without it, each row is scaled to its own largest. ' +
+    'Rollout (Abnar & Zuidema 2020): how much of each token flows into another through all layers. In each layer ' +
+    'half of it passes unchanged. Most comes from the first token. Without it, each row is scaled to its largest. ' +
     'It follows attention, not what experts add.',
-  whole: 'Rows ask, columns are looked at. Square root scale. [ ] change the head.',
-  observed: 'Rows are answer tokens, columns everything before them. Square root scale. [ ] change the head.',
+  whole: 'Each row is a token that looks, each column a token it looks at. Square root scale. [ ] change the head.',
+  observed: 'Rows are answer tokens, columns are the tokens before them. Square root scale. [ ] change the head.',
   heads:
-    'Layers down, heads across, each scaled to its own largest. Press one to look into it; ' +
-    'arrow keys move, Enter opens.',
+    'Layers go down, heads across. Each head is scaled to its own largest. Press one to open it. ' +
+    'Arrow keys move, Enter opens.',
   unwatched: 'No head is observed in this run.',
   running: 'The observed head is drawn while the answer is written.',
   tool: 'This answer was written by a tool, so there is no attention.',
-  unknown: 'Not observed in this run: choose a layer, or all heads, and it is computed now.',
+  unknown: 'Not observed in this run. Choose a layer or all heads to compute it now.',
 };
 
 const between = (value, count) => Math.max(0, Math.min(count - 1, value));

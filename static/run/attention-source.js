@@ -36,7 +36,7 @@ export class AttentionSource {
     const job = { id, isStopped: false };
     this.job = job;
     this.error = '';
-    this.tell('Reading prompt and answer once more …', 0);
+    this.tell('Reading the prompt and the answer again …', 0);
     this.changed();
     const watching = setInterval(() => this.poll(job), POLL_MS);
     let answer;

@@ -4,9 +4,9 @@ import { entropyWords, evenness } from './routing-measures.js';
 import { shownWeights } from './shown-weights.js';
 
 const NOTES = {
-  empty: 'Where in the model each expert acts will be here.',
+  empty: 'This map will show where in the model each expert acts.',
   layers: 'Layer 1 at the bottom. Bars: entropy of the layer’s weights. Press a layer, or ↑ ↓, to see it alone above.',
-  gate: 'The gate decides in each layer as tokens come.',
+  gate: 'The gate decides in each layer, token by token.',
   prompt: 'This router decides before the answer, so every layer has the same weights. A gate decides in each layer.',
 };
 

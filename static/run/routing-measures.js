@@ -19,7 +19,7 @@ export const switchesOf = (tokens) =>
 
 /** Return the three measures of a token in words. */
 export function measureWords([nats, overlap, consent], pool) {
-  const led = `${Math.round(consent * 100)}% of them lead with the token's expert`;
+  const led = `the token's expert leads in ${Math.round(consent * 100)}% of them`;
   return `entropy of the weights ${entropyWords(nats, pool)} · layers agree ${share(overlap)} · ${led}`;
 }
 
@@ -28,7 +28,7 @@ export function answerWords(state) {
   if (!state.started) return '';
   const weighed = state.tokens.filter((token) => token.measures);
   if (!weighed.length) {
-    const single = 'One decision for the whole answer: nothing switches, and every layer agrees.';
+    const single = 'There is one decision for the whole answer. Nothing switches, and all layers agree.';
     return state.tokens.length ? single : '';
   }
   const means = [0, 1, 2].map((j) => mean(weighed.map((token) => token.measures[j])));
@@ -36,5 +36,5 @@ export function answerWords(state) {
   const own = state.ownTokens;
   const before = own[0]?.weights ? ` and ${switchesOf(own)} in the prompt` : '';
   const times = turns === 1 ? 'time' : 'times';
-  return `The lead switches ${turns} ${times} in the answer${before} · ${measureWords(means, state.pool)}`;
+  return `The leading expert changes ${turns} ${times} in the answer${before} · ${measureWords(means, state.pool)}`;
 }

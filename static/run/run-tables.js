@@ -56,7 +56,7 @@ export class RunTables {
 
   makeAttention() {
     const { row } = this.view.attention;
-    if (!row) return make('p', 'hint', 'nothing observed');
+    if (!row) return make('p', 'hint', 'no attention was observed');
     const rows = Array.from(row.values, (byte, i) => [i + 1, visible(row.names[i] || ''), share(byte)]);
     return makeTable(['#', 'token', 'attention'], rows);
   }

@@ -1,8 +1,8 @@
 import { visible } from '../lib/format.js';
 
 const SCHEMES = {
-  argmax: 'the heaviest answers',
-  sample: 'one was drawn',
+  argmax: 'the highest weight answers',
+  sample: 'one expert was drawn',
   mixture: 'blended',
   override: 'set by hand',
 };

@@ -49,7 +49,7 @@ export function silenceWords(state, now) {
   const seconds = state.isBusy ? Math.floor((now - state.heard) / 1000) : 0;
   if (seconds < QUIET_SECONDS) return '';
   if (seconds < LOST_SECONDS) return ` · still working (${seconds} s)`;
-  return ` · no news for ${seconds} s: you can stop and try again`;
+  return ` · nothing for ${seconds} s. You can stop and try again`;
 }
 
 /** The line above a run: where it is, how far a download is, and what went wrong. */

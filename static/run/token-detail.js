@@ -4,8 +4,8 @@ import { drawInside } from './layer-picture.js';
 import { measureWords } from './routing-measures.js';
 
 const HINT =
-  'Hover a token to look into it, click to lock it, click again or Esc to unlock. ' +
-  '← → move the lock, ↑ ↓ go through the layers.';
+  'Point at a token to see its details. Click to lock it, click again or press Esc to unlock. ' +
+  '← → move the lock, ↑ ↓ move through the layers.';
 
 /** The token that is looked at: how likely it was, what else was likely, and its layers. */
 export class TokenDetail {

@@ -5,8 +5,8 @@ import { answerWords, evenness, measureWords } from './routing-measures.js';
 import { drawTokens } from './token-picture.js';
 
 const MEASURES =
-  'Entropy: 0 one expert has all, 1 all have the same. ' +
-  'Layers agree: mean over pairs of layers of the weight they share, 0 to 1.';
+  'Entropy: 0 when one expert has all the weight, 1 when all have the same. ' +
+  'Layers agree: the weight that two layers share, mean over all pairs, 0 to 1.';
 const NEAR_END = 24; // pixels from the newest token that still count as following it
 
 /** The heat map of experts by tokens, what the pointer tells of it, and the measures of the whole answer. */

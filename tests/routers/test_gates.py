@@ -89,7 +89,7 @@ def test_a_gate_that_does_not_fit_its_card_is_refused(tmp_path: Path) -> None:
     make("topk_moe").save(tmp_path / "gate")
     card = tmp_path / "gate" / "router.json"
     card.write_text(card.read_text().replace('"gamma"', '"gamma", "delta"'))
-    with pytest.raises(ArtefactError, match="does not fit its card"):
+    with pytest.raises(ArtefactError, match="does not match its card"):
         TopKMoe.load(tmp_path / "gate")
 
 

@@ -1,4 +1,4 @@
-"""Experts beside each other: figures from adapters and from stored runs."""
+"""How similar the experts are: figures from adapters and from stored runs."""
 
 from typing import Any
 

@@ -20,13 +20,13 @@ LEAST_WEIGHT = 0.0005
 
 
 def _bars(experts: Sequence[str], weights: np.ndarray, pool: Pool) -> str:
-    """Return bars in pool order with mark, name and percent; experts without weight are left out."""
+    """Return bars in pool order with mark, name and percent. Experts without weight are left out."""
     shown = [i for i, weight in enumerate(weights) if weight > LEAST_WEIGHT]
     return weight_bars(looks(experts, pool), weights.tolist(), shown)
 
 
 def _forced(state: ViewState) -> str:
-    """Return the expert that was made to answer alone; empty when a router decided."""
+    """Return the expert that had to answer alone. Empty when a router decided."""
     if state.decided is None or state.decided.scheme != "override":
         return ""
     return state.pool[int(np.argmax(state.decided.weights))]
@@ -72,15 +72,15 @@ def saved_sentence(states: Sequence[ViewState], verdict: Verdict, pool: Pool) ->
         "b": f"You preferred {second} over {first}.",
         "tie": f"A tie between {first} and {second}.",
         "bad": f"Both were bad: {first} and {second}.",
-        "skip": f"Skipped: {first} and {second}. A skip is no label.",
+        "skip": f"Skipped: {first} and {second}. A skip is not stored as a label.",
     }[verdict.choice]
     return f"Saved ✓ {told}"
 
 
 def votes_html(rows: Sequence["LabelRow"], pool: Pool) -> str:
-    """Return the newest votes; pressing one opens its comparison."""
+    """Return the newest votes. Pressing one opens its comparison."""
     if not rows:
-        return '<p class="hint">Your last ten votes will be listed here; each can be reopened and changed.</p>'
+        return '<p class="hint">Your last ten votes will be listed here. Press one to see it again or to change it.</p>'
     items = ""
     for row in rows:
         left, right = row.shown_sides

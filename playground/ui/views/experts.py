@@ -1,4 +1,4 @@
-"""The expert cards, and the checklist of an adapter that may join them. All text is escaped: it comes from anywhere."""
+"""The cards of the experts, and the checklist of a new adapter. All text is escaped, because anybody can write it."""
 
 import re
 from collections.abc import Mapping, Sequence
@@ -28,7 +28,7 @@ SHOWN_EXAMPLES = 4
 
 
 def pool_choices(pool: Pool) -> list[dict[str, Any]]:
-    """Return the experts one may tick, as JSON-ready values in pool order."""
+    """Return the experts that can be ticked, as JSON-ready values in pool order."""
     return [vars(look_of(expert)) | {"ready": expert.ready, "reason": expert.reason} for expert in pool.experts]
 
 
@@ -39,7 +39,7 @@ def experts_html(
     use: DailyUse | None = None,
     can_remove: bool = False,
 ) -> str:
-    """Return a card for each expert, in pool order; `facts` by name say what the files of an adapter hold."""
+    """Return a card for each expert, in pool order. `facts`, by name, say what the files of an adapter hold."""
     cards = "".join(_card(expert, facts.get(expert.name), use, can_remove) for expert in experts)
     return f'<div class="expert-grid">{cards}</div>'
 
@@ -58,7 +58,7 @@ def _card(expert: Expert, facts: "AdapterFacts | None", use: DailyUse | None, ca
 
 
 def _use(look: Look, use: DailyUse | None) -> str:
-    """Return a bar per day, today last; a full bar is the largest share that any expert had on these days."""
+    """Return a bar per day, today last. A full bar is the largest share that any expert had on these days."""
     if use is None:
         return ""
     if look.name not in use.shares:
@@ -129,7 +129,7 @@ def _removal(expert: Expert, can_remove: bool) -> str:
 
 
 def checklist_html(checklist: Checklist, label: str) -> str:
-    """Return each line with its sign, its state in words for those who do not see it, and what would help."""
+    """Return each line with its sign, its state in words for screen readers, and its remedy."""
     failure = checklist.failure
     told = "can be added" if failure is None else "cannot be added"
     items = "".join(_line(line) for line in checklist.lines)
@@ -152,5 +152,5 @@ def _sentence(text: str) -> str:
 
 
 def working_html(words: str) -> str:
-    """Return the list while it is being made."""
+    """Return what stands in place of the checklist during the check."""
     return f'<div class="checklist"><p class="muted">{escape(words)}</p></div>'

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from playground.learn.labels.trainer import RoutingChange
 
 FEW_PROMPTS = 30
-FEW_LABELS = 10  # below this an interval over prompts says more than it knows
+FEW_LABELS = 10  # with fewer labels, an interval over prompts is not reliable
 SHOWN_AT_FIRST = 8
 METRIC_WORDS = {
     "label_accuracy": "agrees with the labels",
@@ -43,10 +43,10 @@ def facts_html(count: "LabelCount", version: str) -> str:
     items = "".join(f"<span>{item}</span>" for item in told)
     missing = FEW_PROMPTS - count.prompts
     hint = (
-        f'<p class="hint">About {missing} more prompts would give a usable before and after; '
-        "a fifth is held out by prompt.</p>"
+        f'<p class="hint">Compare about {missing} more prompts for a result you can trust. '
+        "One prompt in five is kept for testing.</p>"
         if missing > 0
-        else '<p class="hint">A fifth of the prompts is held out and only looked at in the end.</p>'
+        else '<p class="hint">One prompt in five is kept for testing and is used only at the end.</p>'
     )
     return f'<p class="tune-facts">{items}</p>{hint}'
 
@@ -92,7 +92,7 @@ def _metric_row(name: str, metric: "BeforeAfter") -> str:
 
 
 def change_html(change: "RoutingChange", pool: Pool) -> str:
-    """Return one prompt with the weights it had and the weights it gets; only experts that matter on either side."""
+    """Return one prompt with its weights before and after. Experts with little weight in both are left out."""
     either = [i for i in range(len(change.experts)) if max(change.before[i], change.after[i]) >= 0.02]
     prompt, faces = escape(change.prompt), looks(change.experts, pool)
     before, after = (
@@ -116,10 +116,10 @@ def outcome_html(result: "FineTuned", pool: Pool) -> str:
     told = (
         f"Your labels moved {result.moved} of {plural(result.probes, 'test prompt')} to another expert."
         if result.moved
-        else f"No test prompt of {result.probes} goes to another expert; the weights below moved."
+        else f"None of the {result.probes} test prompts goes to another expert. Only the weights below changed."
     )
     drawn = [change_html(change, pool) for change in changed]
-    listed = "".join(drawn[:SHOWN_AT_FIRST]) or '<p class="hint">No weight moved.</p>'
+    listed = "".join(drawn[:SHOWN_AT_FIRST]) or '<p class="hint">No weight changed.</p>'
     rest = "".join(drawn[SHOWN_AT_FIRST:])
     if rest:
         listed += (
@@ -134,7 +134,7 @@ def outcome_html(result: "FineTuned", pool: Pool) -> str:
 
 
 def versions_html(versions: Sequence["VersionInfo"]) -> str:
-    """Return the history of a router, newest first, the one in use marked; each other one can be put in force."""
+    """Return the versions of a router, newest first. The one in use is marked, the others can be promoted."""
     if not versions:
         return '<p class="hint">No versions yet.</p>'
     rows = ""

@@ -1,4 +1,4 @@
-"""The lists a visitor presses: example prompts, recent runs."""
+"""The lists that a visitor presses: example prompts and recent runs."""
 
 from collections.abc import Sequence
 from html import escape
@@ -24,9 +24,9 @@ def examples_html(prompts: Sequence[tuple[str, str]], *, limit: int) -> str:
 
 
 def recent_html(runs: Sequence["RunSummary"], pool: Pool) -> str:
-    """Return recent runs, newest first; each row reopens its run."""
+    """Return recent runs, newest first. A pressed row reopens its run."""
     if not runs:
-        return '<p class="hint">Your runs will be listed here; press one to see it again.</p>'
+        return '<p class="hint">Your runs will be listed here. Press one to see it again.</p>'
     rows = "".join(
         f'<button type="button" class="recent" data-id="{escape(run.id)}" title="{escape(shortened(run.text, 200))}">'
         f"{chip(looks([run.expert], pool)[0], title=False) if run.expert else ''}"

@@ -1,4 +1,4 @@
-"""The table of labels and what its filters let through."""
+"""The table of labels."""
 
 from collections.abc import Sequence
 from html import escape
@@ -17,7 +17,7 @@ EMPTY = (
     '<div class="empty"><p>No labels yet.</p><p class="hint">Your first vote takes about 20 seconds.</p>'
     '<button type="button" class="example" data-id="compare">Compare two answers</button></div>'
 )
-NO_MATCH = '<div class="empty"><p>No label passes these filters.</p></div>'
+NO_MATCH = '<div class="empty"><p>No label matches these filters.</p></div>'
 
 
 def _answer(side: "Side", pool: Pool) -> str:
@@ -35,7 +35,7 @@ def _row(row: "LabelRow", pool: Pool, mine: str) -> str:
     )
     pair = f"{row.selection}" + (f" {row.pair_propensity:.3f}" if row.pair_propensity is not None else "")
     blind = (
-        "" if not row.revealed_before else ' <span class="muted" title="given after the names were shown">(seen)</span>'
+        "" if not row.revealed_before else ' <span class="muted" title="voted after the names were shown">(seen)</span>'
     )
     return (
         f'<tr><td><time title="{row.created_at:%Y-%m-%d %H:%M:%S} UTC">{age(row.created_at)}</time></td>'
@@ -59,7 +59,7 @@ def labels_html(rows: Sequence["LabelRow"], pool: Pool, *, mine: str, total: int
     heads = ("when", "prompt", "A", "B", "verdict", "why", "who", "source", "pair", "")
     head = "".join(f"<th>{name}</th>" for name in heads)
     body = "".join(_row(row, pool, mine) for row in rows[:SHOWN])
-    shown = "" if len(rows) <= SHOWN else f", the newest {SHOWN} shown; the export has all"
+    shown = "" if len(rows) <= SHOWN else f". The newest {SHOWN} are shown. The export has all"
     told = f"{plural(len(rows), 'label')} of {total}{shown}"
     table = f'<table class="plain labels"><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>'
     return f'<p class="hint">{told}</p><div class="scroll">{table}</div>'

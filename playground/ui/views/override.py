@@ -1,4 +1,4 @@
-"""What the override panel is drawn from."""
+"""The value that the override panel is drawn from."""
 
 import json
 

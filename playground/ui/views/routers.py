@@ -7,14 +7,14 @@ if TYPE_CHECKING:
     from playground.serving.runtime import RouterInfo
 
 LEVEL_LINES = {
-    "prompt": "Reads the prompt and weighs the experts before the answer begins.",
-    "gate": "A small module inside the model that weighs the experts for each token in each layer.",
-    "controller": "Thinks in rounds: calls an expert, reads what it says, decides again.",
+    "prompt": "Reads the prompt and sets the weights before the answer begins.",
+    "gate": "A small module inside the model. It sets the weights for each token in each layer.",
+    "controller": "Decides in rounds: it calls an expert, reads the answer and decides again.",
 }
 
 
 def paper_address(paper: str) -> str:
-    """Return where a paper named like `arXiv:2403.12031` can be read; `#` for anything else."""
+    """Return the address of a paper named like `arXiv:2403.12031`. Return `#` for anything else."""
     prefix, _, number = paper.partition(":")
     is_arxiv = prefix.lower() == "arxiv" and number.replace(".", "").isalnum()
     return f"https://arxiv.org/abs/{number}" if is_arxiv else "#"

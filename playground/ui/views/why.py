@@ -19,7 +19,7 @@ def _neighbours(evidence: Neighbours, pool: Pool) -> str:
             evidence.prompts, evidence.similarities, looks(evidence.experts, pool), strict=False
         )
     )
-    head = "<tr><th>similar prompt</th><th>best there</th><th class='num'>similarity</th></tr>"
+    head = "<tr><th>similar prompt</th><th>its expert</th><th class='num'>similarity</th></tr>"
     return f'<table class="why-table"><thead>{head}</thead><tbody>{rows}</tbody></table>' if rows else ""
 
 
@@ -46,6 +46,6 @@ DRAWINGS: dict[str, Callable[[Any, Pool], str]] = {"neighbours": _neighbours, "s
 
 
 def why_html(evidence: Evidence, pool: Pool) -> str:
-    """Return the evidence as escaped HTML: a sentence first, then its picture."""
+    """Return the evidence as escaped HTML: its sentence, then its picture."""
     picture = DRAWINGS[evidence.kind](evidence, pool)
     return f'<p class="sentence">{escape(evidence.sentence)}</p>{picture}'
