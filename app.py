@@ -15,7 +15,7 @@ gc.enable()
 
 
 def main() -> None:
-    """Serve the page until Ctrl-C; models load behind it."""
+    """Serve the page until Ctrl-C. The models load behind it."""
     serve(Runtime(get_settings()))
 
 

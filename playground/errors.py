@@ -1,11 +1,11 @@
-"""Errors a visitor may be shown: what happened, and what to do about it.
+"""Errors that a visitor can see: what happened, and what to do about it.
 
 Anything that is not a `PlaygroundError` is a bug; the three edges that catch it show only a request id.
 """
 
 
 class PlaygroundError(Exception):
-    """What happened (`message`), what to do (`remedy`), and the HTTP status that says the same."""
+    """What happened (`message`), what to do (`remedy`), and the HTTP status."""
 
     status = 500
 
@@ -43,6 +43,6 @@ class ArtefactError(PlaygroundError):
 
 
 class StorageError(PlaygroundError):
-    """The database or the disk refused; nothing that was stored is lost."""
+    """The database or the disk refused. Nothing that was stored is lost."""
 
     status = 507

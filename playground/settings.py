@@ -14,7 +14,7 @@ ROOT = Path(__file__).resolve().parent.parent
 
 
 def _data_folder() -> Path:
-    """`/data` on a Space that has it, else the user's own data folder."""
+    """Return `/data` on a Space that has it, else the user's own data folder."""
     space_volume = Path("/data")
     if os.environ.get("SPACE_ID") and space_volume.is_dir():
         return space_volume / APP
@@ -28,27 +28,29 @@ class Settings(BaseSettings):
         env_prefix="PLAYGROUND_", env_file=ROOT / ".env", extra="ignore", populate_by_name=True
     )
 
-    base_model: str = Field("", description="Hub id or folder of the language model. Empty: the embedded SmolLM2-135M.")
-    encoder: str = Field("", description="Hub id or folder of the sentence encoder. Empty: the embedded MiniLM.")
+    base_model: str = Field(
+        "", description="Hub id or folder of the language model. By default the embedded SmolLM2-135M."
+    )
+    encoder: str = Field("", description="Hub id or folder of the sentence encoder. By default the embedded MiniLM.")
     cache_dir: Path = Field(
         default_factory=lambda: Path(platformdirs.user_cache_dir(APP, appauthor=False)),
         description="Where downloaded and converted models are kept.",
     )
     data_dir: Path = Field(
         default_factory=_data_folder,
-        description="Where the database, traces and router versions are kept. On a Space: /data when it exists.",
+        description="Where the database, traces and router versions are kept. On a Space, /data when it exists.",
     )
     database_url: str = Field(
         "",
         validation_alias=AliasChoices("PLAYGROUND_DATABASE_URL", "DATABASE_URL"),
-        description="SQLAlchemy address of the database. Empty: SQLite in data_dir. Also read from DATABASE_URL.",
+        description="SQLAlchemy address of the database. By default SQLite in data_dir. Also read from DATABASE_URL.",
     )
     package_index: str = Field(
         "https://pypi.org/simple",
         validation_alias=AliasChoices("PLAYGROUND_PACKAGE_INDEX", "PIP_INDEX_URL"),
-        description="Package index the embedded language model is fetched from. Also read from PIP_INDEX_URL.",
+        description="Package index that has the embedded language model. Also read from PIP_INDEX_URL.",
     )
-    experts_dir: Path = Field(ROOT / "data" / "experts", description="Folder of adapter folders: the LoRA experts.")
+    experts_dir: Path = Field(ROOT / "data" / "experts", description="Folder of the LoRA experts, one folder each.")
     adapters: str = Field(
         "",
         description="Adapters added at the start, with commas between: folders, zip files or hub ids. Added once, then "
@@ -68,43 +70,47 @@ class Settings(BaseSettings):
     )
     host: str = Field("127.0.0.1", description="Address the page listens on. On a Space the platform's own is used.")
     port: int = Field(7860, ge=0, le=65535, description="Port the page listens on.")
-    max_prompt_chars: int = Field(8000, ge=100, description="Longer prompts are cut, with a notice.")
-    max_queue: int = Field(32, ge=1, description="Runs that may wait for the model; more are refused politely.")
-    max_batch: int = Field(8, ge=1, le=64, description="Runs that decode together in one batch.")
+    max_prompt_chars: int = Field(
+        8000, ge=100, description="Longest prompt, in characters. Longer prompts are cut, with a notice."
+    )
+    max_queue: int = Field(32, ge=1, description="Runs that can wait for the model. More are refused, with a message.")
+    max_batch: int = Field(8, ge=1, le=64, description="Runs that the model decodes together in one batch.")
     admin_password: str = Field(
         "",
-        description="Asked before promoting, rolling back, and adding or removing experts. Empty: allowed locally, "
+        description="Password for promoting, rolling back, and adding or removing experts. Empty: allowed locally, "
         "refused on a Space.",
     )
-    bench_data: Path | None = Field(None, description="Default of --data for evaluation and benchmarks.")
+    bench_data: Path | None = Field(
+        None, description="Folder of data sets for training, evaluation and benchmarks: the default of --data."
+    )
 
     @property
     def is_space(self) -> bool:
-        """Whether this runs on a Hugging Face Space."""
+        """Return whether this runs on a Hugging Face Space."""
         return bool(os.environ.get("SPACE_ID"))
 
     @property
     def added_dir(self) -> Path:
-        """Where the experts that people added lie: a folder each."""
+        """Return the folder of the experts that people added, a folder each."""
         return self.data_dir / "experts"
 
     @property
     def adapter_sources(self) -> tuple[str, ...]:
-        """The sources named in `adapters`."""
+        """Return the sources named in `adapters`."""
         return tuple(source for part in self.adapters.split(",") if (source := part.strip()))
 
     @property
     def max_adapter_bytes(self) -> int:
-        """The largest adapter that may be added."""
+        """Return the largest adapter that can be added."""
         return self.max_adapter_mb * 2**20
 
     @property
     def database_address(self) -> str:
-        """The SQLAlchemy address in force."""
+        """Return the SQLAlchemy address in use."""
         return self.database_url or f"sqlite:///{self.data_dir / 'playground.sqlite3'}"
 
 
 @lru_cache(maxsize=1)
 def get_settings() -> Settings:
-    """The settings of this process, read once."""
+    """Return the settings of this process, read once."""
     return Settings()

@@ -176,7 +176,7 @@ def answer_json(state: ViewState) -> dict[str, Any]:
     if state.failed is not None:
         raise InvalidRequest(state.failed.message, state.failed.remedy)
     if state.started is None or state.finished is None or state.decided is None:
-        raise InvalidRequest("The run ended without an answer.", "Try again; if it stays so, please report it.")
+        raise InvalidRequest("The run ended without an answer.", "Try again. If it happens again, please report it.")
     layered = [token.layer_weights for token in state.tokens if token.layer_weights is not None]
     return {
         "answer": state.finished.text,

@@ -75,11 +75,11 @@ def counterfactual(request: RunRequest, pool: Pool, value: Any) -> RunRequest:
         weights = [float(weight) for weight in asked["weights"]]
         first, last, layers = int(asked["from"]), int(asked["to"]), int(asked["layers"])
     except (ValueError, TypeError, KeyError, RecursionError, OverflowError) as error:
-        raise InvalidRequest("The weights cannot be read.", "Run the prompt again, then move them.") from error
+        raise InvalidRequest("The weights cannot be read.", "Run the prompt again, then change them.") from error
     if mode == "drop":
         return leaving_out(request, pool, dropped)
     if len(weights) != len(pool):
-        raise InvalidRequest("The weights belong to other experts.", "Run the prompt again, then move them.")
+        raise InvalidRequest("These weights are for other experts.", "Run the prompt again, then change them.")
     chosen = range(max(1, first), min(last, layers, MOST_LAYERS) + 1)
     return overriding(request, weights, pool, tuple(layer - 1 for layer in chosen) if len(chosen) < layers else ())
 

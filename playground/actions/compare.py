@@ -90,7 +90,7 @@ class OpenComparisons:
         with self._lock:
             found = self._open.get(str(token or ""))
         if found is None:
-            raise InvalidRequest("This comparison is no longer open.", "Start a new one; votes given are kept.")
+            raise InvalidRequest("This comparison is no longer open.", "Start a new one. Your votes are kept.")
         return found
 
 
@@ -115,7 +115,7 @@ def contender(runtime: "Runtime", name: str, prompt: str, sampling: Sampling) ->
     if kind == "router":
         return RunRequest(prompt, known_router(runtime, wanted), sampling=sampling)
     if kind != "expert":
-        raise InvalidRequest("Nobody is chosen for one side.", "Choose an expert or a router for each side.")
+        raise InvalidRequest("One side has no expert or router.", "Choose an expert or a router for each side.")
     ready = ready_names(runtime.pool)
     if wanted not in ready:
         raise InvalidRequest(f"No ready expert is called {wanted[:60]!r}.", f"Choose one of: {', '.join(ready)}.")

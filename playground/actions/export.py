@@ -89,7 +89,7 @@ def write_labels(settings: Settings, path: Path) -> int:
     try:
         path.write_text(export_labels(rows, path.name), "utf-8", newline="")
     except OSError as error:
-        raise StorageError(f"{path} cannot be written: {error.strerror}.", "Choose another place.") from error
+        raise StorageError(f"{path} cannot be written: {error.strerror}.", "Choose another folder.") from error
     return len(rows)
 
 

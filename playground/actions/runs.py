@@ -29,7 +29,7 @@ def recent(runtime: "Runtime", handle: str) -> list[RunSummary]:
 def events_of(runtime: "Runtime", run_id: str) -> list[Event]:
     """Return the events of a stored run. Raise InvalidRequest for an unknown one."""
     if not run_id.isalnum() or len(run_id) > MOST_LETTERS:
-        raise InvalidRequest("That is not a run.", "Open one from the list.")
+        raise InvalidRequest("This is not the id of a run.", "Open a run from the list.")
     with runtime.database.read() as session:
         return load_events(session, run_id)
 

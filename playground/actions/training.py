@@ -98,9 +98,9 @@ def fit_router(
     if kind.spec.level != "gate":
         return _fit_policy(asked, settings)
     if asked.joint and (asked.out is None or asked.name != "lora_mixer"):
-        raise InvalidRequest("Only lora_mixer trains its experts along, and never in place.", "Give --out.")
+        raise InvalidRequest("Only lora_mixer can train its experts too, and only in a new folder.", "Give --out.")
     if asked.joint and asked.options:
-        raise InvalidRequest("Training jointly takes no options.", "Leave out --option.")
+        raise InvalidRequest("Joint training takes no options.", "Leave out --option.")
     fitting = _gate_fitting(settings, gate_data(asked.data), loading, progress)
     if asked.joint and asked.out is not None:
         return fitting.joint(asked.out, steps=asked.steps)
@@ -115,9 +115,7 @@ def _fit_policy(asked: RouterFit, settings: Settings) -> dict[str, Any]:
     ignored = {"--data": asked.data, "--steps": asked.steps, "--joint": asked.joint or None}
     given = [name for name, value in ignored.items() if value is not None]
     if given:
-        raise InvalidRequest(
-            f"{given[0]} is for gates: {asked.name} is fitted on the example prompts.", f"Leave out {given[0]}."
-        )
+        raise InvalidRequest(f"{given[0]} is for gates only, and {asked.name} is no gate.", f"Leave out {given[0]}.")
     options = ROUTERS.get(asked.name).Options.of(asked.options)
     pool = load_catalogue(settings.experts_dir)
     return fit_policy(asked.name, Encoder(settings), pool, asked.out, options=options)

@@ -15,7 +15,7 @@ STATES = {"pass": "ok", "warn": "doubt", "fail": "failed"}
 
 
 def check(source: SourceArgument, as_json: JsonFlag = False) -> None:
-    """Look at an adapter without adding it: base, modules, shapes, numbers, size. Exits with 1 when it does not fit."""
+    """Check an adapter without adding it: base, modules, shapes, numbers, size. Exit with 1 when it does not fit."""
     with replying(as_json) as reply:
         settings = read_settings()
         candidate = _checked(source, experts.installed(settings), settings, reply)
@@ -28,15 +28,18 @@ def add(
     source: SourceArgument,
     *,
     name: Annotated[str | None, typer.Option(help="Lower case and underscores.")] = None,
-    title: Annotated[str | None, typer.Option(help="What people read.")] = None,
-    description: Annotated[str | None, typer.Option(help="One sentence: routers that never saw it go by this.")] = None,
+    title: Annotated[str | None, typer.Option(help="The title that people see.")] = None,
+    description: Annotated[
+        str | None,
+        typer.Option(help="One sentence on what it is good at. Routers that were not trained on it use this."),
+    ] = None,
     mark: Annotated[str | None, typer.Option(help="Two letters.")] = None,
     slot: Annotated[int | None, typer.Option(min=0, max=9, help="Colour, 0 to 9.")] = None,
-    example: Annotated[list[str] | None, typer.Option(help="An example prompt; may be given up to 16 times.")] = None,
+    example: Annotated[list[str] | None, typer.Option(help="An example prompt. Can be given up to 16 times.")] = None,
     licence: Annotated[str | None, typer.Option(help="Licence of adapter and data.")] = None,
     as_json: JsonFlag = False,
 ) -> None:
-    """Check an adapter and add it to the experts. A page that is running has it after its next start."""
+    """Check an adapter and add it to the experts. A running page has it after its next start."""
     with replying(as_json) as reply:
         settings = read_settings()
         pool = experts.installed(settings)
@@ -52,7 +55,7 @@ def add(
 
 
 def remove(name: Annotated[str, typer.Argument(help="An expert that was added.")], as_json: JsonFlag = False) -> None:
-    """Take an added expert away and delete its files. Those that came with the playground stay."""
+    """Remove an added expert and delete its files. Experts that came with the playground cannot be removed."""
     with replying(as_json) as reply:
         experts.delete(read_settings(), name)
         reply.value = {"removed": name}
@@ -60,7 +63,7 @@ def remove(name: Annotated[str, typer.Argument(help="An expert that was added.")
 
 
 def _checked(source: str, pool: Pool, settings: Settings, reply: Reply) -> experts.Candidate:
-    """Check the adapter and tell what was found, line by line."""
+    """Check the adapter and say what was found, line by line."""
     base = base_with_progress(settings, reply)
     candidate = experts.check_source(source, base, pool, settings)
     reply.progress("")

@@ -27,21 +27,25 @@ from playground.options import read_options
 
 
 def ask(
-    prompt: Annotated[str, typer.Argument(help="What to ask; - reads it from standard input.")],
+    prompt: Annotated[str, typer.Argument(help="The prompt. With -, it is read from standard input.")],
     *,
-    router: Annotated[str, typer.Option(help="Name of the router; `routers` lists them.")] = DEFAULT_ROUTER,
-    version: Annotated[str | None, typer.Option(help="A router version; by default the promoted one.")] = None,
+    router: Annotated[str, typer.Option(help="Name of the router. The command `routers` lists them.")] = DEFAULT_ROUTER,
+    version: Annotated[str | None, typer.Option(help="A router version. By default the one in force.")] = None,
     option: OptionFlag = None,
-    pool: Annotated[str, typer.Option(help="Experts to choose among, by comma; by default all ready ones.")] = "",
-    override: Annotated[str, typer.Option(help='Weights in place of the router\'s, as "math=0.7,base=0.3".')] = "",
+    pool: Annotated[
+        str, typer.Option(help="Experts to choose from, comma-separated. By default all that are ready.")
+    ] = "",
+    override: Annotated[str, typer.Option(help='Weights that replace the router\'s, as "math=0.7,base=0.3".')] = "",
     serve: Annotated[
         str, typer.Option(help="; ".join(f"{name}: {words}" for name, words in SERVES.items()) + ".")
     ] = "top",
     max_tokens: Annotated[int, typer.Option(help="The longest answer, in tokens.")] = DEFAULTS.max_new_tokens,
-    temperature: Annotated[float, typer.Option(help="0 always takes the likeliest token.")] = DEFAULTS.temperature,
-    seed: Annotated[int, typer.Option(help="Same seed, same answer.")] = DEFAULTS.seed,
-    layer: Annotated[int, typer.Option(help="Layer whose attention is observed, from 1; 0 for none.")] = 0,
-    head: Annotated[int, typer.Option(help="Head of that layer, from 1.")] = 1,
+    temperature: Annotated[
+        float, typer.Option(help="At 0 the likeliest token is always taken.")
+    ] = DEFAULTS.temperature,
+    seed: Annotated[int, typer.Option(help="The same seed gives the same answer.")] = DEFAULTS.seed,
+    layer: Annotated[int, typer.Option(help="Layer whose attention is observed, counted from 1. 0 observes none.")] = 0,
+    head: Annotated[int, typer.Option(help="Head of that layer, counted from 1.")] = 1,
     trace: Annotated[Path | None, typer.Option(help="Also write every event of the run to this file, as JSON.")] = None,
     as_json: JsonFlag = False,
 ) -> None:
@@ -71,14 +75,14 @@ def ask(
 
 
 def chosen_pool(everything: Pool, names: str) -> Pool:
-    """Return the experts called `names` (by comma), or every ready one. Raise InvalidRequest for an unknown name."""
+    """Return the experts in `names` (comma-separated), or every ready one. Raise InvalidRequest for an unknown name."""
     if names:
         return everything.select(name.strip() for name in names.split(",") if name.strip())
     return everything.select(ready_names(everything))
 
 
 def gather(states: Iterable[ViewState], reply: Reply) -> ViewState:
-    """Read a run to its end, showing tokens as they come."""
+    """Read a run to its end and show its tokens as they come."""
     state = ViewState()
     for state in states:
         event = state.events[-1]
@@ -92,7 +96,7 @@ def gather(states: Iterable[ViewState], reply: Reply) -> ViewState:
 
 
 def say_where(answer: dict[str, Any], reply: Reply) -> None:
-    """Say the routing in a few lines under the answer."""
+    """Print the routing in a few lines under the answer."""
     reply.say("\n")
     reply.say(f"{answer['router']} chose {answer['expert']} (version {answer['version']})")
     for name, weight in sorted(answer["weights"].items(), key=lambda item: -item[1]):

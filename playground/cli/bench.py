@@ -13,7 +13,7 @@ from playground.cli.start import read_settings
 
 bench = typer.Typer(
     no_args_is_help=True,
-    help="Measurements of this machine: how fast it decodes, alone and for many.",
+    help="Measure this machine: how fast it decodes, for one visitor and for many.",
 )
 
 

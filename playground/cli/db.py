@@ -6,7 +6,7 @@ from playground.actions import database
 from playground.cli.reply import JsonFlag, replying
 from playground.cli.start import read_settings
 
-db = typer.Typer(no_args_is_help=True, help="The database: bring its tables up to date, or look at its health.")
+db = typer.Typer(no_args_is_help=True, help="The database: bring its tables up to date, or check it.")
 
 
 @db.command()
@@ -20,7 +20,7 @@ def upgrade(as_json: JsonFlag = False) -> None:
 
 @db.command()
 def check(as_json: JsonFlag = False) -> None:
-    """Look at the database: opens, whole, newest revision, triggers. Exit status 1 when something is wrong."""
+    """Check that the database opens, is whole and up to date. Exit with 1 when something is wrong."""
     with replying(as_json) as reply:
         checks = database.checks(read_settings())
         for row in checks:

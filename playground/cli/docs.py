@@ -10,7 +10,7 @@ from playground.cli.reply import JsonFlag, replying
 
 def docs(
     page: Annotated[
-        str, typer.Argument(help="A page such as glossary or add/router; without one, all are listed.")
+        str, typer.Argument(help="A page such as glossary or add/router. By default all pages are listed.")
     ] = "",
     as_json: JsonFlag = False,
 ) -> None:

@@ -11,11 +11,11 @@ from playground.doctor import run_checks, settings_markdown, settings_rows
 
 def doctor(
     settings_page: Annotated[
-        bool, typer.Option("--settings-markdown", help="Print the settings page of the documentation and stop.")
+        bool, typer.Option("--settings-markdown", help="Print the settings page of the documentation and nothing else.")
     ] = False,
     as_json: JsonFlag = False,
 ) -> None:
-    """Check this machine and show every setting. Exit status 1 when something is wrong."""
+    """Check this machine and show every setting. Exit with 1 when something is wrong."""
     with replying(as_json) as reply:
         if settings_page:
             page = settings_markdown()

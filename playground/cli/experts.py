@@ -15,9 +15,11 @@ from playground.cli.start import data_folder, read_settings
 if TYPE_CHECKING:
     from playground.learn.experts.trainer import TrainingProgress
 
-DataOption = Annotated[Path | None, typer.Option(help="Folder of data sets; the setting PLAYGROUND_BENCH_DATA else.")]
-SystemsOption = Annotated[str, typer.Option(help="Only these systems beside the base, comma-separated.")]
-FreshOption = Annotated[bool, typer.Option("--fresh", help="Measure anew what was measured and kept before.")]
+DataOption = Annotated[
+    Path | None, typer.Option(help="Folder of data sets. By default the setting PLAYGROUND_BENCH_DATA.")
+]
+SystemsOption = Annotated[str, typer.Option(help="Only these systems and the base, comma-separated. By default all.")]
+FreshOption = Annotated[bool, typer.Option("--fresh", help="Measure everything again, also what was measured before.")]
 ENOUGH_ROWS = 8  # a bootstrap of fewer is too sure of itself
 
 experts = typer.Typer(help="The experts: list, train, measure.")
@@ -51,14 +53,14 @@ def list_experts(context: typer.Context, as_json: JsonFlag = False) -> None:
 
 @experts.command()
 def train(
-    name: Annotated[str, typer.Argument(help="Which expert to train: the name of a recipe.")],
+    name: Annotated[str, typer.Argument(help="The expert to train: the name of a recipe.")],
     *,
     data: DataOption = None,
-    out: Annotated[Path | None, typer.Option(help="Where its folder goes; the experts folder else.")] = None,
-    seed: Annotated[int, typer.Option(help="Same seed, same training.")] = 0,
+    out: Annotated[Path | None, typer.Option(help="Where its folder goes. By default the folder of experts.")] = None,
+    seed: Annotated[int, typer.Option(help="The same seed gives the same training.")] = 0,
     as_json: JsonFlag = False,
 ) -> None:
-    """Train a LoRA expert; a training that was cut goes on where it was. Prints the expert's card."""
+    """Train a LoRA expert and print its card. An interrupted training continues where it stopped."""
     with replying(as_json) as reply:
         settings = read_settings()
         # the small set must not replace a shipped expert by accident: it needs a folder of its own
@@ -80,15 +82,22 @@ def train(
 def evaluate(
     *,
     data: DataOption = None,
-    test: Annotated[Path | None, typer.Option(help="Folder whose test rows are measured instead.")] = None,
-    limit: Annotated[int | None, typer.Option(min=1, help="At most this many rows of each set.")] = None,
-    exact: Annotated[int | None, typer.Option(min=0, help="Exact answers to this many rows; 0 for none.")] = None,
-    sets: Annotated[str, typer.Option(help="Only these sets, comma-separated.")] = "",
+    test: Annotated[
+        Path | None,
+        typer.Option(help="Folder of data sets with test rows. By default that of --data."),
+    ] = None,
+    limit: Annotated[
+        int | None, typer.Option(min=1, help="At most this many rows of each set. By default 100.")
+    ] = None,
+    exact: Annotated[
+        int | None, typer.Option(min=0, help="Rows of each set for exact answers. By default 16; 0 for none.")
+    ] = None,
+    sets: Annotated[str, typer.Option(help="Only these sets, comma-separated. By default all.")] = "",
     systems: SystemsOption = "",
     fresh: FreshOption = False,
     as_json: JsonFlag = False,
 ) -> None:
-    """Measure every expert, the even mixture and every gate on every set, with intervals. Goes on where it was cut."""
+    """Measure every expert, the even mix and every gate on every set. An interrupted measurement continues."""
     with replying(as_json) as reply:
         # the test folder's rows alone count; without one, those of the data folder
         source = data_folder(test or data, read_settings(), small=True)
@@ -101,13 +110,18 @@ def evaluate(
 def refusals(
     *,
     data: DataOption = None,
-    test: Annotated[Path | None, typer.Option(help="Folder whose test rows are measured instead.")] = None,
-    limit: Annotated[int | None, typer.Option(min=1, help="At most this many rows of each set.")] = None,
+    test: Annotated[
+        Path | None,
+        typer.Option(help="Folder of data sets with test rows. By default that of --data."),
+    ] = None,
+    limit: Annotated[
+        int | None, typer.Option(min=1, help="At most this many rows of each set. By default 100.")
+    ] = None,
     systems: SystemsOption = "",
     fresh: FreshOption = False,
     as_json: JsonFlag = False,
 ) -> None:
-    """Measure how often harmful prompts and prompts that only look alike are refused, with intervals."""
+    """Measure how often harmful prompts are refused, and harmless prompts that only look harmful."""
     with replying(as_json) as reply:
         source = data_folder(test or data, read_settings(), small=True)
         with measuring(reply, systems, fresh=fresh) as measured:
@@ -122,7 +136,7 @@ def refusals(
 
 
 def _tell(reply: Reply) -> None:
-    """The scores as one table, systems by sets; + and - mark gains and losses over the base that are sure at 95 %."""
+    """Print one table, systems by sets. + and - mark gains and losses against the base that are sure at 95 %."""
     found = reply.value["sets"]
     lines: dict[str, dict[str, str]] = {}
     for name, values in found.items():
@@ -144,7 +158,7 @@ def _tell(reply: Reply) -> None:
     if reply.value["missing"]:
         reply.say(f"The folder has no rows of {', '.join(reply.value['missing'])}.")
     if reply.value["interrupted"]:
-        reply.say("This was interrupted: the sets above are whole. Run it again to go on.")
+        reply.say("This was interrupted. The sets above are complete. Run it again to continue.")
 
 
 def _between(one: dict[str, float]) -> str:

@@ -11,21 +11,21 @@ from playground.cli.start import read_settings
 from playground.errors import InvalidRequest
 from playground.options import read_options
 
-OptionFlag = Annotated[list[str] | None, typer.Option("--option", help="A setting as name=value; may be repeated.")]
+OptionFlag = Annotated[list[str] | None, typer.Option("--option", help="A setting as name=value. Can be repeated.")]
 
 
 def finetune(
     *,
     router: Annotated[str, typer.Option(help="The router to teach.")] = "linear",
-    objective: Annotated[str, typer.Option(help="What is optimised, such as dpo or bt.")] = actions.DEFAULT_OBJECTIVE,
+    objective: Annotated[str, typer.Option(help="The objective, such as dpo or bt.")] = actions.DEFAULT_OBJECTIVE,
     beta: Annotated[
-        float | None, typer.Option(help="How boldly to act on labels: lower moves routing further.")
+        float | None, typer.Option(help="How far labels move the routing: a lower value moves it further.")
     ] = None,
     option: OptionFlag = None,
-    note: Annotated[str, typer.Option(help="A note that stays with the new version.")] = "",
+    note: Annotated[str, typer.Option(help="A note that is stored with the new version.")] = "",
     as_json: JsonFlag = False,
 ) -> None:
-    """Fine-tune a router on the labels; prints accuracy before and after on prompts that were held out."""
+    """Fine-tune a router on the labels. Prints accuracy before and after, on held-out prompts."""
     with replying(as_json) as reply:
         settings = read_settings()
         options = {**({} if beta is None else {"beta": beta}), **read_options(option or [])}
@@ -45,7 +45,7 @@ def finetune(
 
 
 def _say(result: actions.FineTuned, reply: Reply) -> None:
-    """Say the result in a few lines."""
+    """Print the result in a few lines."""
     reply.say(f"Draft {result.version} of {result.router}, from {result.parent}")
     for name, metric in result.metrics.items():
         before, after, gain = metric.before, metric.after, metric.gain
@@ -53,7 +53,7 @@ def _say(result: actions.FineTuned, reply: Reply) -> None:
             f"  {name.replace('_', ' '):<17} {before.value:.3f} -> {after.value:.3f}"
             f"  gain {gain.value:+.3f} [{gain.low:+.3f}, {gain.high:+.3f}], n={after.n}"
         )
-    reply.say(f"  {result.moved} of {result.probes} probe prompts have another heaviest expert")
+    reply.say(f"  {result.moved} of {result.probes} probe prompts now go to another expert")
     for warning in result.warnings:
         reply.say(f"  {warning}")
     reply.say(f"Put it in force with: versions promote {result.version}")

@@ -20,7 +20,7 @@ def about() -> None:
 
 @labels.command()
 def export(path: Annotated[Path, typer.Argument(help=f"File to write: {ENDINGS}.")], as_json: JsonFlag = False) -> None:
-    """Write the labels in force with prompts, both answers and routing. Undone votes are left out."""
+    """Write the labels in force with their prompts, answers and routing. Undone votes are left out."""
     with replying(as_json) as reply:
         count = write_labels(read_settings(), path)
         reply.value = {"path": str(path), "labels": count}

@@ -17,7 +17,9 @@ import typer
 
 from playground.errors import PlaygroundError
 
-JsonFlag = Annotated[bool, typer.Option("--json", help="Print one JSON object on standard output and nothing else.")]
+JsonFlag = Annotated[
+    bool, typer.Option("--json", help="Print one JSON object on standard output, and nothing else there.")
+]
 
 
 class Reply:

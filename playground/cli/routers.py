@@ -21,7 +21,7 @@ routers = typer.Typer(help="The routers: list them, or fit one on the example pr
 
 @routers.callback(invoke_without_command=True)
 def list_routers(context: typer.Context, as_json: JsonFlag = False) -> None:
-    """List the routers, with where they come from, what they were trained on and whether they are ready."""
+    """List the routers: their source, what they were trained on, and whether they are ready."""
     if context.invoked_subcommand is not None:
         return
     with replying(as_json) as reply, ready_runtime(reply) as runtime:
@@ -50,13 +50,15 @@ def fit(
     name: Annotated[str, typer.Argument(help="A prompt-level router, or a gate.")],
     *,
     data: Annotated[Path | None, typer.Option(help="For a gate: folder of the experts' training data.")] = None,
-    out: Annotated[Path | None, typer.Option(help="Folder for the parameters; data/routers/NAME else.")] = None,
-    joint: Annotated[bool, typer.Option(help="LoRA-Mixer: train the experts along, into --out.")] = False,
-    steps: Annotated[int | None, typer.Option(min=1, help="For a gate: steps through the model.")] = None,
-    option: Annotated[list[str] | None, typer.Option(help="A setting as name=value; may be repeated.")] = None,
+    out: Annotated[Path | None, typer.Option(help="Folder for the parameters. By default data/routers/NAME.")] = None,
+    joint: Annotated[
+        bool, typer.Option(help="LoRA-Mixer only: train the experts too, and write all to --out.")
+    ] = False,
+    steps: Annotated[int | None, typer.Option(min=1, help="For a gate: number of training steps.")] = None,
+    option: Annotated[list[str] | None, typer.Option(help="A setting as name=value. Can be repeated.")] = None,
     as_json: JsonFlag = False,
 ) -> None:
-    """Make the parameters that ship with a router and measure them: from example prompts, or for a gate by training."""
+    """Fit a router and measure it: on the example prompts, or for a gate on training data."""
     with replying(as_json) as reply:
         settings = read_settings()
         reply.value = training.fit_router(
@@ -77,7 +79,7 @@ def fit(
 @routers.command()
 def ablate(
     data: Annotated[Path | None, typer.Option(help="Folder of the experts' training data.")] = None,
-    steps: Annotated[int | None, typer.Option(min=1, help="Steps of each training; 30 else.")] = None,
+    steps: Annotated[int | None, typer.Option(min=1, help="Steps of each training. By default 30.")] = None,
     as_json: JsonFlag = False,
 ) -> None:
     """Show LoRA-Mixer's loss ablation: the same gate trained with no balance loss, the usual one, and SBL."""

@@ -9,8 +9,10 @@ from playground.cli.start import read_settings
 
 
 def serve(
-    host: Annotated[str | None, typer.Option(help="Address to listen on; the setting PLAYGROUND_HOST else.")] = None,
-    port: Annotated[int | None, typer.Option(help="Port to listen on; the setting PLAYGROUND_PORT else.")] = None,
+    host: Annotated[
+        str | None, typer.Option(help="Address to listen on. By default the setting PLAYGROUND_HOST.")
+    ] = None,
+    port: Annotated[int | None, typer.Option(help="Port to listen on. By default the setting PLAYGROUND_PORT.")] = None,
 ) -> None:
     """Open the page and serve it until Ctrl-C."""
     with replying(False):

@@ -10,9 +10,13 @@ from playground.cli.reply import JsonFlag, replying
 
 
 def shift(
-    file: Annotated[Path | None, typer.Option(help="Two-part prompts as JSON lines; the project's own else.")] = None,
-    split: Annotated[str, typer.Option(help="Which of them: test, or tune for those GLIDER was set by.")] = "test",
-    systems: Annotated[str, typer.Option(help="Only these gates, comma-separated.")] = "",
+    file: Annotated[
+        Path | None, typer.Option(help="Two-part prompts as JSON lines. By default the project's own.")
+    ] = None,
+    split: Annotated[
+        str, typer.Option(help="The split of the prompts: test, or tune for those that set GLIDER.")
+    ] = "test",
+    systems: Annotated[str, typer.Option(help="Only these gates, comma-separated. By default all.")] = "",
     as_json: JsonFlag = False,
 ) -> None:
     """Measure each gate on two-part prompts: its weight of a part's expert there, over that on the other part."""

@@ -18,15 +18,13 @@ if TYPE_CHECKING:
     from playground.serving.runtime import Runtime, Status
 
 
-OptionFlag = Annotated[
-    list[str] | None, typer.Option("--option", help="One of its options as name=value; may be given more than once.")
-]
+OptionFlag = Annotated[list[str] | None, typer.Option("--option", help="An option as name=value. Can be repeated.")]
 # a few dozen rows written for this project: enough to see the commands work, not to judge an expert by
 SMALL_DATA = ROOT / "data" / "bench" / "experts"
 
 
 def read_settings() -> Settings:
-    """The settings of this process. Raises InvalidRequest that names the setting that is wrong."""
+    """Return the settings of this process. Raise InvalidRequest that names a wrong setting."""
     try:
         return get_settings()
     except ValidationError as error:
@@ -40,7 +38,7 @@ def read_settings() -> Settings:
 
 @contextlib.contextmanager
 def ready_runtime(reply: Reply) -> Iterator["Runtime"]:
-    """Give a playground whose models are loaded, and close it after. Raise the PlaygroundError of a failed start."""
+    """Yield a playground whose models are loaded, then close it. Raise the PlaygroundError of a failed start."""
 
     def show(status: "Status") -> None:
         reply.progress(f"{status.message}{_megabytes(status.done, status.total)}")
@@ -51,7 +49,7 @@ def ready_runtime(reply: Reply) -> Iterator["Runtime"]:
 
 
 def base_with_progress(settings: Settings, reply: Reply) -> "LanguageModel":
-    """Return a language model of one's own, with progress shown while it is fetched and loaded."""
+    """Return a new language model, and show progress while it is downloaded and loaded."""
 
     def show(phase: str, done: int, total: int) -> None:
         reply.progress(f"{phase} the language model{_megabytes(done, total)}")
@@ -60,9 +58,9 @@ def base_with_progress(settings: Settings, reply: Reply) -> "LanguageModel":
 
 
 def data_folder(given: Path | None, settings: Settings, *, small: bool = False) -> Path:
-    """The folder of data sets to use; with `small`, the one that ships with the project when none is given.
+    """Return the folder of data sets to use. With `small`, the one of the project is the default.
 
-    Raises InvalidRequest when there is none, or when it does not exist.
+    Raise InvalidRequest when there is none, or when it does not exist.
     """
     folder = given or settings.bench_data or (SMALL_DATA if small else None)
     if folder is None:

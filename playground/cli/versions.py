@@ -16,10 +16,10 @@ versions = typer.Typer(help="Router versions: list, promote, roll back.")
 @versions.callback(invoke_without_command=True)
 def list_versions(
     context: typer.Context,
-    router: Annotated[str, typer.Option(help="Only this router's versions.")] = "linear",
+    router: Annotated[str, typer.Option(help="Only the versions of this router. By default of all.")] = "linear",
     as_json: JsonFlag = False,
 ) -> None:
-    """List the versions of a router, newest first; one of them is in force."""
+    """List the versions of a router, newest first. One of them is in force."""
     if context.invoked_subcommand is not None:
         return
     with replying(as_json) as reply, opened_versions(read_settings()) as stored:
@@ -43,10 +43,10 @@ def list_versions(
 @versions.command()
 def promote(
     version: Annotated[str, typer.Argument(help="The version to put in force.")],
-    reason: Annotated[str, typer.Option(help="Why, for the record.")] = "",
+    reason: Annotated[str, typer.Option(help="The reason, for the record.")] = "",
     as_json: JsonFlag = False,
 ) -> None:
-    """Put a version in force. Earlier ones stay and can be gone back to."""
+    """Put a version in force. Earlier versions stay, and `rollback` returns to them."""
     with replying(as_json) as reply, opened_versions(read_settings()) as stored:
         stored.promote(version, by=who(), reason=reason)
         reply.value = {"promoted": version}
@@ -55,10 +55,10 @@ def promote(
 
 @versions.command()
 def rollback(
-    router: Annotated[str, typer.Argument(help="The router to take back to the version before.")],
+    router: Annotated[str, typer.Argument(help="The router to take back to its previous version.")],
     as_json: JsonFlag = False,
 ) -> None:
-    """Go back to the version that was in force before."""
+    """Go back to the previous version."""
     with replying(as_json) as reply, opened_versions(read_settings()) as stored:
         version = stored.rollback(router, by=who())
         reply.value = {"router": router, "current": version}

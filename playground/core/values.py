@@ -28,9 +28,9 @@ LEVELS: dict[Level, str] = {
 }
 # what becomes of the weights that a prompt-level router gives
 SERVES: dict[Serve, str] = {
-    "top": "the heaviest expert answers",
-    "sample": "one is drawn by its share",
-    "mix": "they are blended",
+    "top": "the expert with the highest weight answers",
+    "sample": "one expert is drawn, by its weight",
+    "mix": "the experts are blended",
 }
 MIXABLE_KINDS: tuple[ExpertKind, ...] = ("base", "lora")
 
@@ -271,7 +271,9 @@ def normalised(weights: Sequence[float] | np.ndarray) -> np.ndarray:
     values = np.asarray(weights, dtype=np.float64)
     total = values.sum()
     if values.ndim != 1 or not np.isfinite(values).all() or (values < 0).any() or total <= 0:
-        raise InvalidRequest("The weights are not usable.", "Give one number per expert, none negative, one above 0.")
+        raise InvalidRequest(
+            "These weights cannot be used.", "Give one number per expert: none below 0, at least one above 0."
+        )
     return np.asarray(values / total, np.float32)
 
 

@@ -57,5 +57,7 @@ def format_of(file_name: str) -> ExchangeFormat:
     known = {FORMATS.get(name).ending: FORMATS.get(name) for name in FORMATS}
     path = PurePath(file_name)
     if path.suffix not in known:
-        raise InvalidRequest(f"{path.name} has no known ending.", f"End it in {' or '.join(known)}.")
+        raise InvalidRequest(
+            f"The ending of {path.name} is not known.", f"Use a file name that ends in {' or '.join(known)}."
+        )
     return known[path.suffix]()

@@ -35,7 +35,9 @@ def read_rows(data: Path, folder: str, split: str) -> list[DataRow]:
                 try:
                     return [json.loads(line) for line in lines if line.strip()]
                 except (json.JSONDecodeError, UnicodeDecodeError, gzip.BadGzipFile) as error:
-                    raise InvalidRequest(f"{path} is not JSON lines: {error}.", "Mend or remove that file.") from error
+                    raise InvalidRequest(
+                        f"{path} is not JSON lines: {error}.", "Repair or remove that file."
+                    ) from error
     return []
 
 

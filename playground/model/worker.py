@@ -167,7 +167,7 @@ class Decoder:
 
         def change() -> None:
             if names[: len(self.bank)] != self.bank.names and (self._jobs or self._waiting):
-                raise NotReady("A run is under way that may use this expert.", "Try again when it has ended.")
+                raise NotReady("A run that may use this expert is under way.", "Try again when it has ended.")
             self.bank.stack(adapters)
 
         self.call(change, RESTACK_SECONDS)

@@ -141,8 +141,8 @@ class Router(ABC):
         fixed = [name for name in values if name not in run_time]
         if fixed:
             raise InvalidRequest(
-                f"The option {fixed[0]!r} of {self.spec.title} is fixed by its fit.",
-                f"Fit it anew: python -m playground routers fit {self.spec.name} --option {fixed[0]}=VALUE",
+                f"The option {fixed[0]!r} of {self.spec.title} is set when the router is fitted.",
+                f"Fit it again: python -m playground routers fit {self.spec.name} --option {fixed[0]}=VALUE",
             )
         return self._copy(options)
 
@@ -346,7 +346,7 @@ class GateRouter(Router):
             )
             made.gate.load_state_dict({key: torch.from_numpy(value).float() for key, value in tensors.items()})
         except (KeyError, RuntimeError, ValueError) as error:
-            raise ArtefactError(f"The gate in {folder.name} does not fit its card.", "Train it again.") from error
+            raise ArtefactError(f"The gate in {folder.name} does not match its card.", "Train it again.") from error
         return made
 
 

@@ -67,7 +67,7 @@ class Replay:
 
         self.engine.decoder.call(read)
         if joint is None:
-            raise InvalidRequest("The attention of this model cannot be seen.", "Choose another base model.")
+            raise InvalidRequest("The attention of this model cannot be read.", "Choose another base model.")
         return AttentionOverview(np.stack(small), joint, self._texts(run.ids))
 
     def likelihoods(self, first: Sequence[Event], second: Sequence[Event]) -> Likelihoods:
@@ -103,7 +103,7 @@ class Replay:
         """Return a stored run and its routing as if it began anew. Raise InvalidRequest when its parts are gone."""
         started = next((event for event in events if isinstance(event, RunStarted)), None)
         if started is None:
-            raise InvalidRequest("This run has no beginning.", "Choose another run.")
+            raise InvalidRequest("The first event of this run is missing.", "Choose another run.")
         request = RunRequest(
             prompt=started.prompt,
             router=started.router,

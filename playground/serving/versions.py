@@ -97,7 +97,9 @@ class Versions:
                     self._loaded.pop(next(iter(self._loaded)))
             found = self._loaded[wanted]
         if found.spec.name != router:
-            raise InvalidRequest(f"Version {wanted} is one of {found.spec.name}, not {router}.", "Choose another.")
+            raise InvalidRequest(
+                f"Version {wanted} belongs to {found.spec.name}, not to {router}.", "Choose another version."
+            )
         return found, wanted
 
     def create(
@@ -252,7 +254,7 @@ class Versions:
         if not folder.is_dir() and (self.shipped / name).is_dir() and version == self.shipped_id(name):
             folder = self.shipped / name
         if not folder.is_dir():
-            raise ArtefactError(f"The parameters of version {version} are gone.", "Promote another version.")
+            raise ArtefactError(f"The parameters of version {version} are missing.", "Promote another version.")
         if folder_hash(folder) != expected:
             raise ArtefactError(f"The parameters of version {version} are damaged.", "Promote another version.")
         return ROUTERS.get(name).load(folder)

@@ -277,5 +277,5 @@ def trouble() -> Iterator[None]:
             if phrase in cause.lower():
                 raise StorageError(message, remedy) from error
         raise StorageError(
-            f"The database refused: {cause.splitlines()[0]}.", "Try again; what was saved is safe."
+            f"The database refused: {cause.splitlines()[0]}.", "Try again. What was saved before is safe."
         ) from error

@@ -62,7 +62,9 @@ def check(
         _sweep(added_dir)
         folder = Path(tempfile.mkdtemp(prefix=STAGING, dir=added_dir))
     except OSError as error:
-        raise StorageError(f"Nothing can be written here ({error.strerror}).", "Set PLAYGROUND_DATA_DIR.") from error
+        raise StorageError(
+            f"The data folder cannot be written to ({error.strerror}).", "Set PLAYGROUND_DATA_DIR."
+        ) from error
     with ExitStack() as undo:
         undo.callback(shutil.rmtree, folder, ignore_errors=True)
         staged = stage(source, folder, limit_bytes)
@@ -191,9 +193,11 @@ def keep(candidate: Candidate, card: Card, pool: Pool) -> Path:
         (candidate.folder / CARD).write_text(text + "\n", "utf-8")
         candidate.folder.rename(target)
     except FileNotFoundError as error:
-        raise InvalidRequest("These files are no longer here.", "Check the adapter again.") from error
+        raise InvalidRequest(
+            "The files of the checked adapter are no longer here.", "Check the adapter again."
+        ) from error
     except OSError as error:
-        raise StorageError(f"The expert cannot be stored ({error.strerror}).", "See that the disk has room.") from error
+        raise StorageError(f"The expert cannot be stored ({error.strerror}).", "Free some disk space.") from error
     return target
 
 

@@ -100,7 +100,7 @@ def _offering(source: str | Sequence[Path], endpoint: str | None) -> tuple[str, 
                 return path.name[:100], _from_zip(path)
             raise InvalidRequest(f"{path.name} is neither a folder nor a zip file.", "Give the adapter's folder.")
     except (OSError, ValueError) as error:
-        raise InvalidRequest("This path cannot be read.", "Correct it.") from error
+        raise InvalidRequest("This path cannot be read.", "Give another path.") from error
     match = HUB_ID.match(text)
     if not match:
         raise InvalidRequest(

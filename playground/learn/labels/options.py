@@ -8,6 +8,8 @@ from playground.options import Options
 class LabelObjectiveOptions(Options):
     """Settings of a label objective. Each is drawn as a control on the page and taken as `--option name=value`."""
 
-    beta: float = Field(0.1, ge=0.1, le=10.0, description="How boldly to act on labels: lower moves routing further.")
+    beta: float = Field(
+        0.1, ge=0.1, le=10.0, description="How far labels move the routing: a lower value moves it further."
+    )
     ridge: float = Field(0.1, ge=0.01, le=100.0, description="How strongly to stay near the version before.")
     cap: float = Field(0.5, gt=0.0, le=10.0, description="How far routing may move on average, in nats of KL.")

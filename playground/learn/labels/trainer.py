@@ -125,7 +125,7 @@ def require_teachable(kind: type[Router]) -> None:
     if kind.spec.level == "gate":
         remedy = f"Train it on the experts' data: python -m playground routers fit {name}"
     else:
-        remedy = "Choose a router that does, such as linear or knn."
+        remedy = "Choose one that does, such as linear or knn."
     raise InvalidRequest(f"The router {title!r} does not learn from labels.", remedy)
 
 
@@ -142,8 +142,8 @@ def begin_training(parent: Router, lesson: Lesson) -> LabelTraining:
     distinct = len(set(group_names))
     if distinct < LEAST_GROUPS:
         raise InvalidRequest(
-            f"{len(kept)} usable labels on {distinct} different prompts are too few to learn from.",
-            f"Compare answers on at least {LEAST_GROUPS} different prompts, better on 30.",
+            f"There are too few labels to learn from (usable: {len(kept)}, different prompts: {distinct}).",
+            f"Vote on at least {LEAST_GROUPS} different prompts, better on 30.",
         )
     return LabelTraining(parent, lesson, kept, group_names, dataset.split_by_prompt(group_names))
 

@@ -89,7 +89,9 @@ def _test_rows(data: Path, names: Sequence[str], limit: int) -> dict[str, list[D
     drawn = {task.name: sample_rows(read_rows(data, task.folder, "test"), limit, seed=0) for task in there}
     found = {name: rows for name, rows in drawn.items() if rows}
     if not found:
-        raise InvalidRequest(f"The folder {data} has no test rows of these sets.", "Give one that has a set's folder.")
+        raise InvalidRequest(
+            f"The folder {data} has no test rows of these sets.", "Give a folder that holds at least one of these sets."
+        )
     return found
 
 

@@ -64,7 +64,7 @@ def remember(prompts: Sequence[str], embeddings: np.ndarray, outcomes: np.ndarra
     title="Nearest prompts",
     level="prompt",
     paper="arXiv:2403.12031",
-    trained_from="example prompts; every label is a new row at once",
+    trained_from="example prompts; your vote counts at once",
 )
 class NearestPrompts(Policy):
     """Outcome of each expert on the k nearest prompts, weighted by closeness, through a softmax on top of the prior."""

@@ -9,7 +9,7 @@ from playground.core.values import Context, Decision, Text
 from playground.routers.base import Policy, router
 
 
-@router("manual", title="By hand", level="prompt", paper=None, trained_from="nothing: the person sets the weights")
+@router("manual", title="By hand", level="prompt", paper=None, trained_from="nothing: you set the weights")
 class Manual(Policy):
     """Uniform over the pool, whatever the prompt."""
 

@@ -116,7 +116,7 @@ def visits(runtime: Runtime, count: int, tokens: int) -> list[RunRequest]:
     """Return one greedy request for each visitor: the ready routers in turn, over the experts that can be mixed."""
     routers = [info.name for info in runtime.routers() if info.ready]
     if not routers:
-        raise InvalidRequest("No router is ready.", "Fit one first.")
+        raise InvalidRequest("No router is ready.", "Fit a router first.")
     pool = tuple(expert.name for expert in runtime.pool.experts if expert.ready and expert.is_mixable)
     sampling = Sampling(temperature=0, repetition_penalty=1.0, max_new_tokens=tokens)
     return [
