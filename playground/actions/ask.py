@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 DEFAULT_ROUTER = "knn"
 DEFAULTS = Sampling()
-LOAD_SECONDS = 600.0  # the longest that a client waits for the models
+LOAD_SECONDS = 600.0  # how long a client waits for the models
 
 
 # --- reading what was asked -----------------------------------------------------------------------------------------
@@ -28,7 +28,7 @@ def checked_prompt(prompt: Any, limit: int) -> tuple[str, str]:
 
     Raise InvalidRequest when the prompt is empty.
     """
-    text = str(prompt or "").encode("utf-8", "replace").decode().strip()  # a broken paste may hold half a character
+    text = str(prompt or "").encode("utf-8", "replace").decode().strip()  # a broken paste can hold half of a character
     if not text:
         raise InvalidRequest("The prompt is empty.", "Type a prompt, or press an example.")
     if len(text) > limit:
@@ -57,7 +57,7 @@ def read_sampling(
 
 
 def read_observe(layer: Any, head: Any) -> Observe | None:
-    """Return the attention head to watch; people count from 1, and 0 or nothing means none."""
+    """Return the attention head to watch. People count from 1; 0 or nothing means none."""
     try:
         chosen = (int(layer or 0), int(head or 0))
     except (TypeError, ValueError, OverflowError) as error:
@@ -66,9 +66,9 @@ def read_observe(layer: Any, head: Any) -> Observe | None:
 
 
 def read_pool(pool: Pool, value: Any) -> tuple[str, ...] | None:
-    """Return the names of the chosen experts in pool order; None when all that are ready are, so that later ones join.
+    """Return the names of the chosen experts in pool order. None means all, also those added later.
 
-    `value` is a JSON list of names, or empty for all. Raise InvalidRequest for none, and for one that is not there.
+    `value` is a JSON list of names, or empty for all. Raise InvalidRequest for an empty list or an unknown expert.
     """
     if not value:
         return None
@@ -148,7 +148,7 @@ def client_request(
 
 
 def answers(runtime: "Runtime", request: RunRequest, *, session_id: str) -> Iterator[ViewState]:
-    """Yield what is known of the run after each event; the last state is the whole run. Closing it cancels."""
+    """Yield the state of the run after each event. The last state is the whole run. Closing it cancels the run."""
     state = ViewState()
     with closing(runtime.run(request, session_id=session_id)) as events:
         for event in events:
@@ -157,7 +157,7 @@ def answers(runtime: "Runtime", request: RunRequest, *, session_id: str) -> Iter
 
 
 def partial_json(state: ViewState) -> dict[str, Any] | None:
-    """Return a run under way as a stream shows it: the text so far and the newest weights.
+    """Return the text so far and the newest weights of a running run.
 
     Return None before there are weights, and when the run is over.
     """

@@ -26,7 +26,7 @@ SERVED: dict[str, Serve] = {"mixture": "mix", "sample": "sample"}
 
 @dataclass(frozen=True)
 class LastRun:
-    """What the newest run of this visitor was asked, so that it can be answered again with other weights."""
+    """The request of the visitor's newest run, kept to answer it again with other weights."""
 
     request: RunRequest
     pool: tuple[str, ...]
@@ -34,7 +34,7 @@ class LastRun:
 
 
 def stored_run(runtime: "Runtime", run_id: str) -> tuple[LastRun, ViewState]:
-    """Return a stored run as it can be answered again, and its state. Raise InvalidRequest for an unknown one."""
+    """Return the request of a stored run, and its state. Raise InvalidRequest for an unknown run."""
     with runtime.database.read() as session:
         stored, state = load_run(session, run_id), fold_all(load_events(session, run_id))
     started = state.started
@@ -55,7 +55,7 @@ def stored_run(runtime: "Runtime", run_id: str) -> tuple[LastRun, ViewState]:
 
 
 def change_words(request: RunRequest, before: Sequence[str]) -> str:
-    """Return what a counterfactual changed, for the line above its answer."""
+    """Return in words what a counterfactual changed, for the line above its answer."""
     if request.override is None:
         return "Without " + ", ".join(name for name in before if name not in (request.pool or ()))
     if request.override_layers:
@@ -64,7 +64,7 @@ def change_words(request: RunRequest, before: Sequence[str]) -> str:
 
 
 def counterfactual(request: RunRequest, pool: Pool, value: Any) -> RunRequest:
-    """Return `request` as the override panel asks it again, over the `pool` of the first run.
+    """Return `request` with the changes of the override panel, over the `pool` of the first run.
 
     `value` is the panel's JSON: experts left out, or weights for all layers or some. Raise InvalidRequest for
     anything else.
@@ -97,7 +97,7 @@ def leaving_out(request: RunRequest, pool: Pool, dropped: Collection[str]) -> Ru
 def overriding(request: RunRequest, weights: Sequence[float], pool: Pool, layers: tuple[int, ...] = ()) -> RunRequest:
     """Return `request` with weights set by hand over `pool`, in `layers` alone when there are any.
 
-    They are blended, unless a tool is heaviest, which then answers alone.
+    The weights are blended. A tool with the highest weight answers alone instead.
     """
     shares = normalised(weights)
     serve: Serve = "mix" if pool.mixable[int(np.argmax(shares))] else "top"

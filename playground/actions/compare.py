@@ -34,7 +34,7 @@ LEAST_LETTERS = 20  # before an answer can be judged
 
 @dataclass(eq=False)
 class OpenComparison:
-    """Two runs of one prompt and what became of them. `sides[0]` is shown left as A.
+    """Two runs of one prompt, and their state. `sides[0]` is shown left as A.
 
     `voted` is set by a vote, `left` when the page shows something else, `done` when both runs are stored.
     """
@@ -56,12 +56,12 @@ class OpenComparison:
 
     @property
     def is_votable(self) -> bool:
-        """Return whether both sides can be judged: a sentence each, or ended, and neither failed."""
+        """Return whether both sides can be judged: each has a sentence or has ended, and neither failed."""
         return all(state.failed is None and state.started and has_sentence(state) for state in self.states)
 
     @property
     def has_failed(self) -> bool:
-        """Return whether a side broke, so that there is nothing to judge."""
+        """Return whether a side failed, so that there is nothing to judge."""
         return any(state.failed is not None for state in self.states)
 
     @property
@@ -71,7 +71,7 @@ class OpenComparison:
 
 
 class OpenComparisons:
-    """The comparisons in progress of this process, newest kept; a visitor holds only a random token of theirs."""
+    """The open comparisons of this process. The newest are kept. A visitor has only a random token."""
 
     def __init__(self) -> None:
         self._open: OrderedDict[str, OpenComparison] = OrderedDict()
@@ -95,7 +95,7 @@ class OpenComparisons:
 
 
 def has_sentence(state: ViewState) -> bool:
-    """Return whether enough has arrived to judge: the end, or something that ends like a sentence after some words."""
+    """Return whether enough has arrived to judge: the end, or some words that end like a sentence."""
     return state.finished is not None or (
         len(state.text) >= LEAST_LETTERS and any(sign in state.text for sign in ".!?\n")
     )
@@ -127,7 +127,7 @@ def contender(runtime: "Runtime", name: str, prompt: str, sampling: Sampling) ->
 def open_comparison(runtime: "Runtime", prompt: str, first: str, second: str, *, tokens: Any) -> OpenComparison:
     """Return a comparison of two contenders, or of a random pair of experts when one is `random`.
 
-    Which of them is A is drawn by lot. Raise InvalidRequest for unknown contenders or two equal ones.
+    Their order is random. Raise InvalidRequest for unknown contenders or two equal ones.
     """
     sampling = replace(
         DEFAULTS, max_new_tokens=read_sampling(tokens=tokens).max_new_tokens, seed=secrets.randbelow(2**31)
@@ -171,7 +171,7 @@ def decoded(runtime: "Runtime", comparison: OpenComparison, session_id: str) -> 
 
 
 def _store(runtime: "Runtime", comparison: OpenComparison) -> None:
-    """Register the comparison of two stored runs; nothing when a side failed or never started."""
+    """Store the comparison of two stored runs. Do nothing when a side failed or never started."""
     ids = [state.run_id for state in comparison.states]
     if comparison.has_failed or not all(ids):
         return
@@ -182,7 +182,7 @@ def _store(runtime: "Runtime", comparison: OpenComparison) -> None:
 
 
 def compare(runtime: "Runtime", prompt: str, first: str, second: str, *, tokens: Any) -> dict[str, Any]:
-    """Return a comparison of a client as JSON: its id and both answers. Raise InvalidRequest when a side failed."""
+    """Compare for a client. Return the id and both answers as JSON. Raise InvalidRequest when a side failed."""
     runtime.wait(LOAD_SECONDS)
     text, _ = checked_prompt(prompt, runtime.settings.max_prompt_chars)
     comparison = open_comparison(runtime, text, str(first), str(second), tokens=tokens)

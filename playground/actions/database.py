@@ -1,4 +1,4 @@
-"""The database without a running playground: open it with its tables up to date, and look at its health."""
+"""The database without a running playground: open it with its tables up to date, or check it."""
 
 import contextlib
 from collections.abc import Iterator
@@ -9,7 +9,7 @@ from playground.store.database import Database, DatabaseCheck
 
 @contextlib.contextmanager
 def opened(settings: Settings, *, upgrade: bool = True) -> Iterator[Database]:
-    """Give the database of `settings`, with its tables brought up to date unless `upgrade` is off; close it after."""
+    """Yield the database of `settings`, then close it. Bring its tables up to date first, unless `upgrade` is off."""
     database = Database(settings.database_address, data_dir=settings.data_dir)
     try:
         if upgrade:
@@ -20,7 +20,7 @@ def opened(settings: Settings, *, upgrade: bool = True) -> Iterator[Database]:
 
 
 def upgrade(settings: Settings) -> str:
-    """Create the tables or bring them up to date; return the revision they have then. Safe to run again."""
+    """Create the tables or bring them up to date. Return their revision. Safe to run again."""
     with opened(settings) as database:
         return next((check.detail for check in database.check() if check.name == "revision"), "")
 

@@ -33,7 +33,7 @@ def pages() -> list[tuple[str, str]]:
 
 
 def page(name: str, *, lists: bool = True) -> str:
-    """Return a page as Markdown; with `lists`, plug-ins are listed where the page says so.
+    """Return a page as Markdown. With `lists`, plug-ins are listed where the page asks for it.
 
     `name` is a path like `add/router.md`, with or without its ending. Raise InvalidRequest for an unknown page.
     """
@@ -42,7 +42,7 @@ def page(name: str, *, lists: bool = True) -> str:
 
 
 def known_page(name: str) -> str:
-    """Return the path of the page that `name` leads to, such as a folder's own page. Raise InvalidRequest."""
+    """Return the path of the page that `name` names, such as the README of a folder. Raise InvalidRequest."""
     known = [one for one, _ in pages()]
     for wanted in (name, f"{name}.md", f"{name.rstrip('/')}/README.md"):
         if wanted in known:

@@ -27,7 +27,7 @@ def offered(pool: Pool) -> list[str]:
 
 
 def recorded_run(path: Path = EXAMPLE_RUN) -> list[Event]:
-    """Return the run recorded at `path`; none when it cannot be read, because the page must paint anyway."""
+    """Return the run recorded at `path`. Empty when it cannot be read, because the page must paint anyway."""
     try:
         return events_from_json(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:

@@ -1,4 +1,4 @@
-"""Experts: list them, check an adapter, add it, take it away. Works with a running playground or on folders alone."""
+"""Experts: list them, check, add or remove an adapter. Works with a running playground or on folders alone."""
 
 import importlib
 import logging
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 __all__ = ["Candidate", "Card", "card_from", "discard"]
 
 log = logging.getLogger(__name__)
-PATIENCE_SECONDS = 60.0  # how long a removal waits for runs under way
+PATIENCE_SECONDS = 60.0  # how long a removal waits for current runs
 LISTED = (
     "name",
     "kind",
@@ -54,7 +54,7 @@ def installed(settings: Settings) -> Pool:
 
 
 def facts(runtime: "Runtime") -> dict[str, AdapterFacts]:
-    """Return what the files of each adapter hold; nothing while models load, because hashing would slow that down."""
+    """Return what the files of each adapter hold. Empty while models load, because hashing would slow that down."""
     if not runtime.is_ready:
         return {}
     found = {expert.name: facts_of(expert) for expert in runtime.pool.experts}
@@ -62,7 +62,7 @@ def facts(runtime: "Runtime") -> dict[str, AdapterFacts]:
 
 
 def example_prompt(pool: Pool, pressed: str) -> str:
-    """Return the example prompt that an id like `math:0` names; empty for anything else."""
+    """Return the example prompt with an id like `math:0`. Empty for any other text."""
     name, _, position = pressed.partition(":")
     for expert in pool.experts:
         if expert.name == name and position.isdigit() and int(position) < len(expert.examples):
@@ -74,7 +74,7 @@ def example_prompt(pool: Pool, pressed: str) -> str:
 
 
 def check(runtime: "Runtime", source: str | Sequence[Path], password: str) -> Candidate:
-    """Bring an adapter here and look at it; nothing is added yet.
+    """Fetch an adapter and check it. Nothing is added yet.
 
     Raise NotPermitted, NotReady, InvalidRequest, StorageError.
     """
@@ -85,7 +85,7 @@ def check(runtime: "Runtime", source: str | Sequence[Path], password: str) -> Ca
 
 
 def add(runtime: "Runtime", candidate: Candidate, card: Card, password: str) -> Expert:
-    """Add a candidate that passed under `card`: the next run can use it, runs under way are not touched.
+    """Add a candidate that passed, with `card`. The next run can use it. Current runs are not touched.
 
     Raise NotPermitted, InvalidRequest when it did not pass or its name is taken, StorageError when the disk refuses.
     """
@@ -105,7 +105,7 @@ def add(runtime: "Runtime", candidate: Candidate, card: Card, password: str) -> 
 
 
 def remove(runtime: "Runtime", name: str, password: str, *, patience_s: float = PATIENCE_SECONDS) -> Expert:
-    """Take an added expert out and delete its files, once no run is under way that may use it.
+    """Remove an added expert and delete its files, once no current run can use it.
 
     Raise NotPermitted, NotReady when runs do not end in time, InvalidRequest for an expert that shipped.
     """
@@ -128,7 +128,7 @@ def remove(runtime: "Runtime", name: str, password: str, *, patience_s: float = 
 
 
 def _restack(runtime: "Runtime", pool: Pool) -> None:
-    """Give the engine the experts of `pool`; those it has keep their places, newcomers follow."""
+    """Give the engine the experts of `pool`. Experts it has keep their places; new ones follow."""
     engine = runtime.engine
     # imports torch, which is there once models are loaded
     adapters, pool = importlib.import_module("playground.serving.loading").read_adapters(engine.base, pool)
@@ -145,7 +145,7 @@ def client_check(runtime: "Runtime", source: str, password: str) -> dict[str, An
 
 
 def client_add(runtime: "Runtime", source: str, fields: Mapping[str, Any], password: str) -> dict[str, Any]:
-    """Check an adapter and add it under a card with `fields`; return the outcome as JSON."""
+    """Check an adapter and add it with a card of `fields`. Return the outcome as JSON."""
     candidate = check(runtime, str(source)[:500], password)
     try:
         expert = add(runtime, candidate, card_from(candidate.card, **fields), password)
@@ -158,7 +158,7 @@ def client_add(runtime: "Runtime", source: str, fields: Mapping[str, Any], passw
 
 
 def check_source(source: str | Sequence[Path], base: "LanguageModel", pool: Pool, settings: Settings) -> Candidate:
-    """Bring an adapter here and look at it with a base model at hand. Raise InvalidRequest, StorageError."""
+    """Fetch an adapter and check it against a base model. Raise InvalidRequest, StorageError."""
     loading = importlib.import_module("playground.serving.loading")  # imports torch
     candidate: Candidate = loading.check_adapter(source, base, pool, settings)
     return candidate

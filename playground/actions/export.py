@@ -27,12 +27,12 @@ RUN_KINDS = ("json", "csv")
 
 
 def _turns(weights: list[np.ndarray]) -> list[int]:
-    """1 where another expert leads than at the token before, else 0."""
+    """Return 1 where another expert leads than at the token before, else 0."""
     return switches(np.stack(weights)).astype(int).tolist() if weights else []
 
 
 def _measures(layered: np.ndarray | None) -> list[str]:
-    """Entropy in nats, agreement of layers and share of leading layers of one token; empty cells without a gate."""
+    """Return entropy in nats, agreement of layers and share of leading layers of a token. Empty without a gate."""
     if layered is None:
         return ["", "", ""]
     values = layered.astype(np.float64)
@@ -40,8 +40,10 @@ def _measures(layered: np.ndarray | None) -> list[str]:
 
 
 def run_csv(state: ViewState) -> str:
-    """A row per token, the prompt's (`p1`, …) first when a gate weighed them: text, probabilities, the weight of each
-    expert, how even and how agreed the layers were, and whether another expert took the lead."""
+    """Return a row per token: text, probabilities, weights, measures of the layers, and whether the lead changed.
+
+    When a gate weighed the prompt, the prompt's tokens (`p1`, …) come first.
+    """
     out = io.StringIO(newline="")
     table = csv.writer(out)
     names = ["routing_entropy", "layer_agreement", "leading_layers", "switch"]
@@ -83,7 +85,7 @@ def export_labels(rows: Sequence[LabelRow], file_name: str) -> str:
 
 def write_labels(settings: Settings, path: Path) -> int:
     """Write every label in force to a file; return how many. Raise InvalidRequest, StorageError."""
-    format_of(path.name)  # an unknown ending is refused before anything is read
+    format_of(path.name)  # refuse an unknown ending before reading anything
     with opened(settings) as database, database.read() as session:
         rows = current_labels(session)
     try:

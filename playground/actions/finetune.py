@@ -43,7 +43,7 @@ class Teaching:
 
 @dataclass(frozen=True)
 class LabelCount:
-    """What there is to learn from: votes that say something, on how many prompts, by how many people."""
+    """What there is to learn from: usable votes, their prompts and their people."""
 
     labels: int
     prompts: int
@@ -57,7 +57,7 @@ class FineTuned:
 
     `metrics` maps label_accuracy, ranking_accuracy and log_loss to before, after and gain on the held-out labels. `kl`
     is the mean change in nats over the probes, `beta` the strength in force once that change was capped. `counts` says
-    what became of every label. `moved` is how many of the `probes` have another heaviest expert.
+    how every label was used. `moved` counts the `probes` whose highest weight went to another expert.
     """
 
     version: str
@@ -99,7 +99,7 @@ def count_labels(runtime: "Runtime") -> LabelCount:
 
 
 def objectives(runtime: "Runtime") -> list[tuple[str, str]]:
-    """Return (title, name) of every label objective, the default first; it alone while models load."""
+    """Return (title, name) of every label objective, the default first. Only the default while models load."""
     if not runtime.is_ready:
         return WHILE_LOADING
     from playground.learn.labels.objective import LABEL_OBJECTIVES  # noqa: PLC0415  (imports torch)
@@ -109,7 +109,7 @@ def objectives(runtime: "Runtime") -> list[tuple[str, str]]:
 
 
 def objective_line(runtime: "Runtime", name: str) -> str:
-    """Return what an objective does, in one line; empty while models load."""
+    """Return what an objective does, in one line. Empty while models load."""
     if not runtime.is_ready:
         return ""
     from playground.learn.labels.objective import LABEL_OBJECTIVES  # noqa: PLC0415  (imports torch)
@@ -127,7 +127,7 @@ def option_controls(runtime: "Runtime", name: str) -> list[dict[str, Any]]:
 
 
 def trainable(runtime: "Runtime") -> list[tuple[str, str]]:
-    """Return (title, name) of every ready router that learns from labels; none while models load."""
+    """Return (title, name) of every ready router that learns from labels. Empty while models load."""
     if not runtime.is_ready:
         return []
     from playground.routers.base import ROUTERS  # noqa: PLC0415  (imports torch)
@@ -317,11 +317,11 @@ def promote(runtime: "Runtime", version: str, password: str, *, reason: str = ""
 
 
 def roll_back(runtime: "Runtime", router: str, password: str) -> str:
-    """Put the version before in force again and return its id. Raise NotPermitted, InvalidRequest without one."""
+    """Put the previous version in force again and return its id. Raise NotPermitted, InvalidRequest without one."""
     require_admin(runtime.settings, password)
     return runtime.versions.rollback(str(router)[:60], by="admin")
 
 
 def history(runtime: "Runtime", router: str) -> "list[VersionInfo]":
-    """Return every version of `router`, newest first; none while models load."""
+    """Return every version of `router`, newest first. Empty while models load."""
     return runtime.versions.history(router) if runtime.is_ready else []

@@ -16,24 +16,24 @@ HANDLE = re.compile(r"^[A-Za-z0-9_-]{8,64}$")
 
 
 def new_handle() -> str:
-    """A handle nobody else has."""
+    """Return a new random handle."""
     return secrets.token_urlsafe(18)
 
 
 def handle_of(kept: object) -> str:
-    """The handle the browser kept, or a new one when it kept none or something else."""
+    """Return the handle that the browser kept, or a new one when it kept none or something else."""
     return kept if isinstance(kept, str) and HANDLE.match(kept) else new_handle()
 
 
 def may_administer(settings: Settings, password: str) -> bool:
-    """Whether changing versions and experts is allowed. Without a password set: locally yes, on a Space no."""
+    """Return whether versions and experts can be changed. Without a password: yes locally, no on a Space."""
     if settings.admin_password:
         return hmac.compare_digest(settings.admin_password.encode(), (password or "").encode())
     return not settings.is_space
 
 
 def require_admin(settings: Settings, password: str) -> None:
-    """Raises NotPermitted unless `password` allows changing versions and experts."""
+    """Raise NotPermitted unless `password` allows changing versions and experts."""
     if not may_administer(settings, password):
         remedy = (
             "Type the admin password." if settings.admin_password else "The host has to set PLAYGROUND_ADMIN_PASSWORD."
@@ -42,5 +42,5 @@ def require_admin(settings: Settings, password: str) -> None:
 
 
 def session_of(handle: str) -> str:
-    """What runs of this visitor are stored under: not the handle itself, which would let others act for them."""
+    """Return the id under which runs of this visitor are stored. Not the handle: others could act for the visitor."""
     return hashlib.sha256(f"run:{handle}".encode()).hexdigest()[:32]

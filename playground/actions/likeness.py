@@ -1,4 +1,4 @@
-"""Set the experts beside each other: adapters by their weights, and every expert by the runs stored here."""
+"""Compares the experts: adapters by their weights, and every expert by the stored runs."""
 
 from dataclasses import dataclass
 from typing import TYPE_CHECKING

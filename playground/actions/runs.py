@@ -16,11 +16,11 @@ if TYPE_CHECKING:
     from playground.serving.runtime import Runtime
 
 LISTED = 12
-MOST_LETTERS = 64  # of a run's id
+MOST_LETTERS = 64  # of the id of a run
 
 
 def recent(runtime: "Runtime", handle: str) -> list[RunSummary]:
-    """Return the newest runs: everybody's on one's own machine, only one's own on a Space."""
+    """Return the newest runs: everybody's on a local machine, only the visitor's own on a Space."""
     mine = identity.session_of(handle) if runtime.settings.is_space else None
     with runtime.database.read() as session:
         return recent_runs(session, LISTED, session_id=mine)

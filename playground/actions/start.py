@@ -17,7 +17,7 @@ POLL_SECONDS = 0.1
 
 @contextlib.contextmanager
 def ready_runtime(settings: Settings, show: Callable[[Status], None]) -> Iterator[Runtime]:
-    """Give a playground whose models are loaded, and close it after; `show` is told how loading goes.
+    """Yield a playground whose models are loaded, then close it. `show` gets the progress of loading.
 
     Raise the PlaygroundError that kept it from loading.
     """
@@ -34,7 +34,7 @@ def ready_runtime(settings: Settings, show: Callable[[Status], None]) -> Iterato
 
 
 def base_model(settings: Settings, show: Callable[[str, int, int], None]) -> "LanguageModel":
-    """Return a language model of one's own, not shared with a running engine: training changes it.
+    """Return a new language model, not shared with an engine, because training changes it.
 
     `show` is told (phase, bytes done, bytes in all). Raise ArtefactError when the model cannot be had.
     """

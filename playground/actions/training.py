@@ -46,7 +46,7 @@ def train_expert(
 ) -> dict[str, Any]:
     """Train a LoRA expert into `out`/name, the experts folder by default, and return its card.
 
-    One that was cut off goes on where it was. Raise InvalidRequest for an unknown recipe or missing data.
+    An interrupted training continues. Raise InvalidRequest for an unknown recipe or missing data.
     """
     from playground.learn.experts.trainer import train  # noqa: PLC0415  (both import torch)
     from playground.serving.loading import load_model  # noqa: PLC0415
@@ -64,7 +64,7 @@ def train_expert(
 
 @dataclass(frozen=True)
 class RouterFit:
-    """What a person asks of `routers fit`. Only a gate has `data`, `steps` and `joint`.
+    """The arguments of `routers fit`. Only a gate has `data`, `steps` and `joint`.
 
     `out` is the folder for the parameters, that of the shipped ones by default; `options` are names and values.
     """
@@ -154,7 +154,7 @@ def _gate_fitting(
 
 @dataclass(frozen=True, eq=False)
 class Measuring:
-    """A measurer, the systems it compares, and why gates were left out, by name."""
+    """A measurer, the systems it compares, and by name the reason why a gate was left out."""
 
     measurer: "Measurer"
     systems: "dict[str, System]"

@@ -1,4 +1,4 @@
-"""Vote, undo, say why, and read the votes again. A vote is on disk before anything here returns."""
+"""Vote, undo, give a reason, and read the votes again. A vote is on disk before a function here returns."""
 
 import secrets
 import time
@@ -74,14 +74,14 @@ def take_back(runtime: "Runtime", comparison: OpenComparison, handle: str) -> No
 
 
 def undo_label(runtime: "Runtime", label_id: str, handle: str, *, token: str = "") -> str:
-    """Take back a vote of this visitor; return the id of the row that says so. Raise InvalidRequest, NotPermitted."""
+    """Take back a vote of this visitor. Return the id of the new row. Raise InvalidRequest, NotPermitted."""
     with runtime.database.write() as session:
         who = labeller(session, handle)
         return undo(session, label_id, labeller_id=who, client_token=token or secrets.token_urlsafe(12))
 
 
 def explain(runtime: "Runtime", label_id: str, text: str, tags: Sequence[str]) -> None:
-    """Store why. Raise InvalidRequest for a vote that is not in force or a text that is too long."""
+    """Store the reason of a vote. Raise InvalidRequest for a vote that is not in force or a text that is too long."""
     if not label_id:
         raise InvalidRequest("There is no vote to explain.", "Vote first.")
     with runtime.database.write() as session:
@@ -123,7 +123,7 @@ def _reveal(runtime: "Runtime", label_id: str, verdict: Verdict) -> dict[str, An
 
 
 def labeller_of(runtime: "Runtime", handle: str) -> str:
-    """Return the id that the votes of this visitor are stored under, made on first sight."""
+    """Return the id of this visitor in the votes. Make it when it is not there."""
     with runtime.database.write() as session:
         return labeller(session, handle)
 
@@ -157,7 +157,7 @@ def filtered(rows: Sequence[LabelRow], filters: Mapping[str, Any]) -> list[Label
 
 
 def reopen(runtime: "Runtime", label_id: str, handle: str) -> tuple[OpenComparison, LabelRow, bool]:
-    """Return the comparison of a stored label as an open one, the label, and whether it is one's own.
+    """Return the comparison of a stored label as an open one, the label, and whether it is the visitor's own.
 
     Raise InvalidRequest for an unknown label.
     """

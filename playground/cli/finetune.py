@@ -1,4 +1,4 @@
-"""`finetune`: teach a router from the labels that stand. Makes a draft; `versions promote` puts it in force."""
+"""`finetune`: teach a router from the labels in force. Makes a draft; `versions promote` puts it in force."""
 
 from typing import Annotated
 

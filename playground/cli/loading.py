@@ -1,4 +1,4 @@
-"""How a command shows that a language model is loading."""
+"""Shows that a command is loading a language model."""
 
 from collections.abc import Callable
 from typing import Any

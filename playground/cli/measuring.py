@@ -1,4 +1,4 @@
-"""What commands that measure share: a ready runtime, the systems chosen, and progress that a log can hold."""
+"""What measuring commands share: a ready runtime, the chosen systems, and progress that suits a log."""
 
 import contextlib
 import time
@@ -32,7 +32,7 @@ def words(text: str) -> Sequence[str]:
 
 
 class _Telling:
-    """Passes progress on to the reply, a line of its own every half minute."""
+    """Passes progress on to the reply, with a new line every half minute."""
 
     def __init__(self, reply: Reply) -> None:
         self.reply = reply

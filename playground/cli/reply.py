@@ -1,4 +1,4 @@
-"""How a command answers: one JSON object last on standard output, or text; progress and errors on standard error.
+"""The reply of a command: one JSON object on standard output, or text. Progress and errors go to standard error.
 
 While a command works with `--json`, whatever a library prints is sent to standard error, so that a program reading the
 output can trust it.
@@ -31,7 +31,7 @@ class Reply:
         self.failed = False
 
     def say(self, text: str = "", *, end: str = "\n") -> None:
-        """Write to a person; nothing when a program reads."""
+        """Write to a person. Do nothing when a program reads."""
         if not self.as_json:
             print(text, end=end, flush=True)
 
@@ -54,7 +54,7 @@ class Reply:
 
 @contextlib.contextmanager
 def replying(as_json: bool) -> Iterator[Reply]:
-    """The reply of one command, printed on leaving. A PlaygroundError becomes a message and exit status 1."""
+    """Yield the reply of a command and print it at the end. A PlaygroundError becomes a message and exit status 1."""
     reply = Reply(as_json)
     logging.basicConfig(level=logging.WARNING, stream=sys.stderr, format="%(levelname)s %(name)s: %(message)s")
     out = sys.stdout
@@ -75,7 +75,7 @@ def replying(as_json: bool) -> Iterator[Reply]:
 
 
 def to_json(value: dict[str, Any]) -> str:
-    """`value` on one line, numpy numbers and arrays and paths included; what JSON lacks (NaN) becomes null."""
+    """Return `value` on one line of JSON. Numpy numbers, arrays and paths are allowed; NaN becomes null."""
     return json.dumps(_plain(value), ensure_ascii=False, allow_nan=False)
 
 

@@ -1,4 +1,4 @@
-"""`routers`: everything that can be picked to route a prompt, and `routers fit` to make one's shipped parameters."""
+"""`routers`: list the routers, and fit one with `routers fit`."""
 
 from collections.abc import Callable
 from dataclasses import asdict

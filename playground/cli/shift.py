@@ -1,4 +1,4 @@
-"""`routers shift`: whether gates move their weights between two parts of a prompt that are different experts' work."""
+"""`routers shift`: whether gates move their weights between two parts of a prompt that need different experts."""
 
 from pathlib import Path
 from typing import Annotated
@@ -19,7 +19,7 @@ def shift(
     systems: Annotated[str, typer.Option(help="Only these gates, comma-separated. By default all.")] = "",
     as_json: JsonFlag = False,
 ) -> None:
-    """Measure each gate on two-part prompts: its weight of a part's expert there, over that on the other part."""
+    """Measure how much more weight each gate gives an expert on its own part of a prompt than on the other part."""
     with replying(as_json) as reply:
         with measuring(reply, systems) as found:
             reply.value = found.shift(file, split=split)

@@ -1,4 +1,4 @@
-"""What commands share at their start: settings read with a clear message, and a model waited for with progress."""
+"""What commands share at their start: reading the settings, and loading a model with progress."""
 
 import contextlib
 from collections.abc import Iterator

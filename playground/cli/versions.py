@@ -1,4 +1,4 @@
-"""`versions`: what a router has learned over time; put one in force, or go back."""
+"""`versions`: the versions of a router; put one in force, or go back."""
 
 import getpass
 from dataclasses import asdict
@@ -66,7 +66,7 @@ def rollback(
 
 
 def who() -> str:
-    """Return who is named in the record of promotions: the account that runs the command."""
+    """Return the name for the record of promotions: the account that runs the command."""
     try:
         return f"cli:{getpass.getuser()}"
     except (KeyError, OSError):

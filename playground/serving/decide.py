@@ -1,4 +1,4 @@
-"""From a decision to who answers: pure functions over weights (E,) of the pool. Knows no model, no events, no clock."""
+"""Turns a decision into who answers: pure functions over weights (E,) of the pool. It knows no model and no events."""
 
 from collections.abc import Sequence
 
@@ -11,7 +11,7 @@ SCHEMES: dict[Serve, Scheme] = {"top": "argmax", "sample": "sample", "mix": "mix
 
 
 def propensity_of(weights: np.ndarray, serve: Serve) -> tuple[np.ndarray, Scheme]:
-    """Return the distribution (E,) that the answering expert is drawn from, and the name of that way of serving."""
+    """Return the distribution (E,) that the answering expert is drawn from, and its scheme."""
     if serve == "top":
         weights = (np.arange(len(weights)) == weights.argmax()).astype(np.float32)
     return weights, SCHEMES[serve]
@@ -33,7 +33,7 @@ def answering_weights(propensity: np.ndarray, scheme: Scheme, seed: int) -> np.n
 
 
 def next_best(pool: Pool, weights: np.ndarray, refused: Expert) -> np.ndarray:
-    """Return (E,) one-hot of who answers when `refused` could not: the heaviest mixable expert, the base on a tie.
+    """Return (E,) one-hot of who answers in place of `refused`: the highest mixable expert, or the base on a tie.
 
     Raise InvalidRequest when no expert of the pool can be mixed.
     """

@@ -1,4 +1,4 @@
-"""Runs a prompt: open, decide, ask tools, decode, and tell all of it as events. The parts meet here and nowhere else.
+"""Runs a prompt: open, decide, ask tools, decode, and yield it all as events. All parts meet here only.
 
 Consumers pull; closing the generator cancels within a token. Nothing of a run is kept on the engine, a router or the
 model.
@@ -37,7 +37,7 @@ Resolver = Callable[[RunRequest], tuple[Router, str]]
 
 
 class Engine:
-    """Serves runs over `pool`. `resolve(request)` gives the router that is asked for and the id of its version."""
+    """Serves runs over `pool`. `resolve(request)` returns the requested router and the id of its version."""
 
     def __init__(
         self,
@@ -68,7 +68,7 @@ class Engine:
         """Yield the events of several runs decoded in one batch, interleaved; `run_id` tells them apart.
 
         All RunStarted come first, in the order of `requests`. Raise InvalidRequest before the first event for a
-        request that names what is not there.
+        request with an unknown name.
         """
         recorders = [Recorder(self.open(request), self.base) for request in requests]
         messages: queue.SimpleQueue[Message] = queue.SimpleQueue()

@@ -8,7 +8,7 @@ from playground.serving.engine import Engine
 
 
 def adapters_likeness(engine: Engine) -> Likeness:
-    """Return how alike the ready adapters of the pool are, read from their folders. Raise InvalidRequest."""
+    """Return how similar the ready adapters of the pool are, from their folders. Raise InvalidRequest."""
     found: dict[str, Factors] = {}
     for expert in engine.pool.experts:
         if expert.kind == "lora" and expert.ready:

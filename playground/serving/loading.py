@@ -56,7 +56,7 @@ def load_everything(
 ) -> Loaded:
     """Load all parts and connect them. Raise ArtefactError when a model cannot be had.
 
-    The model has all processors but `spare` of them, where the settings do not say how many.
+    The model gets all processors but `spare`, unless the settings say how many.
     """
     began = time.monotonic()
     base = load_model(settings, progress)
@@ -92,7 +92,7 @@ def load_everything(
 
 
 def resolve(versions: Versions, request: RunRequest) -> tuple[Router, str]:
-    """Return the router that `request` asks for, with its options put in, and the id of its version."""
+    """Return the router that `request` asks for, with its options set, and the id of its version."""
     return versions.load(request.router, request.version, request.options)
 
 
@@ -135,7 +135,7 @@ def read_adapters(base: LanguageModel, pool: Pool) -> tuple[list[Adapter], Pool]
 def check_adapter(
     source: str | Sequence[Path], base: LanguageModel, pool: Pool, settings: Settings
 ) -> adding.Candidate:
-    """Bring an adapter here and look at it; nothing is added yet. Raise InvalidRequest, StorageError."""
+    """Fetch an adapter and check it. Nothing is added yet. Raise InvalidRequest, StorageError."""
     limit = settings.max_adapter_bytes
 
     def fits(folder: Path, name: str) -> Checklist:

@@ -28,11 +28,11 @@ class Mixtures:
         self._gates: WeakKeyDictionary[Router, tuple[tuple[str, ...], Gate]] = WeakKeyDictionary()
 
     def forget_gates(self) -> None:
-        """Drop the gates that were made, because another adapter may have come under a name that left."""
+        """Drop the gates that were made: a name can belong to another adapter now."""
         self._gates.clear()
 
     def gate_of(self, router: Router, pool: Pool) -> Gate | None:
-        """Return the router's gate over the experts there are now; None for a router without a gate.
+        """Return the router's gate over the current experts. None for a router without a gate.
 
         Raise InvalidRequest when it was made for a model of another size.
         """
@@ -94,7 +94,7 @@ class Mixtures:
         return self._held(run, routing)
 
     def _held(self, run: Run, routing: RowRouting) -> RowRouting:
-        """Return `routing` with the weights that were set by hand in their layers, if some were."""
+        """Return `routing` with the weights that were set by hand in some layers, if any."""
         if not run.held:
             return routing
         spread = torch.from_numpy(run.over_bank(run.held)).to(self.base.model.device)

@@ -1,4 +1,4 @@
-"""Builds the events of one run, in order, and keeps them. The engine tells it what happened; nothing is asked of it."""
+"""Builds the events of one run, in order, and keeps them. The engine tells it what happened."""
 
 import time
 from collections.abc import Mapping
@@ -130,7 +130,7 @@ class Recorder:
         )
 
     def failed(self, stage: str, error: Exception) -> Failed:
-        """Record the end of a run that broke. Only a PlaygroundError's own words are shown."""
+        """Record the end of a run that failed. Only the words of a PlaygroundError are shown."""
         self.run.is_over = True
         words: dict[str, Any] = {
             "message": "The run stopped because of an error in the playground.",

@@ -1,4 +1,4 @@
-"""A stored run, read through the model once more: its attention, and how likely it finds another answer.
+"""Reads a stored run through the model again: its attention, and how likely it finds another answer.
 
 Shapes: L layers, H heads, T tokens of prompt and answer, E experts of the pool, K tokens of an answer.
 """
@@ -20,7 +20,7 @@ THUMBNAIL = 40  # tokens across in the picture of one head among all
 
 
 class Replay:
-    """Reads stored runs again with the parts of `engine`. Keeps nothing."""
+    """Reads stored runs again with the parts of `engine`. It keeps nothing."""
 
     def __init__(self, engine: Engine) -> None:
         self.engine = engine

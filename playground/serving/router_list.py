@@ -13,7 +13,7 @@ NAMED_AT_MOST = 3
 
 
 def describe_routers(engine: Engine, versions: Versions) -> list[RouterInfo]:
-    """Return every router by level and title; files that could not be read are there with the reason."""
+    """Return every router by level and title. Files that could not be read are listed with the reason."""
     infos = [_describe(name, engine, versions) for name in ROUTERS]
     infos.sort(key=lambda info: (list(LEVELS).index(info.level), info.title))
     for name, reason in ROUTERS.broken().items():
@@ -56,7 +56,7 @@ def _describe(name: str, engine: Engine, versions: Versions) -> RouterInfo:
 
 
 def _unknown(loaded: Router, engine: Engine) -> str:
-    """Return a sentence on the experts that a trained router was not trained with; empty when there are none."""
+    """Return a sentence on the experts that a trained router does not know. Empty when it knows all."""
     is_policy = isinstance(loaded, Policy)
     if isinstance(loaded, Policy) and not loaded.parameters():
         return ""

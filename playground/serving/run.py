@@ -1,4 +1,4 @@
-"""The state of one run: what was asked, what was decided, how it is decoded. Plain data; knows no model and no events.
+"""The state of one run: what was asked, what was decided, how it is decoded. Plain data, without model or events.
 
 Shapes: E experts of the run's pool, N experts of the bank, T prompt tokens, L layers.
 """
@@ -52,7 +52,7 @@ class Run:
 
     @property
     def held(self) -> tuple[float, ...]:
-        """Return the weights (E,) that hold in some layers alone; empty when none do."""
+        """Return the weights (E,) that hold in some layers only. Empty when there are none."""
         if not self.request.override_layers or self.request.override is None:
             return ()
         return tuple(float(weight) for weight in normalised(self.request.override))

@@ -39,7 +39,7 @@ WORDS: dict[Phase, str] = {
 
 @dataclass(frozen=True)
 class Status:
-    """Where loading stands; `done` and `total` are bytes while downloading, else 0."""
+    """The progress of loading. `done` and `total` are bytes during a download, else 0."""
 
     phase: Phase
     message: str
@@ -79,7 +79,7 @@ class Runtime:
         return self._loaded is not None
 
     def start(self) -> None:
-        """Begin loading in the background, unless that is under way or done; a failed start may be tried again."""
+        """Begin loading in the background, unless it is running or done. A failed start can be tried again."""
         with self._starting:
             if self.is_ready or (self._thread is not None and self._thread.is_alive()):
                 return
@@ -127,7 +127,7 @@ class Runtime:
 
     @property
     def pool(self) -> Pool:
-        """Return the experts there are now; before loading has ended, those whose cards could be read."""
+        """Return the current experts. Before loading has ended, those whose cards could be read."""
         return self._pool if self._loaded is None else self._loaded.engine.pool
 
     @property
@@ -159,7 +159,7 @@ class Runtime:
         return self.engine.base.layers, self.engine.base.heads
 
     def routers(self) -> list[RouterInfo]:
-        """Return all routers by level; none before loading has ended."""
+        """Return all routers by level. Empty before loading has ended."""
         if self._loaded is None:
             return []
         # imports torch, which is there once models are loaded
@@ -168,7 +168,7 @@ class Runtime:
         return infos
 
     def likeness(self) -> Likeness:
-        """Return how alike the adapters are. Raise NotReady, InvalidRequest."""
+        """Return how similar the adapters are. Raise NotReady, InvalidRequest."""
         # imports torch, as above
         found: Likeness = importlib.import_module("playground.serving.likeness").adapters_likeness(self.engine)
         return found
@@ -176,11 +176,11 @@ class Runtime:
     # --- runs -----------------------------------------------------------------------------------------------
 
     def run(self, request: RunRequest, *, session_id: str = "") -> Generator[Event]:
-        """Yield the events of one run; it is stored before its last event is given. Raise InvalidRequest, NotReady."""
+        """Yield the events of one run. It is stored before its last event is given. Raise InvalidRequest, NotReady."""
         return self._recorded([request], session_id)
 
     def run_pair(self, first: RunRequest, second: RunRequest, *, session_id: str = "") -> Generator[Event]:
-        """Yield the events of two runs decoded in one batch; both RunStarted come first, in this order."""
+        """Yield the events of two runs decoded in one batch. Both RunStarted come first, in this order."""
         return self._recorded([first, second], session_id)
 
     def _recorded(self, requests: Sequence[RunRequest], session_id: str) -> Generator[Event]:

@@ -1,7 +1,7 @@
-"""Versions of routers: parameters on disk, lineage in the database, which one is in force, promote and roll back.
+"""Versions of routers: parameters on disk, rows in the database, the one in force, promote and roll back.
 
 Parameters are never overwritten and are checked against their hash whenever they are read, so a rollback decides
-exactly as before. The page's rule that only an admin promotes is kept by whoever calls this.
+exactly as before. The caller checks that only an admin promotes.
 """
 
 import hashlib
@@ -29,7 +29,7 @@ SHORT_HASH = 8
 
 
 def folder_hash(folder: Path) -> str:
-    """SHA-256 over the names and bytes of the files in `folder`. Raises ArtefactError when it cannot be read."""
+    """Return the SHA-256 of the names and bytes of the files in `folder`. Raise ArtefactError for an unreadable one."""
     digest = hashlib.sha256()
     try:
         for path in sorted(path for path in folder.rglob("*") if path.is_file()):
@@ -62,9 +62,9 @@ class Versions:
         self._lock = threading.RLock()
 
     def current(self, router: str) -> str:
-        """The id of the version in force: the one promoted last, else the shipped one (whose row is made on first use).
+        """Return the id of the version in force: the last promoted, else the shipped one. Its row is made at first use.
 
-        Raises InvalidRequest for an unknown router, NotReady for one that ships no parameters and was never promoted.
+        Raise InvalidRequest for an unknown router, NotReady for one that ships no parameters and was never promoted.
         """
         with self.database.read() as session:
             promoted = rows.in_force(session, router)
@@ -82,7 +82,7 @@ class Versions:
         return (self._tuned(found, wanted, options), wanted) if options else (found, wanted)
 
     def _tuned(self, router: Router, version: str, options: Mapping[str, Any]) -> Router:
-        """Return `router` with `options` put in; the same object for the same ones, because its gate is kept by it."""
+        """Return `router` with `options`. The same options give the same object, because gates are kept by router."""
         key = f"{version} {sorted((name, str(value)) for name, value in options.items())}"
         with self._lock:
             if key not in self._loaded:
@@ -114,7 +114,7 @@ class Versions:
         encoder: str = "",
         training_run: str | None = None,
     ) -> str:
-        """The id of a new version (a draft) holding `router`'s parameters. Raises StorageError for a full disk."""
+        """Store `router`'s parameters as a draft and return the version's id. Raise StorageError for a full disk."""
         version = str(ULID())
         self._keep(version, router.save)
         row = RouterVersionRow(
@@ -138,7 +138,7 @@ class Versions:
     def promote(self, version: str, *, by: str, reason: str = "", only_from: str | None = None) -> str:
         """Put `version` in force and return its id. `only_from` refuses when another version came into force meanwhile.
 
-        Raises InvalidRequest for an unknown or already current version, ArtefactError when its files are damaged.
+        Raise InvalidRequest for an unknown or already current version, ArtefactError when its files are damaged.
         """
         with self.database.read() as session:
             router = rows.version_row(session, version).router
@@ -154,9 +154,9 @@ class Versions:
         return version
 
     def rollback(self, router: str, *, by: str, reason: str = "") -> str:
-        """Put the version before the current one in force again and return its id; again goes further back.
+        """Put the previous version in force again and return its id. A second call goes further back.
 
-        Raises InvalidRequest when nothing was promoted.
+        Raise InvalidRequest when nothing was promoted.
         """
         before = self.current(router)
         with self.database.read() as session:
@@ -168,18 +168,18 @@ class Versions:
         return target
 
     def history(self, router: str) -> list[VersionInfo]:
-        """Every version of `router`, newest first, the one in force marked."""
+        """Return every version of `router`, newest first. The one in force is marked."""
         current = self.current(router)
         with self.database.read() as session:
             return rows.versions_of(session, router, current=current)
 
     def promotions(self, router: str) -> list[rows.PromotionInfo]:
-        """Every promotion and rollback of `router`, oldest first."""
+        """Return every promotion and rollback of `router`, oldest first."""
         with self.database.read() as session:
             return rows.promotions(session, router)
 
     def shipped_id(self, router: str) -> str:
-        """The id of the parameters that ship with the app: `NAME-shipped-` and 8 digits of their hash."""
+        """Return the id of the shipped parameters: `NAME-shipped-` and 8 digits of their hash."""
         return f"{router}-shipped-{self._shipped_hash(router)[:SHORT_HASH]}"
 
     def _shipped_hash(self, router: str) -> str:
@@ -219,7 +219,7 @@ class Versions:
             return version
 
     def _seed(self, router: str) -> str:
-        """Return the shipped version's id; its row is made when missing."""
+        """Return the id of the shipped version. Make its row when it is missing."""
         version = self.shipped_id(router)
         self._ensure_row(version, router, self._shipped_hash(router), note="ships with the app")
         return version
@@ -270,7 +270,7 @@ class Versions:
         return self.settings.data_dir / "versions" / version
 
     def _keep_shipped(self, router: str, version: str) -> None:
-        """Copy shipped parameters before something replaces them: a later release may ship others."""
+        """Copy shipped parameters before another version replaces them: a later release can ship others."""
         if (
             (self.shipped / router).is_dir()
             and version == self.shipped_id(router)
@@ -279,7 +279,7 @@ class Versions:
             self._keep(version, lambda folder: shutil.copytree(self.shipped / router, folder, dirs_exist_ok=True))
 
     def _keep(self, version: str, write: Any) -> None:
-        """Let `write` fill a folder that appears under its name only when it is whole."""
+        """Let `write` fill a folder. The folder gets its name only when it is complete."""
         folder = self._folder(version)
         partial = folder.with_name(f"{version}.part")
         try:

@@ -51,8 +51,10 @@ def header_value(runtime: "Runtime") -> str:
 
 
 def until_ready(runtime: "Runtime", left: threading.Event) -> Iterator[str]:
-    """A line each time the sentence changes, until models are ready or the visitor `left`. Raises NotReady when loading
-    failed."""
+    """Yield a line each time the sentence changes, until models are ready or the visitor `left`.
+
+    Raise NotReady when loading failed.
+    """
     last = ""
     while not runtime.is_ready and not left.is_set():
         status = runtime.status

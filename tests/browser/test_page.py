@@ -163,7 +163,7 @@ def test_weights_for_some_layers_and_experts_left_out(open_page: Any, scripted_p
     page.locator(".override-layers .from").fill("5")
     page.locator(".override-layers .to").fill("12")
     page.locator(".override-layers .to").press("Tab")
-    page.wait_for_function("() => /Held in layers 5 to 12/.test(document.querySelector('.override-hint').innerText)")
+    page.wait_for_function("() => /used in layers 5 to 12/.test(document.querySelector('.override-hint').innerText)")
     page.locator("#again").click()
     page.wait_for_function("() => /in layers 5 to 12/.test(document.querySelector('.beside-head')?.innerText)")
     page.wait_for_selector("#run-view .likely table")
@@ -499,7 +499,7 @@ def test_an_experts_card_lets_it_alone_answer_until_all_are_let_in(
 
     box.get_by_label("Calculator").check()
     box.get_by_role("textbox").fill("<i>sums</i>")
-    box.get_by_role("button", name="keep", exact=True).click()
+    box.get_by_role("button", name="save", exact=True).click()
     box.get_by_role("button", name="use all").click()
     expect(chosen).to_contain_text("all 5")
     run(page, "Everybody again", "knn")
