@@ -38,7 +38,7 @@ def test_the_ending_of_a_file_chooses_the_format() -> None:
     assert isinstance(format_of("labels.csv"), CommaSeparated)
     with pytest.raises(InvalidRequest) as caught:
         format_of("labels.xls")
-    assert caught.value.message == "labels.xls has no known ending."
+    assert caught.value.message == "The ending of labels.xls is not known."
     assert all(FORMATS.get(name).ending in caught.value.remedy for name in FORMATS)
 
 

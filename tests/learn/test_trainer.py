@@ -115,7 +115,7 @@ def test_the_changes_shown_are_those_of_the_probes(world: World) -> None:
 
 @pytest.mark.parametrize("count", [0, 1, 2])
 def test_too_few_labels_are_said_plainly(world: World, count: int) -> None:
-    with pytest.raises(InvalidRequest, match="too few to learn from"):
+    with pytest.raises(InvalidRequest, match="too few labels to learn from"):
         run(world, world.labels("units", "base", count=count))
 
 
