@@ -85,7 +85,7 @@ def test_the_prompt_has_its_own_ribbon_and_switches_are_counted(open_page: Any, 
     with runtime.database.read() as session:
         events = load_events(session, page.locator("#run-view .run").get_attribute("data-run"))
     weights = np.stack([event.weights for event in events if isinstance(event, TokenGenerated)])
-    assert f"switches {switches(weights).sum()} times in the answer" in page.locator(".measures").inner_text()
+    assert f"changes {switches(weights).sum()} times in the answer" in page.locator(".measures").inner_text()
     assert page.locator("#run-view .answer .tok.switch").count() == switches(weights).sum()
     asked.nth(4).click()
     page.mouse.move(5, 5)
@@ -192,7 +192,7 @@ def test_all_heads_and_the_rollout_are_computed_once_and_can_be_stopped(
     page.wait_for_function("() => /Abnar/.test(document.querySelector('.attention-note').innerText)")
     rollout = value_of_canvas(page, "attention-map")
     page.locator(".att-mode [data-mode=heads]").click()
-    page.wait_for_function("() => /Layers down/.test(document.querySelector('.attention-note').innerText)")
+    page.wait_for_function("() => /Layers go down/.test(document.querySelector('.attention-note').innerText)")
     assert value_of_canvas(page, "attention-map") != rollout
     page.locator("#run-view .attention-map").focus()
     page.keyboard.press("ArrowDown")
@@ -280,7 +280,7 @@ def test_labels_are_filtered_exported_reopened_and_undone(open_page: Any, script
     page.wait_for_selector("#pair-votes .vote-row")
     page.get_by_role("tab", name="Labels").click()
     page.locator("#labels [data-undo]").click()
-    page.wait_for_function("() => /No label passes|No labels yet/.test(document.querySelector('#labels').innerText)")
+    page.wait_for_function("() => /No label matches|No labels yet/.test(document.querySelector('#labels').innerText)")
 
 
 def test_the_browser_learns_nothing_of_the_sides_before_the_vote(
@@ -432,7 +432,7 @@ def test_an_undo_that_fails_says_why(open_page: Any, scripted_page: tuple[str, A
     page.locator("#label-text input, #label-text textarea").first.fill("Taken back elsewhere")
     page.wait_for_function("() => document.querySelectorAll('#labels tbody tr').length === 1")
     page.locator("#labels [data-undo]").click()
-    page.wait_for_function("() => /No label passes|No labels yet/.test(document.querySelector('#labels').innerText)")
+    page.wait_for_function("() => /No label matches|No labels yet/.test(document.querySelector('#labels').innerText)")
     page.get_by_role("tab", name="Compare").click()
     page.locator("#vote-undo").click()
     page.wait_for_function("() => /taken back/.test(document.querySelector('#pair-state').innerText)")
