@@ -101,9 +101,9 @@ def fold(state: ViewState, event: Event) -> ViewState:
     return state
 
 
-def fold_all(events: Iterable[Event], state: ViewState | None = None) -> ViewState:
-    """Return the state after all `events`, starting from `state`."""
-    state = state or ViewState()
+def fold_all(events: Iterable[Event]) -> ViewState:
+    """Return the state after all `events`."""
+    state = ViewState()
     for event in events:
         state = fold(state, event)
     return state

@@ -64,11 +64,6 @@ class LabelRow:
         return self.verdict if self.left == "a" else self.verdict.swapped()
 
     @property
-    def winner(self) -> str:
-        """Return the expert of the better answer. It is empty for a tie, both bad or skip."""
-        return {"a": self.a.expert, "b": self.b.expert}.get(self.verdict.choice, "")
-
-    @property
     def is_hasty(self) -> bool:
         """Return whether the vote came sooner than both answers could be read. A `lead_ms` of 0 means not measured."""
         words = len(self.a.text.split()) + len(self.b.text.split())

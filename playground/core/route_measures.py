@@ -188,10 +188,10 @@ def _cosine(one: tuple[np.ndarray, np.ndarray], other: tuple[np.ndarray, np.ndar
     return inner(one, other) / length if length > 0 else 0.0
 
 
-def usage_correlation(usages: np.ndarray, *, least: int = 3) -> np.ndarray:
+def usage_correlation(usages: np.ndarray) -> np.ndarray:
     """Return the Pearson correlation (E, E) of usage (R, E) over runs.
 
-    NaN in the input marks an expert outside the pool of a run. The result is NaN where fewer than `least` runs had
+    NaN in the input marks an expert outside the pool of a run. The result is NaN where fewer than three runs had
     both experts, or where one of them never varied.
     """
     experts = usages.shape[1]
@@ -199,7 +199,7 @@ def usage_correlation(usages: np.ndarray, *, least: int = 3) -> np.ndarray:
     for i in range(experts):
         for j in range(i, experts):
             both = usages[~np.isnan(usages[:, i]) & ~np.isnan(usages[:, j])]
-            if len(both) < least or both[:, i].std() < 1e-9 or both[:, j].std() < 1e-9:
+            if len(both) < 3 or both[:, i].std() < 1e-9 or both[:, j].std() < 1e-9:
                 continue
             result[i, j] = result[j, i] = np.corrcoef(both[:, i], both[:, j])[0, 1]
     return result

@@ -6,14 +6,14 @@ from collections.abc import Sequence
 import numpy as np
 
 
-def wilson_interval(successes: float, n: int, z: float = 1.96) -> tuple[float, float]:
+def wilson_interval(successes: float, n: int) -> tuple[float, float]:
     """Return the 95 % interval of a proportion by Wilson's score, within [0, 1]. It is (0, 1) for no trials.
 
     Source: Wilson 1927. Unlike the normal interval, it keeps its coverage near 0 and 1.
     """
     if n == 0:
         return 0.0, 1.0
-    share = successes / n
+    share, z = successes / n, 1.96
     centre = (share + z * z / (2 * n)) / (1 + z * z / n)
     half = z * math.sqrt(share * (1 - share) / n + z * z / (4 * n * n)) / (1 + z * z / n)
     return max(0.0, centre - half), min(1.0, centre + half)

@@ -4,6 +4,7 @@ Source: MRKL (arXiv:2205.00445). Knows nothing of routers or of the language mod
 """
 
 import inspect
+import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -15,8 +16,10 @@ import numpy as np
 from playground.core.events import Event, TokenGenerated, ToolCalled
 from playground.core.plugins import Plugins
 from playground.core.values import Expert, ExpertKind, Sampling
+from playground.errors import PlaygroundError
 
 OUTSIDE = -1  # the token id of a piece of text that the shared model did not make
+MAX_QUERY = 200  # letters of a prompt that is shown where a tool understood nothing
 SLOTS = 10  # colours of the palette
 
 
@@ -99,7 +102,23 @@ def kept_names() -> frozenset[str]:
 
 
 class Refused(ValueError):
-    """A tool will not compute this. The message is a sentence that says why, fit for a visitor."""
+    """A tool will not compute this. The message is a sentence that says why, fit for a visitor.
+
+    `query` is what the tool understood before it refused, if anything.
+    """
+
+    def __init__(self, message: str, *, query: str = "") -> None:
+        super().__init__(message)
+        self.query = query
+
+
+@dataclass(frozen=True)
+class Solution:
+    """What a tool worked out: `query` is what it understood, `result` the bare value, `sentence` what is shown."""
+
+    query: str
+    result: str
+    sentence: str
 
 
 @dataclass(frozen=True)
@@ -127,8 +146,19 @@ class Tool(Answerer):
     card: ClassVar[Expert]
 
     @abstractmethod
+    def solve(self, prompt: str) -> Solution:
+        """Return what the tool works out, within its time limit. Raise Refused for a prompt that is not its work."""
+
     def compute(self, prompt: str) -> ToolResult:
-        """Return what the tool makes of `prompt`, within its time limit. Never raise for what a person may type."""
+        """Return what the tool makes of `prompt`, a refusal included. Never raise for what a person may type."""
+        started = time.perf_counter()
+        try:
+            solved = self.solve(prompt)
+        except (Refused, PlaygroundError) as refusal:
+            query = getattr(refusal, "query", "") or prompt.strip()[:MAX_QUERY]
+            return ToolResult(query, "", str(refusal), ok=False, seconds=time.perf_counter() - started)
+        seconds = time.perf_counter() - started
+        return ToolResult(solved.query, solved.result, solved.sentence, ok=True, seconds=seconds)
 
     def answer(self, request: AnswerRequest) -> Iterator[Event]:
         """Yield one `ToolCalled`, and the sentence when the tool could answer."""
@@ -163,7 +193,7 @@ def tool(
 
     def add(cls: T) -> T:
         if inspect.isabstract(cls):
-            raise ValueError(f"tool {name!r} needs a method compute(prompt)")
+            raise ValueError(f"tool {name!r} needs a method solve(prompt)")
         cls.card = Expert(name, "tool", title, description, mark, slot, licence=licence, examples=examples)
         return TOOLS.register(name, cls)  # type: ignore[return-value]
 

@@ -175,23 +175,22 @@ class Runtime:
 
     # --- runs -----------------------------------------------------------------------------------------------
 
-    def run(self, request: RunRequest, *, session_id: str = "", record: bool = True) -> Generator[Event]:
+    def run(self, request: RunRequest, *, session_id: str = "") -> Generator[Event]:
         """Yield the events of one run; it is stored before its last event is given. Raise InvalidRequest, NotReady."""
-        return self._recorded([request], session_id, record)
+        return self._recorded([request], session_id)
 
     def run_pair(self, first: RunRequest, second: RunRequest, *, session_id: str = "") -> Generator[Event]:
         """Yield the events of two runs decoded in one batch; both RunStarted come first, in this order."""
-        return self._recorded([first, second], session_id, True)
+        return self._recorded([first, second], session_id)
 
-    def _recorded(self, requests: Sequence[RunRequest], session_id: str, record: bool) -> Generator[Event]:
+    def _recorded(self, requests: Sequence[RunRequest], session_id: str) -> Generator[Event]:
         limit = self.settings.max_prompt_chars
         cut = [replace(request, prompt=request.prompt[:limit]) for request in requests]
         told: dict[str, list[Event]] = {}
         stored: set[str] = set()
 
         def store(run_id: str) -> None:
-            if record:
-                self._store(cut[list(told).index(run_id)], told[run_id], session_id)
+            self._store(cut[list(told).index(run_id)], told[run_id], session_id)
             stored.add(run_id)
 
         with closing(self.engine.run_together(cut)) as events:

@@ -165,13 +165,32 @@ class Database:
 
     def upgrade(self, revision: str = "head") -> None:
         """Bring the tables to `revision` (head by default) and create what is missing. Safe to call at every start."""
-        with self._one_writer(), trouble(), self._write_engine.begin() as connection:
+        with self._one_writer(), trouble(), self._migrating() as connection:
             command.upgrade(self._alembic(connection), revision)
 
     def downgrade(self, revision: str) -> None:
         """Take the tables back to `revision`; `base` drops them all. For tests and for repairing a bad release."""
-        with self._one_writer(), trouble(), self._write_engine.begin() as connection:
+        with self._one_writer(), trouble(), self._migrating() as connection:
             command.downgrade(self._alembic(connection), revision)
+
+    @contextmanager
+    def _migrating(self) -> Iterator[sa.Connection]:
+        """Yield a connection in a transaction that may make a table anew.
+
+        SQLite takes dropping the old table for deleting its rows, so foreign keys are off until the transaction ends.
+        Inside one the switch does nothing.
+        """
+        with self._write_engine.connect() as connection:
+            self._foreign_keys(connection, "OFF")
+            try:
+                with connection.begin():
+                    yield connection
+            finally:
+                self._foreign_keys(connection, "ON")
+
+    def _foreign_keys(self, connection: sa.Connection, switch: str) -> None:
+        if self.is_sqlite:
+            connection.connection.cursor().execute(f"PRAGMA foreign_keys={switch}")
 
     @staticmethod
     def _alembic(connection: sa.Connection) -> Config:

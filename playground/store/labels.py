@@ -6,7 +6,6 @@ returned, so a saved vote survives a killed process.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 from sqlalchemy.orm import aliased
@@ -15,21 +14,11 @@ from sqlmodel import Session, col, select
 from playground.core.preferences import Verdict
 from playground.errors import InvalidRequest, NotPermitted
 from playground.store.prompts import storable
-from playground.store.tables import ComparisonRow, LabelActRow, PromptRow, RationaleRow, RunRow
+from playground.store.tables import ComparisonRow, LabelActRow, RationaleRow, RunRow
 from playground.store.tables.labels import SELECTIONS, SOURCES
 
 MAX_RATIONALE = 4000
 MAX_TAGS = 20
-
-
-@dataclass(frozen=True)
-class ShownComparison:
-    """Hold what a labeller may see before voting: no router, no expert, no run id that gives them away."""
-
-    id: str
-    prompt: str
-    left: str
-    right: str
 
 
 def create_comparison(
@@ -71,15 +60,6 @@ def create_comparison(
     session.add(row)
     session.flush()
     return row.id
-
-
-def shown(session: Session, comparison_id: str) -> ShownComparison:
-    """Return the comparison as it is shown; it is the same after a reload. Raise InvalidRequest for an unknown one."""
-    row = _comparison(session, comparison_id)
-    right_run = row.run_b if row.left_run == row.run_a else row.run_a
-    texts = dict(session.exec(select(RunRow.id, RunRow.text).where(col(RunRow.id).in_([row.run_a, row.run_b]))).all())
-    prompt = session.exec(select(PromptRow.text).where(col(PromptRow.id) == row.prompt_id)).one()
-    return ShownComparison(id=row.id, prompt=prompt, left=texts[row.left_run], right=texts[right_run])
 
 
 def vote(

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 from sqlmodel import Session
 
-from playground.core.events import Event, RunStarted, TokenGenerated, from_dict, to_dict
+from playground.core.events import Event, from_dict, to_dict
 from playground.errors import InvalidRequest, StorageError
 from playground.store.tables import TraceRow
 
@@ -44,14 +44,7 @@ def save_trace(session: Session, run_id: str, events: Sequence[Event]) -> None:
         raise InvalidRequest(f"{run_id[:80]!r} cannot be a run's id.", "Use letters, digits, - and _; at most 64.")
     blob = compress(events)
     folder: Path | None = session.info.get("folder")
-    row = TraceRow(
-        run_id=run_id,
-        bytes=len(blob),
-        sha256=hashlib.sha256(blob).hexdigest(),
-        layers=next((event.layers for event in events if isinstance(event, RunStarted)), 0),
-        tokens=sum(isinstance(event, TokenGenerated) for event in events),
-        events=len(events),
-    )
+    row = TraceRow(run_id=run_id, bytes=len(blob), sha256=hashlib.sha256(blob).hexdigest())
     if len(blob) <= INLINE_LIMIT or folder is None:
         row.inline = blob
     else:

@@ -47,8 +47,14 @@ RETURN NEW; END $$""",
 
 def names(tables: set[str]) -> set[str]:
     """Return the triggers that must exist when the database has `tables`."""
-    found = {f"{rule.table}_{event}" for rule in PROTECTED if rule.table in tables for event in ("kept", "unchanged")}
-    return found | ({SAME_PROMPT} if "comparison" in tables else set())
+    return set(_places(tables))
+
+
+def _places(tables: set[str]) -> dict[str, str]:
+    """Return each trigger that must exist, with the table that it stands on."""
+    rules = [rule.table for rule in PROTECTED if rule.table in tables]
+    found = {f"{table}_{event}": table for table in rules for event in ("kept", "unchanged")}
+    return found | ({SAME_PROMPT: "comparison"} if "comparison" in tables else {})
 
 
 def statements(dialect: str, columns: dict[str, list[str]]) -> list[str]:
@@ -72,6 +78,16 @@ def recreate(connection: sa.Connection) -> None:
         connection.exec_driver_sql(
             statement.replace("%", "%%") if connection.dialect.name == "postgresql" else statement
         )
+
+
+def drop(connection: sa.Connection) -> None:
+    """Drop every trigger, in the open transaction: a column that one of them names cannot be dropped.
+
+    `recreate` makes them again.
+    """
+    for name, table in _places(set(sa.inspect(connection).get_table_names())).items():
+        place = f" ON {table}" if connection.dialect.name == "postgresql" else ""
+        connection.exec_driver_sql(f"DROP TRIGGER IF EXISTS {name}{place}")
 
 
 def _refusal(dialect: str, name: str, event: str, table: str) -> list[str]:

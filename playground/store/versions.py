@@ -187,9 +187,3 @@ def add_evaluation(
     session.add(row)
     session.flush()
     return row.id
-
-
-def evaluations(session: Session, version: str) -> list[EvaluationRow]:
-    """Return the stored figures of `version`, oldest first."""
-    query = select(EvaluationRow).where(col(EvaluationRow.version_id) == version)
-    return list(session.exec(query.order_by(col(EvaluationRow.id))).all())

@@ -1,4 +1,4 @@
-"""How numbers and times are written on the page. Minus is U+2212; intervals are in square brackets."""
+"""How numbers and times are written in sentences and tables. Minus is U+2212; intervals are in square brackets."""
 
 from collections.abc import Sequence
 from datetime import UTC, datetime
@@ -10,7 +10,7 @@ NOTHING = 0.02  # percent: a softmax is never exactly 0
 
 
 def signed(text: str) -> str:
-    """`text` with a true minus sign in front, where it had a hyphen."""
+    """Return `text` with a true minus sign in front, where it had a hyphen."""
     return MINUS + text[1:] if text.startswith("-") else text
 
 
@@ -32,7 +32,7 @@ def percents(weights: Sequence[float] | np.ndarray) -> list[str]:
 
 
 def duration(seconds: float) -> str:
-    """`11 ms`, `4.2 s` or `1:05`."""
+    """Return `11 ms`, `4.2 s` or `1:05`."""
     if seconds < 0.0995:
         return f"{seconds * 1000:.0f} ms"
     if seconds < 59.95:
@@ -41,24 +41,17 @@ def duration(seconds: float) -> str:
 
 
 def speed(tokens_per_second: float) -> str:
-    """`24.8 tok/s`."""
+    """Return `24.8 tok/s`."""
     return f"{tokens_per_second:.1f} tok/s"
 
 
-def probability(value: float, low: float | None = None, high: float | None = None) -> str:
-    """Three decimals, with the interval when there is one: `0.581 [0.569, 0.593]`."""
-    if value != value:
-        return "–"
-    text = f"{value:.3f}"
-    return (
-        signed(text)
-        if low is None or high is None
-        else f"{signed(text)} [{signed(f'{low:.3f}')}, {signed(f'{high:.3f}')}]"
-    )
+def probability(value: float) -> str:
+    """Return three decimals: `0.581`."""
+    return "–" if value != value else signed(f"{value:.3f}")
 
 
 def points(gain: float, low: float | None = None, high: float | None = None) -> str:
-    """A gain as signed points: `+1.8 pts [+0.4, +3.1]`."""
+    """Return a gain as signed points: `+1.8 pts [+0.4, +3.1]`."""
     text = signed(f"{gain * 100:+.1f}") + " pts"
     if low is None or high is None:
         return text
@@ -66,31 +59,31 @@ def points(gain: float, low: float | None = None, high: float | None = None) -> 
 
 
 def noise_words(low: float | None, high: float | None) -> str:
-    """Whether an interval of a gain covers 0, in words."""
+    """Say whether an interval of a gain covers 0, in words."""
     if low is None or high is None:
         return ""
     return "within noise" if low <= 0 <= high else "beyond noise"
 
 
 def count(number: int) -> str:
-    """`1,234`; from 10,000 on `12.3k`."""
+    """Return `1,234`; from 10,000 on `12.3k`."""
     return f"{number:,}" if number < 10_000 else f"{number / 1000:.1f}k"
 
 
 def plural(number: int, noun: str) -> str:
-    """`1 label`, `2 labels`."""
+    """Return `1 label`, `2 labels`."""
     return f"{count(number)} {noun}" + ("" if number == 1 else "s")
 
 
 def megabytes(size: int) -> str:
-    """Bytes as whole megabytes, without the unit."""
+    """Return bytes as whole megabytes, without the unit."""
     return f"{size / 1e6:.0f}"
 
 
-def age(moment: datetime, now: datetime | None = None) -> str:
-    """`just now`, `3 min ago`, `2 h ago`, `5 d ago`; a moment without a zone is taken as UTC."""
+def age(moment: datetime) -> str:
+    """Return `just now`, `3 min ago`, `2 h ago`, `5 d ago`; a moment without a zone is taken as UTC."""
     moment = moment if moment.tzinfo else moment.replace(tzinfo=UTC)
-    seconds = ((now or datetime.now(UTC)) - moment).total_seconds()
+    seconds = (datetime.now(UTC) - moment).total_seconds()
     for limit, size, unit in ((60, 1, ""), (3600, 60, "min"), (86400, 3600, "h")):
         if seconds < limit:
             return f"{int(seconds // size)} {unit} ago" if unit else "just now"
@@ -98,6 +91,6 @@ def age(moment: datetime, now: datetime | None = None) -> str:
 
 
 def shortened(text: str, limit: int = 90) -> str:
-    """`text` on one line, cut at `limit` characters with an ellipsis."""
+    """Return `text` on one line, cut at `limit` characters with an ellipsis."""
     line = " ".join(text.split())
     return line if len(line) <= limit else line[: limit - 1].rstrip() + "…"

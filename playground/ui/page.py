@@ -32,6 +32,8 @@ HEADER = (
 )
 UNSEEN_SECONDS = 3.0  # the longest that loading waits for a first visitor
 LOOPBACK = ("127.0.0.1", "localhost", "::1")
+# gradio 6.31 has no words for the button that adds a file to those chosen: its label was "common.upload"
+MISSING_WORDS = {"common.upload": "Upload more files"}
 PRIVATE: dict[str, Any] = {"show_progress": "hidden", "api_visibility": "private"}
 
 
@@ -119,6 +121,7 @@ def launch_options(runtime: "Runtime") -> dict[str, Any]:
     return {
         "theme": page_theme(),
         "head": page_head(),
+        "i18n": gr.I18n(en=MISSING_WORDS),
         "app_kwargs": {"routes": [module_route()]},
         "favicon_path": str(STATIC / "icon.svg"),
         "footer_links": [],

@@ -1,8 +1,8 @@
 """The ten expert colours and what stands beside them, so that nothing is told by colour alone.
 
-Contrast is at least 3:1 on white and on #18181b, so one palette serves both modes; the order keeps every prefix as
-distinct as possible for normal, protan, deutan and tritan sight. The base model has no colour: it is
-outlined and hatched.
+Contrast is at least 3:1 on white and on #18181b, so one palette serves both modes. The order keeps the first colours as
+distinct as possible, for normal, protan, deutan and tritan sight. The base model has no colour: it is outlined and
+hatched.
 """
 
 from collections.abc import Sequence
@@ -13,7 +13,7 @@ from playground.core.values import Expert, Pool
 
 @dataclass(frozen=True)
 class Colour:
-    """One palette slot: its name, its fill, and the ink that is readable on that fill."""
+    """One palette slot: its name, its fill, and the ink that is readable on it."""
 
     name: str
     fill: str
@@ -48,23 +48,23 @@ class Look:
 
     @property
     def icon(self) -> str:
-        """The sign of its kind."""
+        """Return the sign of its kind."""
         return KIND_ICONS.get(self.kind, "")
 
 
 def look_of(expert: Expert) -> Look:
-    """How `expert` is drawn; slots beyond the palette repeat."""
+    """Return how `expert` is drawn; slots beyond the palette repeat."""
     slot = expert.slot % len(PALETTE) if expert.slot >= 0 else -1
     return Look(expert.name, expert.title or expert.name, expert.mark, slot, expert.kind)
 
 
 def looks(names: Sequence[str], pool: Pool) -> list[Look]:
-    """One look per name, in the order given; a name that has left the pool keeps its first two letters as its mark."""
+    """Return one look for each name. A name that has left the pool keeps its first two letters as its mark."""
     known = {expert.name: look_of(expert) for expert in pool.experts}
     return [known.get(name) or Look(name, name, name[:2].capitalize(), -1, "") for name in names]
 
 
 def palette_css() -> str:
-    """The palette as CSS custom properties `--x0` … `--x9` with the readable ink `--t0` … `--t9`."""
+    """Return the palette as CSS custom properties: fills `--x0` to `--x9`, and readable inks `--t0` to `--t9`."""
     rules = "".join(f"--x{i}:{colour.fill};--t{i}:{colour.ink};" for i, colour in enumerate(PALETTE))
     return f":root{{{rules}}}"

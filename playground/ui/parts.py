@@ -13,7 +13,7 @@ STATUS = '<div role="status" aria-live="polite" class="pg-unseen">{{value}}</div
 def drawn(
     kind: str, value: str, template: str, *, elem_id: str, functions: Sequence[Callable[..., Any]] = (), **props: Any
 ) -> gr.HTML:
-    """A component drawn by `static/` as `kind` from `value`; `template` is a file in `static/` or markup."""
+    """Return a component that `static/` draws as `kind` from `value`; `template` is a file in `static/` or markup."""
     html = text_of(template) if template.endswith(".html") else template
     return gr.HTML(
         value,
@@ -27,22 +27,22 @@ def drawn(
 
 
 def markup(value: str, *, elem_id: str, **props: Any) -> gr.HTML:
-    """Escaped HTML from `views/`, shown as it is."""
+    """Return a component that shows escaped HTML from `views/` as it is."""
     return gr.HTML(value, js_on_load=None, apply_default_css=False, elem_id=elem_id, **props)
 
 
 def pressable(value: str, *, elem_id: str) -> gr.HTML:
-    """Escaped HTML whose parts with `data-id` raise `select` with that id."""
+    """Return a component that shows escaped HTML. Parts with `data-id` raise `select` with that id when pressed."""
     return gr.HTML(value, js_on_load=mounting("list"), apply_default_css=False, elem_id=elem_id)
 
 
 def announcer(elem_id: str) -> gr.HTML:
-    """The polite status region of a tab: one sentence when something ended, never token by token."""
+    """Return the polite status region of a tab. It says one sentence when something ended, never token by token."""
     return gr.HTML("", html_template=STATUS, js_on_load=None, apply_default_css=False, elem_id=elem_id)
 
 
 def feed(kind: str, *, elem_id: str) -> gr.HTML:
-    """A component without a picture of its own, whose lines are drawn into another one."""
+    """Return a component without a picture of its own. Its lines are drawn into another one."""
     return gr.HTML(
         "", html_template="<span hidden></span>", js_on_load=mounting(kind), apply_default_css=False, elem_id=elem_id
     )

@@ -50,7 +50,7 @@ def header_value(runtime: "Runtime") -> str:
     )
 
 
-def until_ready(runtime: "Runtime", left: threading.Event, *, every: float = 0.4) -> Iterator[str]:
+def until_ready(runtime: "Runtime", left: threading.Event) -> Iterator[str]:
     """A line each time the sentence changes, until models are ready or the visitor `left`. Raises NotReady when loading
     failed."""
     last = ""
@@ -62,4 +62,4 @@ def until_ready(runtime: "Runtime", left: threading.Event, *, every: float = 0.4
         if text != last:
             last = text
             yield waiting(text, share(status))
-        left.wait(every)
+        left.wait(0.4)

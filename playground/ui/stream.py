@@ -12,15 +12,13 @@ from playground.ui.wire import line
 UPDATE_SECONDS = 0.1
 
 
-def streamed(
-    events: Iterable[Event], pool: Pool, *, text: str = "", every: float = UPDATE_SECONDS
-) -> Iterator[tuple[str, ViewState]]:
-    """(all lines so far, state so far), at most once per `every` seconds while tokens come, at once for the rest."""
+def streamed(events: Iterable[Event], pool: Pool, *, text: str = "") -> Iterator[tuple[str, ViewState]]:
+    """(all lines so far, state so far), ten times a second while tokens come, at once for the rest."""
     state, shown = ViewState(), 0.0
     for event in events:
         state = fold(state, event)
         text += line(event, pool)
         now = time.monotonic()
-        if not isinstance(event, TokenGenerated) or now - shown >= every:
+        if not isinstance(event, TokenGenerated) or now - shown >= UPDATE_SECONDS:
             shown = now
             yield text, state

@@ -278,15 +278,15 @@ def _routing(layered: np.ndarray) -> dict[str, Any]:
 
 
 def _prompt_read(event: PromptRead, _: Pool) -> PromptLine:
-    line = PromptLine(tokens=list(event.tokens), own=list(event.own))
+    read = PromptLine(tokens=list(event.tokens), own=list(event.own))
     if event.layer_weights is None:
-        return line
+        return read
     layered = event.layer_weights.astype(np.float32)
     mean = layered.mean(axis=1)
     # of a long prompt only the end travels layer by layer: the last tokens are the ones the answer follows
     kept = max(1, PROMPT_BYTES // layered[0].size)
     leaders = mean.argmax(axis=-1).tolist()
-    return replace(line, weights=packed(mean), leaders=leaders, **_routing(layered[-kept:]))
+    return replace(read, weights=packed(mean), leaders=leaders, **_routing(layered[-kept:]))
 
 
 def _tool(event: ToolCalled, pool: Pool) -> ToolLine:
@@ -303,18 +303,18 @@ def _tool(event: ToolCalled, pool: Pool) -> ToolLine:
 
 
 def _token(event: TokenGenerated, _: Pool) -> TokenLine:
-    line = TokenLine(
+    token = TokenLine(
         text=event.text,
         weights=packed(event.weights),
         leader=int(event.weights.argmax()),
         attention=packed(event.attention),
     )
     if event.layer_weights is not None:
-        line = replace(line, **_routing(event.layer_weights))
+        token = replace(token, **_routing(event.layer_weights))
     if not event.alternatives:
-        return line
+        return token
     likely = [[text, round(probability, 4)] for text, probability in event.alternatives]
-    return replace(line, logprob=round(event.logprob, 3), entropy=round(event.entropy, 3), alternatives=likely)
+    return replace(token, logprob=round(event.logprob, 3), entropy=round(event.entropy, 3), alternatives=likely)
 
 
 def _finished(event: Finished, _: Pool) -> FinishedLine:

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from sqlmodel import select
 
 from playground.actions.finetune import (
     DEFAULT_OBJECTIVE,
@@ -31,8 +32,7 @@ from playground.store.database import Database
 from playground.store.labels import create_comparison, vote
 from playground.store.people import labeller
 from playground.store.runs import save_run
-from playground.store.tables import TrainingLabelRow, TrainingRunRow
-from playground.store.versions import evaluations
+from playground.store.tables import EvaluationRow, TrainingLabelRow, TrainingRunRow
 from tests.learn.conftest import World, world
 from tests.scripted import ScriptedRuntime, scripted
 from tests.store.conftest import make_run
@@ -146,7 +146,7 @@ def test_stored_votes_become_a_version_that_remembers_them(
     }
     with versions.database.read() as session:
         count = session.connection().exec_driver_sql("SELECT count(*) FROM training_label").scalar()
-        (evaluation,) = evaluations(session, done.version)
+        evaluation = session.exec(select(EvaluationRow).where(EvaluationRow.version_id == done.version)).one()
         info = versions.history("linear")[0]
         row = session.get(TrainingRunRow, session.connection().exec_driver_sql("SELECT id FROM training_run").scalar())
         assert row is not None

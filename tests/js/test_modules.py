@@ -121,16 +121,18 @@ def biome() -> Path:
     if not program.exists():
         CACHE.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=CACHE) as place:
-            shutil.copy(HERE / "package.json", place)
+            staged = Path(place) / "staged"
+            staged.mkdir()
+            shutil.copy(HERE / "package.json", staged)
             command = [NPM, "install", "--no-audit", "--no-fund", "--ignore-scripts"]
             try:
-                done = subprocess.run(command, cwd=place, capture_output=True, text=True, timeout=120)
+                done = subprocess.run(command, cwd=staged, capture_output=True, text=True, timeout=120)
             except subprocess.TimeoutExpired:
                 pytest.skip("the npm registry does not answer")
             if done.returncode:
                 pytest.skip(f"the linter cannot be installed here: {done.stderr.strip().splitlines()[-1:]}")
             if not folder.exists():
-                shutil.copytree(place, folder, symlinks=True)
+                staged.rename(folder)  # at once, so that another run never sees a half of it
     return program
 
 

@@ -13,7 +13,7 @@ import torch
 from playground.core.events import Decided, Event, Failed, Finished, PromptRead, RunStarted, TokenGenerated, ToolCalled
 from playground.core.values import Context, Decision, Expert, Observe, Pool, RunRequest, Sampling, Text
 from playground.errors import InvalidRequest
-from playground.experts.base import Tool, ToolResult
+from playground.experts.base import Refused, Solution, Tool
 from playground.experts.catalogue import load_catalogue
 from playground.model.adapters import read_adapter
 from playground.model.bank import Bank
@@ -43,10 +43,10 @@ class Calculator(Tool):
 
     card = Expert("calculator", "tool", "Calculator", "Knows one sum.", "Ca", 9)
 
-    def compute(self, prompt: str) -> ToolResult:
+    def solve(self, prompt: str) -> Solution:
         if "17%" in prompt:
-            return ToolResult("17% of 2340", "397.8", "17% of 2,340 is 397.8.", True, 0.001)
-        return ToolResult("", "", "There is no calculation here.", False, 0.001)
+            return Solution("17% of 2340", "397.8", "17% of 2,340 is 397.8.")
+        raise Refused("There is no calculation here.")
 
 
 class Fixed(Policy):

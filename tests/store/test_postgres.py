@@ -50,7 +50,9 @@ def test_the_whole_loop(server: Database, make_run: MakeRun) -> None:
         undo(session, again, labeller_id=me, client_token="t3")
     with server.read() as session:
         (row,) = current_labels(session)
-        assert (row.winner, len(labelled_pairs(session)), len(recent_runs(session))) == ("base", 1, 2)
+        assert row.shown_verdict is Verdict.A
+        assert row.shown_sides[0].expert == "base"
+        assert (len(labelled_pairs(session)), len(recent_runs(session))) == (1, 2)
         assert row.created_at.utcoffset() is not None
         assert CommaSeparated().write([row])
         assert len(load_events(session, second)) == 403

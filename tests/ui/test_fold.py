@@ -1,6 +1,7 @@
 """Folding: in pieces as at once, live as reopened, and what a state says of itself."""
 
 import dataclasses
+import functools
 from typing import Any
 
 import numpy as np
@@ -34,7 +35,7 @@ def test_folding_in_pieces_equals_folding_at_once(gate_events: list[Event]) -> N
     def pieces(cuts: list[int]) -> None:
         state, last = ViewState(), 0
         for cut in [*sorted(cuts), len(gate_events)]:
-            state = fold_all(gate_events[last:cut], state)
+            state = functools.reduce(fold, gate_events[last:cut], state)
             last = cut
         assert same(state, whole)
 

@@ -1,4 +1,7 @@
-"""Run the migrations with Alembic, on the connection of `Database.upgrade`. Triggers are made anew each time."""
+"""Run the migrations with Alembic, on the connection of `Database.upgrade`.
+
+After each of them the triggers are made anew and SQLite's foreign keys, which are off meanwhile, are looked at.
+"""
 
 from typing import Any
 
@@ -7,12 +10,21 @@ from alembic.runtime.migration import MigrationContext
 from sqlmodel import SQLModel
 
 import playground.store.tables  # noqa: F401  (registers the tables)
+from playground.errors import StorageError
 from playground.store import triggers
 
 
 def _after_each(*, ctx: MigrationContext, **_: Any) -> None:
-    if ctx.connection is not None:
-        triggers.recreate(ctx.connection)
+    if ctx.connection is None:
+        return
+    triggers.recreate(ctx.connection)
+    if ctx.connection.dialect.name == "sqlite":
+        broken = ctx.connection.exec_driver_sql("PRAGMA foreign_key_check").fetchall()
+        if broken:
+            raise StorageError(
+                f"The database was not changed: {len(broken)} of its rows name rows that do not exist.",
+                "Restore a backup, or move the file away to start afresh.",
+            )
 
 
 def _run() -> None:

@@ -130,7 +130,6 @@ class LabelActRow(SQLModel, table=True):
     client_token: str = Field(
         max_length=128, description="A token made by the client. The same token twice gives one label."
     )
-    ui_version: str = Field(default="", max_length=32, description="Version of the page. Not used yet.")
     guideline_version: str = Field(
         default="", max_length=32, description="Version of the instructions for labellers. Not used yet."
     )

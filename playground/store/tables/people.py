@@ -32,6 +32,3 @@ class LabellerRow(SQLModel, table=True):
     created_at: datetime = Field(
         default_factory=now, sa_type=UtcTime, description="When the labeller was first seen, in UTC."
     )
-    disabled_at: datetime | None = Field(
-        default=None, sa_type=UtcTime, description="When the labeller was shut out. Not used yet."
-    )

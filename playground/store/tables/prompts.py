@@ -23,7 +23,6 @@ class PromptRow(SQLModel, table=True):
     messages: list[Any] | None = Field(
         default=None, sa_type=Json, description="Earlier turns of a conversation. Not used yet."
     )
-    system: str | None = Field(default=None, sa_type=sa.Text, description="The system prompt. Not used yet.")
     text_hash: str = Field(max_length=64, description="SHA-256 of the NFC-normalised text.")
     group_id: str = Field(
         max_length=64,

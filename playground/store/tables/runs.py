@@ -36,7 +36,6 @@ class RunRow(SQLModel, table=True):
     top_p: float = Field(description="Top-p of the sampling.")
     repetition_penalty: float = Field(description="Repetition penalty of the sampling.")
     max_tokens: int = Field(description="Most tokens the answer could have.")
-    template_hash: str = Field(default="", max_length=64, description="Hash of the chat template. Not used yet.")
     base_model: str = Field(default="", max_length=255, description="Name of the language model.")
     text: str = Field(sa_type=sa.Text, description="The answer.")
     finish_reason: str = Field(max_length=16, description="`stop`, `length`, `cancelled` or `failed`.")
@@ -126,9 +125,6 @@ class TraceRow(SQLModel, table=True):
     )
     bytes: int = Field(description="Size of the gzipped trace.")
     sha256: str = Field(max_length=64, description="SHA-256 of the gzipped trace.")
-    layers: int = Field(default=0, description="Number of layers of the model.")
-    tokens: int = Field(default=0, description="Number of generated tokens.")
-    events: int = Field(default=0, description="Number of events.")
     pruned_at: datetime | None = Field(
         default=None, sa_type=UtcTime, description="When the trace was deleted to save space. Nothing sets it yet."
     )

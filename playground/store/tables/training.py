@@ -53,9 +53,6 @@ class RouterVersionRow(SQLModel, table=True):
         max_length=26,
         description="The fine-tune that made it. No foreign key, because the two tables refer to each other.",
     )
-    created_by: str | None = Field(
-        default=None, foreign_key="labeller.id", max_length=26, description="The labeller who made it. Not used yet."
-    )
     note: str = Field(default="", sa_type=sa.Text, description="A remark, such as `ships with the app`.")
     created_at: datetime = Field(default_factory=now, sa_type=UtcTime, description="When it was made, in UTC.")
 

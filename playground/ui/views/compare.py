@@ -26,7 +26,7 @@ def _bars(experts: Sequence[str], weights: np.ndarray, pool: Pool) -> str:
 
 
 def _forced(state: ViewState) -> str:
-    """The expert that was made to answer alone; empty when a router decided."""
+    """Return the expert that was made to answer alone; empty when a router decided."""
     if state.decided is None or state.decided.scheme != "override":
         return ""
     return state.pool[int(np.argmax(state.decided.weights))]
@@ -52,7 +52,7 @@ def _side(letter: str, state: ViewState, pool: Pool) -> str:
 
 
 def reveal_html(states: Sequence[ViewState], verdict: Verdict, pool: Pool) -> str:
-    """Who was A and who was B, their weights and times, under a sentence that says what was saved."""
+    """Return who was A and who was B, with weights and times, under a sentence that says what was saved."""
     sides = "".join(_side(letter, state, pool) for letter, state in zip("AB", states, strict=True))
     return f'<p class="saved">{saved_sentence(states, verdict, pool)}</p><div class="reveal">{sides}</div>'
 
@@ -65,7 +65,7 @@ def _name(state: ViewState, pool: Pool) -> str:
 
 
 def saved_sentence(states: Sequence[ViewState], verdict: Verdict, pool: Pool) -> str:
-    """`Saved ✓ You preferred Word problems over Base model.`"""
+    """Return `Saved ✓ You preferred Word problems over Base model.`"""
     first, second = (_name(state, pool) for state in states)
     told = {
         "a": f"You preferred {first} over {second}.",
@@ -78,7 +78,7 @@ def saved_sentence(states: Sequence[ViewState], verdict: Verdict, pool: Pool) ->
 
 
 def votes_html(rows: Sequence["LabelRow"], pool: Pool) -> str:
-    """The newest votes; pressing one opens its comparison."""
+    """Return the newest votes; pressing one opens its comparison."""
     if not rows:
         return '<p class="hint">Your last ten votes will be listed here; each can be reopened and changed.</p>'
     items = ""

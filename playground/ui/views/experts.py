@@ -28,7 +28,7 @@ SHOWN_EXAMPLES = 4
 
 
 def pool_choices(pool: Pool) -> list[dict[str, Any]]:
-    """The experts one may tick, as JSON-ready values in pool order."""
+    """Return the experts one may tick, as JSON-ready values in pool order."""
     return [vars(look_of(expert)) | {"ready": expert.ready, "reason": expert.reason} for expert in pool.experts]
 
 
@@ -39,7 +39,7 @@ def experts_html(
     use: DailyUse | None = None,
     can_remove: bool = False,
 ) -> str:
-    """A card per expert, in pool order; `facts` by name say what the files of an adapter hold."""
+    """Return a card for each expert, in pool order; `facts` by name say what the files of an adapter hold."""
     cards = "".join(_card(expert, facts.get(expert.name), use, can_remove) for expert in experts)
     return f'<div class="expert-grid">{cards}</div>'
 
@@ -99,7 +99,7 @@ def _rows(expert: Expert, facts: "AdapterFacts | None") -> str:
 
 
 def _origin(source: str) -> str:
-    """Where an adapter came from, without folders of the server."""
+    """Return where an adapter came from, without folders of the server."""
     return source.rstrip("/").rpartition("/")[2] if source.startswith(("/", "~", ".")) else source
 
 
@@ -129,7 +129,7 @@ def _removal(expert: Expert, can_remove: bool) -> str:
 
 
 def checklist_html(checklist: Checklist, label: str) -> str:
-    """Each line with its sign, its state in words for those who do not see it, and what would help."""
+    """Return each line with its sign, its state in words for those who do not see it, and what would help."""
     failure = checklist.failure
     told = "can be added" if failure is None else "cannot be added"
     items = "".join(_line(line) for line in checklist.lines)
@@ -147,10 +147,10 @@ def _line(line: Line) -> str:
 
 
 def _sentence(text: str) -> str:
-    """`text` with a capital, unless it begins with the name of a file or a module."""
+    """Return `text` with a capital, unless it begins with the name of a file or a module."""
     return text[:1].upper() + text[1:] if text.partition(" ")[0].isalpha() else text
 
 
 def working_html(words: str) -> str:
-    """The list while it is being made."""
+    """Return the list while it is being made."""
     return f'<div class="checklist"><p class="muted">{escape(words)}</p></div>'

@@ -30,7 +30,7 @@ MARGIN = 0.005
 
 
 def facts_html(count: "LabelCount", version: str) -> str:
-    """What there is to learn from, and a warning when it is little."""
+    """Return what there is to learn from, and a warning when it is little."""
     told = [
         f"<b>{plural(count.labels, 'label')}</b>",
         plural(count.prompts, "prompt"),
@@ -56,7 +56,7 @@ def _finite(value: float) -> float | None:
 
 
 def point_line(step: "FitProgress") -> str:
-    """One point of the learning curve."""
+    """Return the line of one point of the learning curve."""
     point = PointLine(
         step=step.step,
         steps=step.steps,
@@ -68,7 +68,7 @@ def point_line(step: "FitProgress") -> str:
 
 
 def note_line(sentence: str) -> str:
-    """A sentence under the curve."""
+    """Return the line of a sentence under the curve."""
     return record(NoteLine(sentence=sentence))
 
 
@@ -92,7 +92,7 @@ def _metric_row(name: str, metric: "BeforeAfter") -> str:
 
 
 def change_html(change: "RoutingChange", pool: Pool) -> str:
-    """One prompt with the weights it had and the weights it gets; only experts that matter on either side."""
+    """Return one prompt with the weights it had and the weights it gets; only experts that matter on either side."""
     either = [i for i in range(len(change.experts)) if max(change.before[i], change.after[i]) >= 0.02]
     prompt, faces = escape(change.prompt), looks(change.experts, pool)
     before, after = (
@@ -107,7 +107,7 @@ def change_html(change: "RoutingChange", pool: Pool) -> str:
 
 
 def outcome_html(result: "FineTuned", pool: Pool) -> str:
-    """Before and after on held-out prompts, then the prompts whose routing changed, most changed first."""
+    """Return before and after on held-out prompts, then the prompts whose routing changed, most changed first."""
     heads = ("on held-out prompts", "before", "after", "gain", "", "labels")
     head = "".join(f"<th{' class=num' if i in (1, 2, 3, 5) else ''}>{name}</th>" for i, name in enumerate(heads))
     rows = "".join(_metric_row(name, metric) for name, metric in result.metrics.items())
@@ -134,7 +134,7 @@ def outcome_html(result: "FineTuned", pool: Pool) -> str:
 
 
 def versions_html(versions: Sequence["VersionInfo"]) -> str:
-    """The history of a router, newest first, the one in use marked; each other one can be put in force."""
+    """Return the history of a router, newest first, the one in use marked; each other one can be put in force."""
     if not versions:
         return '<p class="hint">No versions yet.</p>'
     rows = ""

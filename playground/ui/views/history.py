@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 def examples_html(prompts: Sequence[tuple[str, str]], *, limit: int) -> str:
-    """The example prompts as chips that carry their position, and a count of the characters up to `limit`."""
+    """Return the example prompts as chips that carry their position, and a count of the characters up to `limit`."""
     chips = "".join(
         f'<button type="button" class="example" data-id="{i}" title="{escape(prompt)}">{escape(name)}</button>'
         for i, (name, prompt) in enumerate(prompts)
@@ -24,7 +24,7 @@ def examples_html(prompts: Sequence[tuple[str, str]], *, limit: int) -> str:
 
 
 def recent_html(runs: Sequence["RunSummary"], pool: Pool) -> str:
-    """Recent runs, newest first; each row reopens its run."""
+    """Return recent runs, newest first; each row reopens its run."""
     if not runs:
         return '<p class="hint">Your runs will be listed here; press one to see it again.</p>'
     rows = "".join(

@@ -48,7 +48,10 @@ def _row(row: "LabelRow", pool: Pool, mine: str) -> str:
 
 
 def labels_html(rows: Sequence["LabelRow"], pool: Pool, *, mine: str, total: int) -> str:
-    """The newest rows as a table; `total` is how many there are without filters, `mine` whose votes can be undone."""
+    """Return the newest rows as a table.
+
+    `total` is how many rows there are without filters. The votes of `mine` can be undone.
+    """
     if not total:
         return EMPTY
     if not rows:

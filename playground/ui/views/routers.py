@@ -14,14 +14,14 @@ LEVEL_LINES = {
 
 
 def paper_address(paper: str) -> str:
-    """Where a paper named like `arXiv:2403.12031` can be read; `#` for anything else."""
+    """Return where a paper named like `arXiv:2403.12031` can be read; `#` for anything else."""
     prefix, _, number = paper.partition(":")
     is_arxiv = prefix.lower() == "arxiv" and number.replace(".", "").isalnum()
     return f"https://arxiv.org/abs/{number}" if is_arxiv else "#"
 
 
 def router_choices(routers: Sequence["RouterInfo"]) -> list[dict[str, Any]]:
-    """The menu's entries as JSON-ready values, in the order given."""
+    """Return the menu's entries as JSON-ready values, in the order given."""
     return [
         {
             "name": info.name,

@@ -46,6 +46,6 @@ DRAWINGS: dict[str, Callable[[Any, Pool], str]] = {"neighbours": _neighbours, "s
 
 
 def why_html(evidence: Evidence, pool: Pool) -> str:
-    """The evidence as escaped HTML: a sentence first, then its picture."""
+    """Return the evidence as escaped HTML: a sentence first, then its picture."""
     picture = DRAWINGS[evidence.kind](evidence, pool)
     return f'<p class="sentence">{escape(evidence.sentence)}</p>{picture}'

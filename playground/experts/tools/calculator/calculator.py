@@ -4,13 +4,11 @@ Source: MRKL (arXiv:2205.00445), section on symbolic experts. Reads only; sympy 
 """
 
 import re
-import time
 
-from playground.errors import PlaygroundError
-from playground.experts.base import Refused, Tool, ToolResult, tool
+from playground.experts.base import Refused, Solution, tool
 from playground.experts.tools.calculator.expression import Calculation, find_calculations
 from playground.experts.tools.numerals import grouped
-from playground.experts.tools.worker import Worker, shared_worker
+from playground.experts.tools.worker_tool import WorkerTool
 
 SOLVE = "playground.experts.tools.calculator.arithmetic:solve"
 SEPARATOR = re.compile(r"(?<=\d),(?=\d{3}(?!\d))")
@@ -27,37 +25,21 @@ NOTHING = "There is no calculation in this prompt. Write it out, for example: 17
     licence="BSD-3-Clause",
     examples=("What is 17% of 2,340?", "sqrt(2)*15", "12.5 * (3+4)", "increase 80 by 15%"),
 )
-class Calculator(Tool):
+class Calculator(WorkerTool):
     """Answers arithmetic exactly and refuses everything else."""
 
-    def __init__(self, worker: Worker | None = None) -> None:
-        self._worker = worker or shared_worker()
-
-    def close(self) -> None:
-        """End the worker process. The next question starts a new one."""
-        self._worker.stop()
-
-    def compute(self, prompt: str) -> ToolResult:
+    def solve(self, prompt: str) -> Solution:
         """Return the value of each calculation in `prompt`, up to three."""
-        started = time.perf_counter()
-        query = prompt.strip()[:200]
-        try:
-            found = find_calculations(prompt)
-            if not found:
-                raise Refused(NOTHING)
-            query = "; ".join(SEPARATOR.sub("", calculation.text) for calculation in found)
-            answers = [self._solve(calculation) for calculation in found]
-        except (Refused, PlaygroundError) as refusal:
-            return ToolResult(query, "", str(refusal), ok=False, seconds=time.perf_counter() - started)
-        result = "; ".join(result for result, _ in answers)
-        sentence = " ".join(sentence for _, sentence in answers)
-        return ToolResult(query, result, sentence, ok=True, seconds=time.perf_counter() - started)
+        found = find_calculations(prompt)
+        if not found:
+            raise Refused(NOTHING)
+        query = "; ".join(SEPARATOR.sub("", calculation.text) for calculation in found)
+        answers = [self._answer(calculation, query) for calculation in found]
+        return Solution(query, "; ".join(result for result, _ in answers), " ".join(told for _, told in answers))
 
-    def _solve(self, calculation: Calculation) -> tuple[str, str]:
+    def _answer(self, calculation: Calculation, query: str) -> tuple[str, str]:
         """Return the result and its sentence."""
-        answer = self._worker.call(SOLVE, calculation.tree)
-        if "refused" in answer:
-            raise Refused(answer["refused"])
+        answer = self.work_out(SOLVE, calculation.tree, query=query)
         asked = grouped(SEPARATOR.sub("", calculation.text))
         shown = answer["result"].replace(answer["text"], grouped(answer["text"]), 1)
         if asked.lower().startswith(("percent", "per cent", "%")):

@@ -4,13 +4,11 @@ Source: MRKL (arXiv:2205.00445), symbolic experts. Unit names go to pint one by 
 """
 
 import re
-import time
 from dataclasses import dataclass
 
-from playground.errors import PlaygroundError
-from playground.experts.base import Refused, Tool, ToolResult, tool
+from playground.experts.base import Refused, Solution, tool
 from playground.experts.tools.numerals import grouped, read_words
-from playground.experts.tools.worker import Worker, shared_worker
+from playground.experts.tools.worker_tool import WorkerTool
 
 CONVERT = "playground.experts.tools.units.quantities:convert"
 MAX_CHARS = 500
@@ -88,32 +86,18 @@ class Conversion:
     licence="BSD-3-Clause",
     examples=("convert 5 miles to km", "how many grams in 3 oz", "100 F in C", "60 mph in m/s"),
 )
-class Units(Tool):
+class Units(WorkerTool):
     """Converts exactly and refuses what cannot be converted."""
 
-    def __init__(self, worker: Worker | None = None) -> None:
-        self._worker = worker or shared_worker()
-
-    def close(self) -> None:
-        """End the worker process. The next question starts a new one."""
-        self._worker.stop()
-
-    def compute(self, prompt: str) -> ToolResult:
+    def solve(self, prompt: str) -> Solution:
         """Return the converted quantity."""
-        started = time.perf_counter()
-        query = prompt.strip()[:200]
-        try:
-            asked = read_conversion(prompt)
-            query = f"{asked.given_text} in {asked.wanted_text}"
-            answer = self._worker.call(CONVERT, {"amounts": asked.amounts, "wanted": asked.wanted})
-            if "refused" in answer:
-                raise Refused(answer["refused"])
-        except (Refused, PlaygroundError) as refusal:
-            return ToolResult(query, "", str(refusal), ok=False, seconds=time.perf_counter() - started)
+        asked = read_conversion(prompt)
+        query = f"{asked.given_text} in {asked.wanted_text}"
+        answer = self.work_out(CONVERT, {"amounts": asked.amounts, "wanted": asked.wanted}, query=query)
         unit = answer["symbol"] or asked.wanted_text
         about = "" if answer["is_exact"] else "about "
         sentence = f"{grouped(asked.given_text)} is {about}{grouped(answer['text'])} {unit}."
-        return ToolResult(query, f"{answer['text']} {unit}", sentence, ok=True, seconds=time.perf_counter() - started)
+        return Solution(query, f"{answer['text']} {unit}", sentence)
 
 
 def read_conversion(prompt: str) -> Conversion:
