@@ -10,7 +10,7 @@ import typer
 from playground.actions import training
 from playground.cli.loading import loading_shown
 from playground.cli.reply import JsonFlag, Reply, replying
-from playground.cli.start import data_folder, read_settings, ready_runtime
+from playground.cli.start import OptionFlag, data_folder, read_settings, ready_runtime
 from playground.options import read_options
 
 if TYPE_CHECKING:
@@ -53,7 +53,7 @@ def fit(
     out: Annotated[Path | None, typer.Option(help="Folder for the parameters; data/routers/NAME else.")] = None,
     joint: Annotated[bool, typer.Option(help="LoRA-Mixer: train the experts along, into --out.")] = False,
     steps: Annotated[int | None, typer.Option(min=1, help="For a gate: steps through the model.")] = None,
-    option: Annotated[list[str] | None, typer.Option(help="A setting as name=value; may be repeated.")] = None,
+    option: OptionFlag = None,
     as_json: JsonFlag = False,
 ) -> None:
     """Make the parameters that ship with a router and measure them: from example prompts, or for a gate by training."""
