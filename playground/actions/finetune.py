@@ -3,6 +3,7 @@
 The page imports this before torch, so whatever needs torch is imported where it is used.
 """
 
+import sys
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
@@ -216,8 +217,9 @@ class FineTuneJob:
             status = "done" if version else "cancelled"
             raise
         finally:
+            log = "" if status != "failed" else str(sys.exception() or "it ended without a result")
             with self.teaching.versions.database.write() as session:
-                rows.end_training(session, run, status=status, version=version)
+                rows.end_training(session, run, status=status, version=version, log=log)
 
     def _start(self) -> str:
         """Return the id of the stored run, with every label's part in it."""

@@ -7,11 +7,9 @@ import typer
 from playground.actions import finetune as actions
 from playground.actions.versions import opened_versions
 from playground.cli.reply import JsonFlag, Reply, replying
-from playground.cli.start import read_settings
+from playground.cli.start import OptionFlag, read_settings
 from playground.errors import InvalidRequest
 from playground.options import read_options
-
-OptionFlag = Annotated[list[str] | None, typer.Option("--option", help="A setting as name=value. Can be repeated.")]
 
 
 def finetune(

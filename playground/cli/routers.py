@@ -10,7 +10,7 @@ import typer
 from playground.actions import training
 from playground.cli.loading import loading_shown
 from playground.cli.reply import JsonFlag, Reply, replying
-from playground.cli.start import data_folder, read_settings, ready_runtime
+from playground.cli.start import OptionFlag, data_folder, read_settings, ready_runtime
 from playground.options import read_options
 
 if TYPE_CHECKING:
@@ -55,7 +55,7 @@ def fit(
         bool, typer.Option(help="LoRA-Mixer only: train the experts too, and write all to --out.")
     ] = False,
     steps: Annotated[int | None, typer.Option(min=1, help="For a gate: number of training steps.")] = None,
-    option: Annotated[list[str] | None, typer.Option(help="A setting as name=value. Can be repeated.")] = None,
+    option: OptionFlag = None,
     as_json: JsonFlag = False,
 ) -> None:
     """Fit a router and measure it: on the example prompts, or for a gate on training data."""

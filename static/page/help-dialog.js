@@ -6,7 +6,7 @@ const KEYS = {
   anywhere: [
     ['?', 'this list'],
     ['/', 'to the prompt'],
-    ['g then p c l f e', 'go to a tab'],
+    ['g then p c l f e a', 'go to a tab'],
     ['Esc', 'unlock or close'],
   ],
   Playground: [

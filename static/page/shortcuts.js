@@ -1,7 +1,7 @@
 import { isShown, press } from '../lib/dom.js';
 
 const LEADER_MS = 1500; // how long `g` waits for the letter of a tab
-const TABS = { p: 'Playground', c: 'Compare', l: 'Labels', f: 'Fine-tune', e: 'Experts', b: 'Leaderboard' };
+const TABS = { p: 'Playground', c: 'Compare', l: 'Labels', f: 'Fine-tune', e: 'Experts', a: 'About' };
 const VOTES = {
   1: 'vote-1',
   2: 'vote-2',

@@ -397,7 +397,7 @@ def test_a_vote_is_on_the_comparison_that_is_shown(open_page: Any, scripted_page
     address, runtime = scripted_page
     page = open_page(address)
     page.get_by_role("tab", name="Compare").click()
-    runtime.delay = 0.25  # the pause in which nothing can be voted on must be seen on a busy machine too
+    runtime.delay = 0.1
     try:
         page.locator("#pair-prompt textarea").fill("The first pair")
         page.locator("#pair-run").click()

@@ -34,6 +34,14 @@ test('folding in pieces equals folding at once', () => {
   }
 });
 
+test('a stream that was replaced writes nothing more', () => {
+  const whole = folded(LINES);
+  const opened = '{"kind":"opening","nonce":"9"}\n';
+  assert.equal(folded(LINES, opened).opening.nonce, '9');
+  assert.equal(folded(linesOf(4), opened, LINES).opening.nonce, '9');
+  assert.deepEqual(folded(opened, LINES), whole);
+});
+
 test('a run has all its parts', () => {
   const state = folded(LINES);
   assert.equal(state.started.pool.length, 3);
