@@ -235,7 +235,7 @@ def _warnings(difference: np.ndarray, log_ratio: np.ndarray, target: np.ndarray,
     if len(towards):
         chosen = (np.clip(towards, 0, None) * log_ratio[target != 0.5]).sum(axis=1).mean()
         if chosen < 0:
-            found.append("The winners' own weight fell: a third expert gained more than they did.")
+            found.append("Other experts gained more than the ones you voted for.")
     return tuple(found)
 
 

@@ -17,6 +17,8 @@ EMPTY = (
     '<div class="empty"><p>No labels yet.</p><p class="hint">Your first vote takes about 20 seconds.</p>'
     '<button type="button" class="example" data-id="compare">Compare two answers</button></div>'
 )
+PAIR_WORDS = {"uniform": "random pair", "uncertainty": "uncertain pair", "manual": "chosen pair"}
+SOURCE_WORDS = {"human": "person"}
 NO_MATCH = '<div class="empty"><p>No label matches these filters.</p></div>'
 
 
@@ -33,7 +35,10 @@ def _row(row: "LabelRow", pool: Pool, mine: str) -> str:
         if row.labeller_id == mine
         else ""
     )
-    pair = f"{row.selection}" + (f" {row.pair_propensity:.3f}" if row.pair_propensity is not None else "")
+    pair = PAIR_WORDS.get(row.selection, row.selection)
+    if row.pair_propensity is not None:
+        pair += f" {row.pair_propensity:.3f}"
+    source = escape(SOURCE_WORDS.get(row.source, row.source))
     blind = (
         "" if not row.revealed_before else ' <span class="muted" title="voted after the names were shown">(seen)</span>'
     )
@@ -42,7 +47,7 @@ def _row(row: "LabelRow", pool: Pool, mine: str) -> str:
         f'<td><button type="button" class="link" data-id="{escape(row.label_id)}">'
         f"{escape(shortened(row.prompt, 70))}</button></td>"
         f"{_answer(left, pool)}{_answer(right, pool)}<td>{escape(row.shown_verdict.text)}{blind}</td>"
-        f'<td>{reason}</td><td class="muted">{escape(row.labeller)}</td><td class="muted">{escape(row.source)}</td>'
+        f'<td>{reason}</td><td class="muted">{escape(row.labeller)}</td><td class="muted">{source}</td>'
         f'<td class="muted">{escape(pair)}</td><td>{undo}</td></tr>'
     )
 

@@ -14,7 +14,7 @@ from playground.learn.labels.objective import LabelObjective, label_objective, l
     "bt",
     title="Bradley-Terry",
     paper=None,
-    description="Fits how strong each expert is on a prompt, then moves the policy by these strengths.",
+    description="Estimates how strong each expert is on a prompt, then moves the router by these strengths.",
 )
 class BradleyTerry(LabelObjective):
     """z = (u_A - u_B) . s, the scores s being the change of the router's logits."""

@@ -12,7 +12,7 @@ from playground.learn.labels.objective import LabelObjective, label_objective, l
     "dpo",
     title="Direct preference (DPO)",
     paper="arXiv:2305.18290",
-    description="Raises the policy's share of what won, measured against the version before.",
+    description="Makes winners likelier, without moving far from the current version.",
 )
 class DirectPreference(LabelObjective):
     """z = beta (u_A - u_B) . (log pi - log pi_ref)."""
