@@ -23,7 +23,7 @@ STORE_SECONDS = 20.0
 READ_AT_MOST = 5000
 REASONS = ("more correct", "clearer", "shorter", "safer", "better style", "follows the request")
 KEYS = {verdict.key: verdict for verdict in Verdict}
-CHOICES = ("a", "b", "tie", "bad", "skip")
+CHOICES = tuple(dict.fromkeys(verdict.choice for verdict in Verdict))
 
 
 def read_verdict(key: object) -> Verdict:

@@ -6,29 +6,50 @@ to B have targets from 0.975 to 0.025; "both are bad" counts as a tie, "skip" ha
 
 from dataclasses import dataclass
 from enum import Enum
+from typing import Any
 
 import numpy as np
 
 
 class Verdict(Enum):
-    """Name what a person may say of answers A and B: (choice, strength, target that A beats B, key, text)."""
+    """Name what a person may say of answers A and B.
 
-    A_MUCH = ("a", 3, 0.975, "1", "A is much better")
-    A = ("a", 2, 0.90, "2", "A is better")
-    A_SLIGHTLY = ("a", 1, 0.75, "3", "A is slightly better")
-    TIE = ("tie", None, 0.5, "4", "Tie")
-    B_SLIGHTLY = ("b", 1, 0.25, "5", "B is slightly better")
-    B = ("b", 2, 0.10, "6", "B is better")
-    B_MUCH = ("b", 3, 0.025, "7", "B is much better")
-    BOTH_BAD = ("bad", None, 0.5, "0", "Both are bad")
-    SKIP = ("skip", None, None, "s", "Skip: I cannot judge")
+    Each has (choice, strength, target that A beats B, key, text, words on its button, arrow). `key` and `arrow` are
+    keys of the keyboard. The short scale has those with an arrow; `is_apart` are those that compare nothing.
+    """
 
-    def __init__(self, choice: str, strength: int | None, target: float | None, key: str, text: str) -> None:
-        self.choice = choice
-        self.strength = strength
-        self.target = target
-        self.key = key
-        self.text = text
+    A_MUCH = ("a", 3, 0.975, "1", "A is much better", "A much better", "")
+    A = ("a", 2, 0.90, "2", "A is better", "A is better", "←")
+    A_SLIGHTLY = ("a", 1, 0.75, "3", "A is slightly better", "A slightly", "")
+    TIE = ("tie", None, 0.5, "4", "Tie", "Tie", "↓")
+    B_SLIGHTLY = ("b", 1, 0.25, "5", "B is slightly better", "B slightly", "")
+    B = ("b", 2, 0.10, "6", "B is better", "B is better", "→")
+    B_MUCH = ("b", 3, 0.025, "7", "B is much better", "B much better", "")
+    BOTH_BAD = ("bad", None, 0.5, "0", "Both are bad", "Both bad", "")
+    SKIP = ("skip", None, None, "s", "Skip: I cannot judge", "Skip", "")
+
+    choice: str
+    strength: int | None
+    target: float | None
+    key: str
+    text: str
+    button: str
+    arrow: str
+
+    def __init__(self, *values: Any) -> None:
+        names = ("choice", "strength", "target", "key", "text", "button", "arrow")
+        for name, value in zip(names, values, strict=True):
+            setattr(self, name, value)
+
+    @property
+    def is_apart(self) -> bool:
+        """Return whether the verdict prefers neither answer and does not call them equal."""
+        return self.choice in ("bad", "skip")
+
+    @property
+    def is_simple(self) -> bool:
+        """Return whether the short scale has it."""
+        return self.is_apart or bool(self.arrow)
 
     @classmethod
     def of(cls, choice: str, strength: int | None) -> "Verdict":

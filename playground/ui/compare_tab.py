@@ -27,17 +27,6 @@ SIDE = (
     '<section class="side" data-state="empty" aria-label="Answer {letter}"><header><b>{letter}</b></header>'
     '<div class="side-answer" dir="auto" tabindex="0"></div><footer class="side-foot"></footer></section>'
 )
-# (verdict, words on the button, whether the simple mode has it)
-BUTTONS: tuple[tuple[Verdict, str, bool], ...] = (
-    (Verdict.A_MUCH, "A much better  1", False),
-    (Verdict.A, "A is better  2 ←", True),
-    (Verdict.A_SLIGHTLY, "A slightly  3", False),
-    (Verdict.TIE, "Tie  4 ↓", True),
-    (Verdict.B_SLIGHTLY, "B slightly  5", False),
-    (Verdict.B, "B is better  6 →", True),
-    (Verdict.B_MUCH, "B much better  7", False),
-)
-APART: tuple[tuple[Verdict, str], ...] = ((Verdict.BOTH_BAD, "Both bad  0"), (Verdict.SKIP, "Skip  s"))
 GUIDE = "Read both answers, then say which is better. Names, weights and times are shown after the vote."
 
 
@@ -92,16 +81,17 @@ class CompareTab:
     def _draw_verdicts(self) -> None:
         self.buttons: dict[Verdict, gr.Button] = {}
         with gr.Row(elem_id="verdicts"):
-            for verdict, words, is_simple in BUTTONS:
-                self.buttons[verdict] = self._button(verdict, words, visible=is_simple)
+            for verdict in (one for one in Verdict if not one.is_apart):
+                self.buttons[verdict] = self._button(verdict)
         with gr.Row(elem_id="verdicts-apart"):
-            for verdict, words in APART:
-                self.buttons[verdict] = self._button(verdict, words, visible=True)
+            for verdict in (one for one in Verdict if one.is_apart):
+                self.buttons[verdict] = self._button(verdict)
             self.undo = gr.Button("Undo  u", elem_id="vote-undo", interactive=False, size="sm", min_width=90)
 
-    def _button(self, verdict: Verdict, words: str, *, visible: bool) -> gr.Button:
-        name = f"vote-{verdict.key}"
-        return gr.Button(words, elem_id=name, interactive=False, visible=visible, size="sm", min_width=90)
+    def _button(self, verdict: Verdict) -> gr.Button:
+        words = f"{verdict.button}  {verdict.key} {verdict.arrow}".strip()
+        shown: dict[str, Any] = {"visible": verdict.is_simple, "size": "sm", "min_width": 90}
+        return gr.Button(words, elem_id=f"vote-{verdict.key}", interactive=False, **shown)
 
     def _draw_after(self) -> None:
         self.reveal = parts.markup("", elem_id="reveal")
@@ -277,8 +267,7 @@ class CompareTab:
 
     def scale(self, seven: bool) -> list[gr.Button]:
         """Show three or seven steps. The buttons for both bad and skip always stay."""
-        simple = {verdict for verdict, _, is_simple in BUTTONS if is_simple} | {verdict for verdict, _ in APART}
-        return [gr.Button(visible=bool(seven) or verdict in simple) for verdict in self.buttons]
+        return [gr.Button(visible=bool(seven) or verdict.is_simple) for verdict in self.buttons]
 
     def own_votes(self, handle: str) -> str:
         """Return the list of this visitor's last ten votes."""

@@ -2,23 +2,8 @@ import { isShown, press } from '../lib/dom.js';
 
 const LEADER_MS = 1500; // how long `g` waits for the letter of a tab
 const TABS = { p: 'Playground', c: 'Compare', l: 'Labels', f: 'Fine-tune', e: 'Experts', a: 'About' };
-const VOTES = {
-  1: 'vote-1',
-  2: 'vote-2',
-  3: 'vote-3',
-  4: 'vote-4',
-  5: 'vote-5',
-  6: 'vote-6',
-  7: 'vote-7',
-  0: 'vote-0',
-  s: 'vote-s',
-  arrowleft: 'vote-2',
-  arrowdown: 'vote-4',
-  arrowright: 'vote-6',
-  u: 'vote-undo',
-  backspace: 'vote-undo',
-  n: 'vote-next',
-};
+const AFTER = { u: 'vote-undo', backspace: 'vote-undo', n: 'vote-next' };
+const ARROWS = { arrowleft: '←', arrowdown: '↓', arrowright: '→' };
 
 const tabs = () => [...document.querySelectorAll('[role=tab]')];
 const isArrow = (key) => key.startsWith('Arrow');
@@ -47,6 +32,14 @@ function focusPrompt() {
   box?.focus();
   box?.select();
   return !!box;
+}
+
+/** Press the verdict of a key: the button that carries its arrow, or whose name ends in the key. */
+function pressVerdict(key) {
+  if (AFTER[key]) return press(AFTER[key]);
+  const buttons = [...document.querySelectorAll('#verdicts button')];
+  const pointed = ARROWS[key] && buttons.find((button) => button.textContent.includes(ARROWS[key]));
+  return press(pointed ? pointed.id : `vote-${key}`);
 }
 
 /** The keys of the whole page. Single keys act outside text fields only. */
@@ -96,7 +89,7 @@ export class Shortcuts {
       this.leader = Date.now();
       return true;
     }
-    if (isShown(document.getElementById('verdicts'))) return VOTES[key] ? press(VOTES[key]) : false;
+    if (isShown(document.getElementById('verdicts'))) return pressVerdict(key);
     if (key === '.') return press('stop');
     const run = this.run();
     return run && isShown(run.element) ? run.keys.press(event) : false;
