@@ -1,7 +1,5 @@
 """A browser and two pages: one over a scripted runtime (fast), one over the real models (session-wide)."""
 
-import importlib.util
-import sys
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -20,19 +18,6 @@ ARGS = [
     "--disable-sync",
     "--host-resolver-rules=MAP * ~NOTFOUND , EXCLUDE 127.0.0.1",
 ]
-
-
-def scripted_module() -> Any:
-    """The scripted runtime of `tests/ui`; test folders are no packages, so it is loaded by its path."""
-    if "scripted_runtime" not in sys.modules:
-        path = Path(__file__).resolve().parents[1] / "scripted.py"
-        spec = importlib.util.spec_from_file_location("scripted_runtime", path)
-        assert spec is not None
-        assert spec.loader is not None
-        module = importlib.util.module_from_spec(spec)
-        sys.modules["scripted_runtime"] = module
-        spec.loader.exec_module(module)
-    return sys.modules["scripted_runtime"]
 
 
 @pytest.fixture(scope="session")
@@ -55,9 +40,10 @@ def browser() -> Iterator[Any]:
 def scripted_page() -> Iterator[tuple[str, Any]]:
     """(address, runtime) of a page over the scripted runtime."""
     from playground.ui.page import serve  # noqa: PLC0415  gradio takes seconds: only when a browser test runs
+    from tests.scripted import scripted  # noqa: PLC0415  as above
 
     with tempfile.TemporaryDirectory() as folder:
-        runtime = scripted_module().scripted(Path(folder), delay=0.01)
+        runtime = scripted(Path(folder), delay=0.01)
         demo, address = serve(runtime, host="127.0.0.1", port=0, block=False)
         yield address, runtime
         demo.close()
@@ -90,6 +76,7 @@ def open_page(browser: Any) -> Iterator[Any]:
         watched = Watched(context, f"{address}?__theme={theme}")
         pages.append(watched)
         watched.page.wait_for_selector("#run")
+        watched.page.wait_for_function("() => window.Playground?.view('run')")  # the modules are there
         return watched.page
 
     yield opened

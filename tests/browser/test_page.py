@@ -397,7 +397,7 @@ def test_a_vote_is_on_the_comparison_that_is_shown(open_page: Any, scripted_page
     address, runtime = scripted_page
     page = open_page(address)
     page.get_by_role("tab", name="Compare").click()
-    runtime.delay = 0.1
+    runtime.delay = 0.2  # long enough to see that voting is off while the second pair is written
     try:
         page.locator("#pair-prompt textarea").fill("The first pair")
         page.locator("#pair-run").click()
