@@ -11,6 +11,8 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 
 APP = "routing-playground"
 ROOT = Path(__file__).resolve().parent.parent
+# a few dozen rows written for this project: enough to see the commands work, not to judge an expert by
+SMALL_DATA = ROOT / "data" / "bench" / "experts"
 
 
 def _data_folder() -> Path:

@@ -9,7 +9,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from playground.core.values import Pool
 from playground.errors import InvalidRequest, PlaygroundError
 from playground.experts.catalogue import load_catalogue
 from playground.settings import Settings
@@ -24,11 +23,6 @@ if TYPE_CHECKING:
     from playground.serving.runtime import Runtime
 
 Loading = Callable[[Any, int, int], None]  # phase, bytes done, bytes in all
-
-
-def installed_experts(settings: Settings) -> Pool:
-    """Return the experts that are installed, with those that are not ready and why."""
-    return load_catalogue(settings.experts_dir, settings.added_dir)
 
 
 # --- trainings ------------------------------------------------------------------------------------------------

@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from playground.actions import training
-from playground.cli.loading import loading_shown
+from playground.actions.experts import installed
 from playground.cli.measuring import measuring, words
 from playground.cli.reply import JsonFlag, Reply, replying
-from playground.cli.start import data_folder, read_settings
+from playground.cli.start import data_folder, loading_shown, read_settings
 
 if TYPE_CHECKING:
     from playground.learn.experts.trainer import TrainingProgress
@@ -31,7 +31,7 @@ def list_experts(context: typer.Context, as_json: JsonFlag = False) -> None:
     if context.invoked_subcommand is not None:
         return
     with replying(as_json) as reply:
-        pool = training.installed_experts(read_settings())
+        pool = installed(read_settings())
         reply.value = {"experts": [asdict(expert) for expert in pool.experts]}
         reply.table(
             [

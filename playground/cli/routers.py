@@ -8,9 +8,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from playground.actions import training
-from playground.cli.loading import loading_shown
 from playground.cli.reply import JsonFlag, Reply, replying
-from playground.cli.start import OptionFlag, data_folder, read_settings, ready_runtime
+from playground.cli.start import OptionFlag, data_folder, loading_shown, read_settings, ready_runtime
 from playground.options import read_options
 
 if TYPE_CHECKING:

@@ -1,9 +1,9 @@
 """What commands share at their start: reading the settings, and loading a model with progress."""
 
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from pydantic import ValidationError
@@ -11,7 +11,7 @@ from pydantic import ValidationError
 from playground.actions import start
 from playground.cli.reply import Reply
 from playground.errors import InvalidRequest
-from playground.settings import ROOT, Settings, get_settings
+from playground.settings import SMALL_DATA, Settings, get_settings
 
 if TYPE_CHECKING:
     from playground.model.base import LanguageModel
@@ -19,8 +19,6 @@ if TYPE_CHECKING:
 
 
 OptionFlag = Annotated[list[str] | None, typer.Option("--option", help="An option as name=value. Can be repeated.")]
-# a few dozen rows written for this project: enough to see the commands work, not to judge an expert by
-SMALL_DATA = ROOT / "data" / "bench" / "experts"
 
 
 def read_settings() -> Settings:
@@ -48,13 +46,18 @@ def ready_runtime(reply: Reply) -> Iterator["Runtime"]:
         yield runtime
 
 
-def base_with_progress(settings: Settings, reply: Reply) -> "LanguageModel":
-    """Return a new language model, and show progress while it is downloaded and loaded."""
+def loading_shown(reply: Reply) -> Callable[[Any, int, int], None]:
+    """Return what shows a phase of loading, with its megabytes, as passing progress."""
 
-    def show(phase: str, done: int, total: int) -> None:
+    def show(phase: Any, done: int, total: int) -> None:
         reply.progress(f"{phase} the language model{_megabytes(done, total)}")
 
-    return start.base_model(settings, show)
+    return show
+
+
+def base_with_progress(settings: Settings, reply: Reply) -> "LanguageModel":
+    """Return a language model of one's own, with progress shown while it is fetched and loaded."""
+    return start.base_model(settings, loading_shown(reply))
 
 
 def data_folder(given: Path | None, settings: Settings, *, small: bool = False) -> Path:

@@ -13,10 +13,9 @@ from pathlib import Path
 from typing import Any
 
 from playground.errors import InvalidRequest
-from playground.settings import ROOT
+from playground.settings import SMALL_DATA
 
 DataRow = dict[str, Any]
-OWN_SETS = ROOT / "data" / "bench" / "experts"
 
 
 def read_rows(data: Path, folder: str, split: str) -> list[DataRow]:
@@ -24,7 +23,7 @@ def read_rows(data: Path, folder: str, split: str) -> list[DataRow]:
 
     Raise InvalidRequest for a folder that is not there or a line that is not JSON.
     """
-    place = next((root / folder for root in (data, OWN_SETS) if (root / folder).is_dir()), None)
+    place = next((root / folder for root in (data, SMALL_DATA) if (root / folder).is_dir()), None)
     if place is None:
         raise InvalidRequest(f"The data folder {data} has no set {folder}.", "Give --data a folder with that set.")
     for name in (f"{split}.jsonl.gz", f"{split}.jsonl"):

@@ -14,11 +14,11 @@ from playground.core.values import Expert, Pool
 from playground.learn.gates.fitting import GateFitting
 from playground.learn.gates.recipe import GATE_RECIPES, recipe_for
 from playground.learn.gates.trainer import GateProgress
-from playground.learn.rows import OWN_SETS
 from playground.model.adapters import read_adapter
 from playground.model.bank import Bank
 from playground.model.base import load_base
 from playground.routers.base import ROUTERS, GateRouter
+from playground.settings import SMALL_DATA
 from tests.tiny import write_tiny_expert
 
 EXPERTS = ("sentiment", "math", "safe", "emotion")
@@ -56,7 +56,7 @@ def fitting(place: Path, tiny_model_folder: Path) -> GateFitting:
     bank = Bank(base.model)
     bank.stack([read_adapter(place / "experts" / name, name, base.model) for name in EXPERTS])
     pool = Pool(tuple(Expert(name, "lora", name.title(), f"About {name}.", name[:2], 0) for name in bank.names))
-    return GateFitting(base, bank, pool, Hashed(), OWN_SETS, place / "kept", routers=place / "routers")
+    return GateFitting(base, bank, pool, Hashed(), SMALL_DATA, place / "kept", routers=place / "routers")
 
 
 def short(name: str) -> object:

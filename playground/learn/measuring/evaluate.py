@@ -14,8 +14,9 @@ from playground.learn.experts.card import ANSWER_TOKENS
 from playground.learn.measuring.measurer import Measurer, Question
 from playground.learn.measuring.scores import averages, drawn_question, question, rounded, scored, shares, summary
 from playground.learn.measuring.systems import BASE, ORACLE, System
-from playground.learn.rows import OWN_SETS, DataRow, read_rows, sample_rows
+from playground.learn.rows import DataRow, read_rows, sample_rows
 from playground.learn.tasks import MEASURED, TASKS, Task, refuses
+from playground.settings import SMALL_DATA
 
 DEFAULT_LIMIT = 100
 EXACT_ROWS = 16
@@ -109,7 +110,7 @@ def refusals(
     for kind, names in REFUSALS.items():
         counts[kind], questions[kind] = {}, []
         for task in (TASKS[name] for name in names):
-            if not any((root / task.folder).is_dir() for root in (data, OWN_SETS)):
+            if not any((root / task.folder).is_dir() for root in (data, SMALL_DATA)):
                 continue
             rows = [row for row in read_rows(data, task.folder, "test") if _is_of(kind, row)]
             rows = sample_rows(rows, limit, seed=0)

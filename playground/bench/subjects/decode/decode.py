@@ -7,9 +7,7 @@ from pydantic import Field
 
 from playground.bench.base import Bench, Tell, bench
 from playground.errors import InvalidRequest
-from playground.settings import ROOT, Settings
-
-SMALL_DATA = ROOT / "data" / "bench" / "experts"  # the few dozen rows that ship with the project
+from playground.settings import SMALL_DATA, Settings
 
 
 @bench("decode", title="Tokens a second, routed and observed, as ratios to the library's own plain generation.")
