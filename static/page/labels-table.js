@@ -1,5 +1,6 @@
 import { download } from '../lib/download.js';
 
+const TYPES = { csv: 'text/csv', jsonl: 'application/jsonl' };
 const READING = '<p class="hint">Reading the labels …</p>';
 
 /** The table of labels, as escaped markup. A row opens its comparison; a vote of one's own can be undone. */
@@ -36,7 +37,7 @@ export class LabelsTable {
     } catch {
       return; // the page's own message says it
     }
-    const type = kind === 'csv' ? 'text/csv' : 'application/jsonl';
+    const type = TYPES[kind] || 'text/plain';
     if (answer?.text !== undefined) download(`labels.${kind}`, answer.text, type);
   }
 }
