@@ -397,14 +397,16 @@ def test_a_vote_is_on_the_comparison_that_is_shown(open_page: Any, scripted_page
     address, runtime = scripted_page
     page = open_page(address)
     page.get_by_role("tab", name="Compare").click()
-    runtime.delay = 0.2  # long enough to see that voting is off while the second pair is written
+    runtime.delay = 0.1
     try:
         page.locator("#pair-prompt textarea").fill("The first pair")
         page.locator("#pair-run").click()
         page.wait_for_selector("#vote-4:not([disabled])")
         page.locator("#pair-prompt textarea").fill("The second pair")
+        runtime.delay = 2.0  # so slow that a busy browser sees it too
         page.locator("#pair-run").click()
         page.wait_for_selector("#vote-4[disabled]")  # what could be voted on is gone
+        runtime.delay = 0.1
         page.wait_for_selector("#vote-4:not([disabled])")
         page.locator("#vote-4").click()
         page.wait_for_selector("#reveal .saved")

@@ -176,7 +176,7 @@ def test_options_that_are_fixed_by_the_fit_build_a_gate_but_are_not_changed_late
     kind = kind_of(name)
     smaller = min(value, 1024) if isinstance(value, int) and not math.isinf(value) else value
     kind(NAMES, kind.Options.of({option: smaller}), layers=LAYERS, width=WIDTH)
-    with pytest.raises(InvalidRequest, match="fixed by its fit") as caught:
+    with pytest.raises(InvalidRequest, match="set when the router is fitted") as caught:
         make(name).with_options({option: smaller})
     assert f"routers fit {name} --option {option}" in caught.value.remedy
 

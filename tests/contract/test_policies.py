@@ -79,7 +79,7 @@ def test_options_that_are_fixed_by_the_fit_count_there_and_are_not_changed_later
     made = kind.from_examples(examples, kind.Options.of({option: value}))
     assert getattr(made.options, option) == value
     check(made.decide(context("add divide rhyme")).weights, len(pool))
-    with pytest.raises(InvalidRequest, match="fixed by its fit") as caught:
+    with pytest.raises(InvalidRequest, match="set when the router is fitted") as caught:
         made.with_options({option: value})
     assert f"routers fit {name} --option {option}" in caught.value.remedy
 
