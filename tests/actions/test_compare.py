@@ -121,7 +121,7 @@ def test_a_verdict_is_known_by_key_and_by_choice() -> None:
     assert vote.read_verdict("B") is Verdict.B
     assert vote.read_verdict("skip") is Verdict.SKIP
     with pytest.raises(InvalidRequest):
-        vote.read_verdict("9")
+        vote.read_verdict("not a key")
 
 
 def test_what_a_browser_sends_is_checked(runtime: Any) -> None:

@@ -6,10 +6,13 @@ from typing import Any
 import sqlalchemy as sa
 from sqlmodel import Field, SQLModel
 
+from playground.core.preferences import Verdict
 from playground.store.tables.columns import Json, UtcTime, new_id, now
 
 SELECTIONS = ("uniform", "uncertainty", "dts", "dopt", "manual", "check", "duplicate")
 SOURCES = ("human", "judge", "rule", "import", "transfer")
+CHOICES = tuple(dict.fromkeys(verdict.choice for verdict in Verdict))
+STRONGEST = max(verdict.strength or 0 for verdict in Verdict)
 
 
 def _one_of(column: str, values: tuple[str, ...]) -> str:
@@ -78,8 +81,10 @@ class LabelActRow(SQLModel, table=True):
         sa.UniqueConstraint("client_token"),
         sa.UniqueConstraint("supersedes"),
         sa.CheckConstraint("action IN ('vote', 'undo', 'tombstone')", name="action"),
-        sa.CheckConstraint("choice IS NULL OR choice IN ('a', 'b', 'tie', 'bad', 'skip')", name="choice"),
-        sa.CheckConstraint("strength IS NULL OR (strength BETWEEN 1 AND 3 AND choice IN ('a', 'b'))", name="strength"),
+        sa.CheckConstraint(f"choice IS NULL OR {_one_of('choice', CHOICES)}", name="choice"),
+        sa.CheckConstraint(
+            f"strength IS NULL OR (strength BETWEEN 1 AND {STRONGEST} AND choice IN ('a', 'b'))", name="strength"
+        ),
         sa.CheckConstraint("(action = 'vote') = (choice IS NOT NULL)", name="vote_has_choice"),
         sa.CheckConstraint(_one_of("source", SOURCES), name="source"),
         sa.Index("ix_label_labeller_id_created_at", "labeller_id", "created_at"),
