@@ -183,7 +183,7 @@ class CompareTab:
         opened = compare.open_comparison(self.runtime, checked, str(first), str(second), tokens=tokens)
         opened.token, opened.left = turn.token, turn.left
         self.open.add(opened)
-        yield self.said(notice or "Answering …")
+        yield self.enabled(False) | self.said(notice or "Answering …")
         yield from self._watch(opened, identity.session_of(identity.handle_of(kept)))
 
     def _watch(self, opened: OpenComparison, session_id: str) -> Iterator[dict[Any, Any]]:
@@ -195,6 +195,8 @@ class CompareTab:
             if opened.is_votable and not was_votable and not opened.label_id and not opened.voted.is_set():
                 was_votable = True
                 update |= self.enabled(True) | self.said("Which is better? You can vote now.")
+            elif not opened.is_votable:
+                update |= self.enabled(False)  # said again: the stream before may have switched them on late
             yield update
         if opened.label_id or opened.voted.is_set():
             return
