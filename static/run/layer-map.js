@@ -5,7 +5,7 @@ import { shownWeights } from './shown-weights.js';
 
 const NOTES = {
   empty: 'This map will show where in the model each expert acts.',
-  layers: 'Layer 1 at the bottom. Bars: entropy of the layer’s weights. Press a layer, or ↑ ↓, to see it alone above.',
+  layers: 'Layer 1 at the bottom. Bars: entropy of the layer’s weights. Press a layer, or ↑ ↓, to see it alone.',
   gate: 'The gate decides in each layer, token by token.',
   prompt: 'This router decides before the answer, so every layer has the same weights. A gate decides in each layer.',
 };
