@@ -1,12 +1,15 @@
 """A tiny language model and tiny LoRA experts, random but seeded, made in a second and without any network."""
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 
 import torch
 from safetensors.torch import save_file
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers
 from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
+
+from playground.settings import Settings
 
 TINY = {"hidden": 48, "layers": 2, "heads": 4, "key_value_heads": 2}
 
@@ -86,3 +89,21 @@ def write_tiny_expert(folder: Path, name: str, slot: int, *, seed: int, rank: in
     }
     (target / "card.json").write_text(json.dumps(card))
     return target
+
+
+def tiny_installation(place: Path, model: Path, experts: Sequence[str]) -> Settings:
+    """Return settings of an installation in `place` over the tiny model, with random experts of these names."""
+    for slot, name in enumerate(experts):
+        write_tiny_expert(place / "experts", name, slot, seed=slot)
+    return Settings(
+        _env_file=None,
+        cache_dir=place / "cache",
+        data_dir=place / "data",
+        database_url="",
+        experts_dir=place / "experts",
+        base_model=str(model),
+        threads=1,
+        dtype="float32",
+        adapters="",
+        admin_password="",
+    )

@@ -15,7 +15,7 @@ from playground.experts.adapters.adding import card_from
 from playground.experts.base import TOOLS
 from playground.serving.runtime import Runtime
 from playground.settings import Settings
-from tests.tiny import write_tiny_expert
+from tests.tiny import tiny_installation, write_tiny_expert
 
 SHORT = Sampling(temperature=0, repetition_penalty=1.0, max_new_tokens=6)
 LONG = Sampling(temperature=0, repetition_penalty=1.0, max_new_tokens=60)
@@ -26,20 +26,7 @@ ROUTERS = ("uniform", "arrow", "knn")
 def runtime(tmp_path_factory: pytest.TempPathFactory, tiny_model_folder: Path) -> Iterator[Runtime]:
     """A runtime on the tiny model with two shipped experts, alpha and beta."""
     place = tmp_path_factory.mktemp("place")
-    for slot, name in enumerate(("alpha", "beta")):
-        write_tiny_expert(place / "experts", name, slot, seed=slot)
-    settings = Settings(
-        _env_file=None,
-        cache_dir=place / "cache",
-        data_dir=place / "data",
-        database_url="",
-        experts_dir=place / "experts",
-        base_model=str(tiny_model_folder),
-        threads=1,
-        dtype="float32",
-        adapters="",
-    )
-    made = Runtime(settings)
+    made = Runtime(tiny_installation(place, tiny_model_folder, ("alpha", "beta")))
     made.wait(300)
     fit_gates(made)
     yield made

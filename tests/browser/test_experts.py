@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from tests.tiny import write_tiny_expert
+from tests.tiny import tiny_installation, write_tiny_expert
 
 WAIT_MS = 120_000
 
@@ -17,24 +17,10 @@ def served(tmp_path_factory: pytest.TempPathFactory, tiny_model_folder: Path) ->
     """(address, runtime) of a page over the tiny model with one shipped expert."""
     # gradio and torch take seconds: only when a browser test runs
     from playground.serving.runtime import Runtime  # noqa: PLC0415
-    from playground.settings import Settings  # noqa: PLC0415
     from playground.ui.page import serve  # noqa: PLC0415
 
     place = tmp_path_factory.mktemp("experts-page")
-    write_tiny_expert(place / "experts", "alpha", 0, seed=0)
-    settings = Settings(
-        _env_file=None,
-        cache_dir=place / "cache",
-        data_dir=place / "data",
-        database_url="",
-        experts_dir=place / "experts",
-        base_model=str(tiny_model_folder),
-        threads=1,
-        dtype="float32",
-        adapters="",
-        admin_password="",
-    )
-    runtime = Runtime(settings)
+    runtime = Runtime(tiny_installation(place, tiny_model_folder, ("alpha",)))
     runtime.wait(300)
     demo, address = serve(runtime, host="127.0.0.1", port=0, block=False)
     yield address, runtime

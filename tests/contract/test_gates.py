@@ -11,46 +11,24 @@ import torch
 from playground.errors import ArtefactError, InvalidRequest, NotReady
 from playground.routers.base import ROUTERS, Beginning, ExampleSet, Gate, GateRouter, Installed
 from tests.contract.options import ends
+from tests.random_gates import GATES, NAMES, gate_kind, installed_experts, randomise, weigh_rows
 
 LAYERS, WIDTH, Z = 12, 16, 384  # Z is the width of the default encoder's embeddings
-NAMES = ("base", "alpha", "beta", "gamma")
-GATES = [name for name in ROUTERS if issubclass(ROUTERS.get(name), GateRouter)]
 RUN_TIME = [(name, *end) for name in GATES for end in ends(ROUTERS.get(name).Options, run_time=True)]
 FITTED = [(name, *end) for name in GATES for end in ends(ROUTERS.get(name).Options, run_time=False)]
 
 
 def installed(names: Sequence[str] = NAMES) -> Installed:
-    maker = torch.Generator().manual_seed(9)
-    directions = torch.nn.functional.normalize(torch.randn(LAYERS, len(names), WIDTH, generator=maker), dim=-1)
-    directions[:, 0] = 0
-    cards = torch.nn.functional.normalize(torch.randn(len(names), Z, generator=maker), dim=-1)
-    return Installed(tuple(names), cards.numpy(), lambda: directions)
-
-
-def kind_of(name: str) -> type[GateRouter]:
-    kind = ROUTERS.get(name)
-    assert issubclass(kind, GateRouter)
-    return kind
+    return installed_experts(names, layers=LAYERS, width=WIDTH, embedding_width=Z)
 
 
 def make(name: str) -> GateRouter:
     """The router `name` with random parameters."""
-    router = kind_of(name)(NAMES, layers=LAYERS, width=WIDTH)
-    maker = torch.Generator().manual_seed(1)
-    for parameter in router.gate.parameters():
-        # as the stored float16 gives it back
-        parameter.data.copy_(torch.randn(parameter.shape, generator=maker).half().float())
-    return router
+    return randomise(gate_kind(name)(NAMES, layers=LAYERS, width=WIDTH))
 
 
 def weigh(gate: Gate, hidden: torch.Tensor, *, prompt_tokens: int = 3) -> torch.Tensor:
-    """(L, B, T, G) weights of one pass over whole rows, as the model would ask for them."""
-    embedding = torch.nn.functional.normalize(torch.arange(1.0, Z + 1), dim=0) if gate.needs_embedding else None
-    runs = [gate.open(prompt_tokens, embedding) for _ in range(hidden.shape[1])]
-    if gate.reads_final:
-        for row, run in enumerate(runs):
-            gate.read_final(hidden[-1, row], run, first_pass=True)
-    return torch.stack([gate.weights(layer, hidden[layer], runs) for layer in range(LAYERS)])
+    return weigh_rows(gate, hidden, embedding_width=Z, prompt_tokens=prompt_tokens)
 
 
 def check(weights: torch.Tensor, gate: Gate) -> None:
@@ -69,7 +47,7 @@ def hidden() -> torch.Tensor:
 
 @pytest.mark.parametrize("name", GATES)
 def test_it_says_what_it_is(name: str) -> None:
-    kind = kind_of(name)
+    kind = gate_kind(name)
     assert kind.spec.level == "gate"
     assert kind.spec.title
     assert kind.spec.trained_from
@@ -141,7 +119,7 @@ def test_a_gate_of_another_model_s_size_is_refused(name: str) -> None:
 @pytest.mark.parametrize("name", GATES)
 def test_without_a_fit_it_is_there_at_once_or_names_the_command(name: str, hidden: torch.Tensor) -> None:
     nothing = ExampleSet((), (), np.zeros((0, Z), np.float32), np.zeros(0, np.int64))
-    kind, beginning = kind_of(name), Beginning(lambda: nothing, NAMES, LAYERS, WIDTH)
+    kind, beginning = gate_kind(name), Beginning(lambda: nothing, NAMES, LAYERS, WIDTH)
     if kind.needs_training:
         with pytest.raises(NotReady) as caught:
             kind.begin(beginning)
@@ -173,7 +151,7 @@ def test_run_time_options_change_at_both_ends_and_the_router_stays(
 def test_options_that_are_fixed_by_the_fit_build_a_gate_but_are_not_changed_later(
     name: str, option: str, value: object
 ) -> None:
-    kind = kind_of(name)
+    kind = gate_kind(name)
     smaller = min(value, 1024) if isinstance(value, int) and not math.isinf(value) else value
     kind(NAMES, kind.Options.of({option: smaller}), layers=LAYERS, width=WIDTH)
     with pytest.raises(InvalidRequest, match="set when the router is fitted") as caught:

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from playground.errors import ArtefactError
-from playground.routers.base import ROUTERS, Gate, GateRouter, GateRun, Installed
+from playground.routers.base import Gate, GateRouter, GateRun, Installed
 from playground.routers.gate.arrow import Arrow
 from playground.routers.gate.emotion_qwen import EmotionQwen, HybridGate
 from playground.routers.gate.glider import Glider, GlobalLocalGate
@@ -20,17 +20,13 @@ from playground.routers.gate.topk_moe import TopKMoe
 from playground.routers.gate.uniform import Uniform
 from playground.routers.gate.xlora import XLora
 from playground.routers.parts import LinearGate, keep_top, layer_normed
+from tests.random_gates import GATES, NAMES, gate_kind, installed_experts, randomise, weigh_rows
 
 LAYERS, WIDTH, Z = 3, 16, 6
-NAMES = ("base", "alpha", "beta", "gamma")
 
 
 def installed(names: Sequence[str] = NAMES) -> Installed:
-    maker = torch.Generator().manual_seed(9)
-    directions = torch.nn.functional.normalize(torch.randn(LAYERS, len(names), WIDTH, generator=maker), dim=-1)
-    directions[:, 0] = 0
-    cards = torch.nn.functional.normalize(torch.randn(len(names), Z, generator=maker), dim=-1)
-    return Installed(tuple(names), cards.numpy(), lambda: directions)
+    return installed_experts(names, layers=LAYERS, width=WIDTH, embedding_width=Z)
 
 
 def make(name: str) -> GateRouter:
@@ -41,27 +37,12 @@ def make(name: str) -> GateRouter:
         "emotion_qwen": EmotionQwen.Options(after=0),
     }
     experts = {"mogu": ("base", "safe"), "emotion_qwen": ("base", "emotion", "sentiment")}
-    kind = ROUTERS.get(name)
-    assert issubclass(kind, GateRouter)
-    router = kind(experts.get(name, NAMES), options.get(name), layers=LAYERS, width=WIDTH)
-    maker = torch.Generator().manual_seed(1)
-    for parameter in router.gate.parameters():
-        # as the stored float16 gives it back
-        parameter.data.copy_(torch.randn(parameter.shape, generator=maker).half().float())
-    return router
-
-
-GATES = [name for name in ROUTERS if issubclass(ROUTERS.get(name), GateRouter)]
+    kind = gate_kind(name)
+    return randomise(kind(experts.get(name, NAMES), options.get(name), layers=LAYERS, width=WIDTH))
 
 
 def weigh(gate: Gate, hidden: torch.Tensor, *, prompt_tokens: int = 3) -> torch.Tensor:
-    """(L, B, T, G) weights of one pass over whole rows, as the model would ask for them."""
-    embedding = torch.nn.functional.normalize(torch.arange(1.0, Z + 1), dim=0) if gate.needs_embedding else None
-    runs = [gate.open(prompt_tokens, embedding) for _ in range(hidden.shape[1])]
-    if gate.reads_final:
-        for row, run in enumerate(runs):
-            gate.read_final(hidden[-1, row], run, first_pass=True)
-    return torch.stack([gate.weights(layer, hidden[layer], runs) for layer in range(LAYERS)])
+    return weigh_rows(gate, hidden, embedding_width=Z, prompt_tokens=prompt_tokens)
 
 
 @pytest.fixture
