@@ -27,6 +27,7 @@ SIDE = (
     '<section class="side" data-state="empty" aria-label="Answer {letter}"><header><b>{letter}</b></header>'
     '<div class="side-answer" dir="auto" tabindex="0"></div><footer class="side-foot"></footer></section>'
 )
+LAST_SECONDS = 2.0  # how long a comparison waits for the end of the one before on the same page
 GUIDE = "Read both answers, then say which is better. Names, weights and times are shown after the vote."
 
 
@@ -155,10 +156,16 @@ class CompareTab:
         The comparison before on this page ends.
         """
         kept, prompt, first, second, length, before = values
-        turn = self.turns.begin(before)
+        turn = self.turns.begin(before, patience_s=LAST_SECONDS)
+        try:
+            yield from self._one(turn, kept, str(prompt or "").strip(), (first, second, length))
+        finally:
+            turn.done.set()
+
+    def _one(self, turn: Turn, kept: Any, prompt: str, wanted: tuple[Any, Any, Any]) -> Iterator[dict[Any, Any]]:
         blank = wire.opening(secrets.token_hex(4))
         fresh = {self.left: blank, self.right: blank, self.reveal: "", self.reasons: gr.Group(visible=False)}
-        text = str(prompt or "").strip() or self.prompt_of_ours()
+        text = prompt or self.prompt_of_ours()
         off = self.enabled(False) | {self.undo: gr.Button(interactive=False)}
         yield fresh | off | self.said("") | {self.prompt: text, self.token: turn.token}
 
@@ -166,7 +173,7 @@ class CompareTab:
             line = blank + wire.record(wire.FailedLine(message=message, remedy=remedy))
             return {self.left: line, self.right: line} | self.said("There is nothing to judge. Press Next.")
 
-        yield from ended(self._compare(turn, blank, kept, text, (first, second, length)), failed)
+        yield from ended(self._compare(turn, blank, kept, text, wanted), failed)
         if turn.left.is_set():
             yield {self.token: gr.skip()}  # the framework repeats the last update at the end
 
@@ -195,8 +202,6 @@ class CompareTab:
             if opened.is_votable and not was_votable and not opened.label_id and not opened.voted.is_set():
                 was_votable = True
                 update |= self.enabled(True) | self.said("Which is better? You can vote now.")
-            elif not opened.is_votable:
-                update |= self.enabled(False)  # said again: the stream before may have switched them on late
             yield update
         if opened.label_id or opened.voted.is_set():
             return
@@ -286,7 +291,8 @@ class CompareTab:
         """
         handle = identity.handle_of(kept)
         opened, row, is_own = vote.reopen(self.runtime, label_id, handle)
-        turn = self.turns.begin(before)
+        turn = self.turns.begin(before, patience_s=LAST_SECONDS)
+        turn.done.set()  # nothing streams
         opened.token, opened.left = turn.token, turn.left
         self.open.add(opened)
         opening = wire.opening(opened.token[:8])

@@ -13,7 +13,7 @@ KEPT = 2000
 
 @dataclass(eq=False)
 class Turn:
-    """One stream's turn. The stream writes nothing more once `left` is set. It sets `done` when its result is stored.
+    """One stream's turn. The stream writes nothing more once `left` is set. It sets `done` when it has ended.
 
     `run_id` is the run it writes, empty before that began.
     """
@@ -31,9 +31,14 @@ class Turns:
         self._known: OrderedDict[str, Turn] = OrderedDict()
         self._lock = threading.Lock()
 
-    def begin(self, before: object) -> Turn:
-        """Return a new turn for a page. Its last turn, `before`, leaves."""
-        self.leave(before)
+    def begin(self, before: object, *, patience_s: float = 0) -> Turn:
+        """Return a new turn for a page. Its last turn, `before`, leaves.
+
+        Wait up to `patience_s` seconds until that turn is done: then none of its updates can arrive after the new ones.
+        """
+        last = self.leave(before)
+        if last is not None and patience_s:
+            last.done.wait(patience_s)
         turn = Turn(secrets.token_urlsafe(16))
         with self._lock:
             self._known[turn.token] = turn

@@ -418,6 +418,7 @@ def test_a_vote_is_on_the_comparison_that_is_shown(open_page: Any, scripted_page
         page.wait_for_timeout(800)
         assert "earlier comparison" in page.locator("#pair-state").inner_text()
         assert page.locator("#pair-prompt textarea").input_value() == "The second pair"
+        assert page.locator("#vote-4").is_enabled()
         assert page.locator("#side-a .side").get_attribute("data-state") == "over"
     finally:
         runtime.delay = 0.01
