@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 DataOption = Annotated[
     Path | None, typer.Option(help="Folder of data sets. By default the setting PLAYGROUND_BENCH_DATA.")
 ]
+TestOption = Annotated[Path | None, typer.Option(help="Folder of data sets with test rows. By default that of --data.")]
+LimitOption = Annotated[int | None, typer.Option(min=1, help="At most this many rows of each set. By default 100.")]
 SystemsOption = Annotated[str, typer.Option(help="Only these systems and the base, comma-separated. By default all.")]
 FreshOption = Annotated[bool, typer.Option("--fresh", help="Measure everything again, also what was measured before.")]
 ENOUGH_ROWS = 8  # a bootstrap of fewer is too sure of itself
@@ -82,13 +84,8 @@ def train(
 def evaluate(
     *,
     data: DataOption = None,
-    test: Annotated[
-        Path | None,
-        typer.Option(help="Folder of data sets with test rows. By default that of --data."),
-    ] = None,
-    limit: Annotated[
-        int | None, typer.Option(min=1, help="At most this many rows of each set. By default 100.")
-    ] = None,
+    test: TestOption = None,
+    limit: LimitOption = None,
     exact: Annotated[
         int | None, typer.Option(min=0, help="Rows of each set for exact answers. By default 16; 0 for none.")
     ] = None,
@@ -110,13 +107,8 @@ def evaluate(
 def refusals(
     *,
     data: DataOption = None,
-    test: Annotated[
-        Path | None,
-        typer.Option(help="Folder of data sets with test rows. By default that of --data."),
-    ] = None,
-    limit: Annotated[
-        int | None, typer.Option(min=1, help="At most this many rows of each set. By default 100.")
-    ] = None,
+    test: TestOption = None,
+    limit: LimitOption = None,
     systems: SystemsOption = "",
     fresh: FreshOption = False,
     as_json: JsonFlag = False,
