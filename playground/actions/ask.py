@@ -1,6 +1,6 @@
-"""Ask: every value that came from a browser or a client is checked here and becomes a `RunRequest`.
+"""Ask: check every value that came from a browser or a client, and make a `RunRequest` of them.
 
-Also holds what a run looks like as JSON, and the settings that an answer has by default.
+This module also holds what a run looks like as JSON, and the settings that an answer has by default.
 """
 
 import json
@@ -57,7 +57,10 @@ def read_sampling(
 
 
 def read_observe(layer: Any, head: Any) -> Observe | None:
-    """Return the attention head to watch. People count from 1; 0 or nothing means none."""
+    """Return the attention head to watch. People count from 1; 0 or nothing means none.
+
+    Raise InvalidRequest for a value that is not a number.
+    """
     try:
         chosen = (int(layer or 0), int(head or 0))
     except (TypeError, ValueError, OverflowError) as error:
@@ -68,7 +71,8 @@ def read_observe(layer: Any, head: Any) -> Observe | None:
 def read_pool(pool: Pool, value: Any) -> tuple[str, ...] | None:
     """Return the names of the chosen experts in pool order. None means all, also those added later.
 
-    `value` is a JSON list of names, or empty for all. Raise InvalidRequest for an empty list or an unknown expert.
+    `value` is a JSON list of names, or empty for all. Raise InvalidRequest for anything else, an empty list or an
+    unknown expert.
     """
     if not value:
         return None
@@ -94,13 +98,12 @@ def read_weights(text: str, pool: Pool) -> tuple[float, ...]:
     """Return "math=0.7,base=0.3" as one weight per expert of `pool`, 0 where none is named. Raise InvalidRequest."""
     weights = [0.0] * len(pool)
     for part in text.split(","):
-        name, equals, number = part.partition("=")
+        name, _, number = part.partition("=")
         try:
             weights[pool.index(name.strip())] = float(number)
-        except ValueError:
-            equals = ""
-        if not equals:
-            raise InvalidRequest(f"The weight {part!r} cannot be read.", 'Write weights as "math=0.7,base=0.3".')
+        except ValueError as error:
+            remedy = 'Write weights as "math=0.7,base=0.3".'
+            raise InvalidRequest(f"The weight {part!r} cannot be read.", remedy) from error
     return tuple(weights)
 
 
@@ -198,7 +201,7 @@ def answer_json(state: ViewState) -> dict[str, Any]:
 
 
 def explanation(evidence: Evidence, pool: tuple[str, ...]) -> str:
-    """Return why the router decided so, in words alone; a sentence that introduces scores is followed by them."""
+    """Return why the router decided so, in words alone. Scores follow the sentence that introduces them."""
     sentence = evidence.sentence
     if not isinstance(evidence, Scores) or not sentence.endswith(":"):
         return sentence

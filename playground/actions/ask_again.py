@@ -1,6 +1,6 @@
 """Answer a run again with something changed: weights set by hand, in all layers or some, or experts left out.
 
-Checks what a browser or a client asks, makes the request, and keeps nothing.
+This module checks what a browser or a client asks and makes the request. It keeps nothing.
 """
 
 import json
@@ -26,7 +26,7 @@ SERVED: dict[str, Serve] = {"mixture": "mix", "sample": "sample"}
 
 @dataclass(frozen=True)
 class LastRun:
-    """The request of the visitor's newest run, kept to answer it again with other weights."""
+    """Hold the request of a run, to answer it again with something changed. `pool` names the experts it had."""
 
     request: RunRequest
     pool: tuple[str, ...]
@@ -126,18 +126,21 @@ def changed_request(previous: LastRun, pool: Pool, change: Mapping[str, Any]) ->
     for name in weights:
         pool.index(name)
     layers = tuple(range(max(1, first) - 1, min(last, MOST_LAYERS)))
+    if change.get("layers") and not layers:
+        raise InvalidRequest("The change names no layer.", "Give layers as [from, to], counted from 1.")
     return overriding(previous.request, [weights.get(name, 0.0) for name in pool.names], pool, layers)
 
 
 def answer_again(runtime: "Runtime", run_id: str, change: Mapping[str, Any]) -> dict[str, Any]:
     """Return both answers, the token (from 1) in which they first differ, and how likely each routing finds each.
 
-    Raise InvalidRequest for an unknown run or a change that cannot be made.
+    Raise InvalidRequest for an unknown run, one without an answer, or a change that cannot be made.
     """
     previous, before = stored_run(runtime, run_id)
+    first = answer_json(before)  # a run without an answer is refused before another one begins
     request = changed_request(previous, runtime.pool.select(previous.pool), change)
     after = fold_all(runtime.run(request, session_id="api"))
-    both = {"first": answer_json(before), "again": answer_json(after)}
+    both = {"first": first, "again": answer_json(after)}
     at = first_difference(*([token.token_id for token in state.tokens] for state in (before, after)))
     likely = vars(runtime.likelihoods(run_id, after.run_id))
     return {**both, "first_difference": None if at is None else at + 1, "likelihoods": likely}

@@ -1,6 +1,6 @@
 """Compare: two runs of one prompt, shown blind, until somebody votes.
 
-What tells the sides apart stays here on the server until the vote: names, weights, versions, times, run ids.
+Names, weights, versions, times and run ids stay on the server until the vote, because they tell the sides apart.
 """
 
 import secrets
@@ -34,9 +34,10 @@ LEAST_LETTERS = 20  # before an answer can be judged
 
 @dataclass(eq=False)
 class OpenComparison:
-    """Two runs of one prompt, and their state. `sides[0]` is shown left as A.
+    """Hold two runs of one prompt. `requests[0]` and `states[0]` are shown left as A.
 
-    `voted` is set by a vote, `left` when the page shows something else, `done` when both runs are stored.
+    A vote sets `voted`. A page that shows something else sets `left`. `done` is set when the runs are over, whether or
+    not they could be stored.
     """
 
     token: str
@@ -71,7 +72,7 @@ class OpenComparison:
 
 
 class OpenComparisons:
-    """The open comparisons of this process. The newest are kept. A visitor has only a random token."""
+    """Keep the newest open comparisons of this process. A visitor has only a random token."""
 
     def __init__(self) -> None:
         self._open: OrderedDict[str, OpenComparison] = OrderedDict()

@@ -1,4 +1,4 @@
-"""The database without a running playground: open it with its tables up to date, or check it."""
+"""Open the database without a running playground, with its tables up to date, or check it."""
 
 import contextlib
 from collections.abc import Iterator

@@ -1,9 +1,8 @@
-"""The documentation as people read it: pages of `playground/docs`, with lists of plug-ins from the registries."""
+"""Read the documentation: pages of `playground/docs`, with lists of plug-ins from the registries."""
 
 import importlib
 import inspect
 import re
-from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -27,9 +26,12 @@ REGISTRIES = (
 
 def pages() -> list[tuple[str, str]]:
     """Return (name, title) of every page: the tour first, then by folder and name."""
-    names = sorted(path.relative_to(DOCS).as_posix() for path in DOCS.rglob("*.md"))
-    names.sort(key=lambda name: (name != FIRST, name.count("/"), name))
-    return [(name, _title(DOCS / name)) for name in names]
+    return [(name, _title(DOCS / name)) for name in _names()]
+
+
+def _names() -> list[str]:
+    names = [path.relative_to(DOCS).as_posix() for path in DOCS.rglob("*.md")]
+    return sorted(names, key=lambda name: (name != FIRST, name.count("/"), name))
 
 
 def page(name: str, *, lists: bool = True) -> str:
@@ -43,7 +45,7 @@ def page(name: str, *, lists: bool = True) -> str:
 
 def known_page(name: str) -> str:
     """Return the path of the page that `name` names, such as the README of a folder. Raise InvalidRequest."""
-    known = [one for one, _ in pages()]
+    known = _names()
     for wanted in (name, f"{name}.md", f"{name.rstrip('/')}/README.md"):
         if wanted in known:
             return wanted
@@ -57,7 +59,7 @@ def registries() -> dict[str, Plugins[Any]]:
 
 
 def listing(noun: str) -> str:
-    """Return the plug-ins of a kind as a Markdown table: name, title, what it does, source, options."""
+    """Return the plug-ins of a kind as a Markdown table: name, title, what it does with its source, options."""
     registry = registries()[noun]
     rows = [_row(name, registry.get(name)) for name in registry]
     rows += [f"| `{name}` | not available | {_cell(reason)} | |" for name, reason in registry.broken().items()]
@@ -68,19 +70,19 @@ def _row(name: str, item: Any) -> str:
     kind = item if inspect.isclass(item) else type(item)
     about = getattr(item, "spec", None) or getattr(item, "card", None) or item
     title = getattr(about, "title", "") or name.replace("_", " ")
-    does = getattr(about, "description", "") or _first_sentence(kind)
+    does = getattr(about, "description", "") or _first_paragraph(kind)
     paper = getattr(about, "paper", None)
     options = getattr(kind, "Options", None)
     names = ", ".join(f"`{option}`" for option in getattr(options, "model_fields", {}))
     return f"| `{name}` | {_cell(title)} | {_cell(does)}{f' ({paper})' if paper else ''} | {names} |"
 
 
-def _first_sentence(kind: type) -> str:
+def _first_paragraph(kind: type) -> str:
     return " ".join((inspect.getdoc(kind) or "").split("\n\n")[0].split())
 
 
-def _cell(text: Iterable[str] | str) -> str:
-    return str(text).replace("|", "\\|").replace("\n", " ")
+def _cell(text: str) -> str:
+    return text.replace("|", "\\|").replace("\n", " ")
 
 
 def _title(path: Path) -> str:

@@ -1,4 +1,4 @@
-"""The prompts offered as examples, and the recorded run that is on the page before any model is ready."""
+"""Give the prompts offered as examples, and the recorded run that the page shows before any model is ready."""
 
 import logging
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""Experts: list them, check, add or remove an adapter. Works with a running playground or on folders alone."""
+"""List experts; check, add or remove an adapter. This works with a running playground or on folders alone."""
 
 import importlib
 import logging
@@ -63,11 +63,8 @@ def facts(runtime: "Runtime") -> dict[str, AdapterFacts]:
 
 def example_prompt(pool: Pool, pressed: str) -> str:
     """Return the example prompt with an id like `math:0`. Empty for any other text."""
-    name, _, position = pressed.partition(":")
-    for expert in pool.experts:
-        if expert.name == name and position.isdigit() and int(position) < len(expert.examples):
-            return expert.examples[int(position)]
-    return ""
+    prompts = {f"{expert.name}:{i}": text for expert in pool.experts for i, text in enumerate(expert.examples)}
+    return prompts.get(pressed, "")
 
 
 # --- on a running playground ----------------------------------------------------------------------------------------

@@ -1,4 +1,4 @@
-"""Export: a stored run as JSON with full precision or as CSV with a row per token, and labels in every known format."""
+"""Export a stored run as JSON with full precision or as CSV with a row per token, and labels in every known format."""
 
 import csv
 import io

@@ -1,10 +1,9 @@
-"""A fine-tune, a promotion and a rollback: one implementation for the page, its endpoints and the command line.
+"""Fine-tune, promote and roll back: one implementation for the page, its endpoints and the command line.
 
 The page imports this before torch, so whatever needs torch is imported where it is used.
 """
 
 import sys
-from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -35,7 +34,7 @@ WHILE_LOADING = [("Direct preference (DPO)", DEFAULT_OBJECTIVE)]
 
 @dataclass(frozen=True, eq=False)
 class Teaching:
-    """What a fine-tune needs of the program around it. The encoder is only loaded when there is something to learn."""
+    """Hold what a fine-tune needs of the program around it. `load_encoder` is called once a router can be taught."""
 
     versions: "Versions"
     pool: Pool
@@ -44,7 +43,7 @@ class Teaching:
 
 @dataclass(frozen=True)
 class LabelCount:
-    """What there is to learn from: usable votes, their prompts and their people."""
+    """Count what there is to learn from: usable votes, their prompts and people, and the votes that are skipped."""
 
     labels: int
     prompts: int
@@ -54,11 +53,11 @@ class LabelCount:
 
 @dataclass(frozen=True, eq=False)
 class FineTuned:
-    """The end of a fine-tune: a draft version, and what it does differently.
+    """Hold the end of a fine-tune: a draft version, and what it does differently.
 
     `metrics` maps label_accuracy, ranking_accuracy and log_loss to before, after and gain on the held-out labels. `kl`
-    is the mean change in nats over the probes, `beta` the strength in force once that change was capped. `counts` says
-    how every label was used. `moved` counts the `probes` whose highest weight went to another expert.
+    is the mean change in nats over the probes. `beta` is the strength in force once that change was capped. `counts`
+    says how every label was used. `moved` counts the `probes` whose highest weight went to another expert.
     """
 
     version: str
@@ -94,9 +93,9 @@ def count_labels(runtime: "Runtime") -> LabelCount:
     """Return how many labels of people a fine-tune would read now."""
     with runtime.database.read() as session:
         found = current_labels(session, source="human")
-    telling = [row for row in found if row.verdict.target is not None]
-    people = Counter(row.labeller_id for row in telling)
-    return LabelCount(len(telling), len({row.prompt for row in telling}), len(people), len(found) - len(telling))
+    usable = [row for row in found if row.verdict.target is not None]
+    prompts, people = {row.prompt for row in usable}, {row.labeller_id for row in usable}
+    return LabelCount(len(usable), len(prompts), len(people), len(found) - len(usable))
 
 
 def objectives(runtime: "Runtime") -> list[tuple[str, str]]:
@@ -119,7 +118,7 @@ def objective_line(runtime: "Runtime", name: str) -> str:
 
 
 def option_controls(runtime: "Runtime", name: str) -> list[dict[str, Any]]:
-    """Return what draws a control for each option of an objective; those that all have while models load."""
+    """Return what draws the options of an objective. While models load, return what all objectives have."""
     if not runtime.is_ready:
         return LabelObjectiveOptions.controls()
     from playground.learn.labels.objective import LABEL_OBJECTIVES  # noqa: PLC0415  (imports torch)
@@ -145,7 +144,7 @@ def fine_tune(
     options: Mapping[str, Any] | None = None,
     note: str = "",
 ) -> "Iterator[FitProgress | FineTuned]":
-    """Teach the router's version in force from the labels of people; yield progress and, last, the new draft.
+    """Teach the router's version in force from the labels of people. Yield progress and, last, the new draft.
 
     Closing the iterator cancels. Raise InvalidRequest for a router that does not learn from labels, an unknown
     objective or option, too few labels, and while another fine-tune of the router runs.
@@ -190,7 +189,7 @@ def gather(teaching: Teaching, encoder: "Encoder") -> "Lesson":
 
 @dataclass(frozen=True, eq=False)
 class FineTuneJob:
-    """One fine-tune with its traces in the database: the run, the labels it used, the version and its figures."""
+    """Run one fine-tune and store its traces: the run, the labels it used, the version and its figures."""
 
     teaching: Teaching
     training: "LabelTraining"
@@ -200,7 +199,7 @@ class FineTuneJob:
     encoder: str = ""
 
     def run(self) -> "Iterator[FitProgress | FineTuned]":
-        """Yield progress and, last, the draft. Closing it marks the run cancelled."""
+        """Yield progress and, last, the draft. Closing it before that marks the run cancelled."""
         from playground.learn.labels.trainer import Taught, train  # noqa: PLC0415  (imports torch)
 
         run = self._start()

@@ -1,6 +1,6 @@
-"""Who is at the page: an anonymous labeller kept in the browser, and whether they may promote.
+"""Say who is at the page: an anonymous labeller kept in the browser, and whether they may act as an admin.
 
-The handle is a random text in the visitor's own storage; the database sees only what `store.people` makes of it.
+The handle is a random text in the visitor's own storage. The database sees only what `store.people` makes of it.
 """
 
 import hashlib
@@ -28,7 +28,8 @@ def handle_of(kept: object) -> str:
 def may_administer(settings: Settings, password: str) -> bool:
     """Return whether versions and experts can be changed. Without a password: yes locally, no on a Space."""
     if settings.admin_password:
-        return hmac.compare_digest(settings.admin_password.encode(), (password or "").encode())
+        given = (password or "").encode("utf-8", "surrogatepass")  # a broken paste can hold half of a character
+        return hmac.compare_digest(settings.admin_password.encode("utf-8", "surrogatepass"), given)
     return not settings.is_space
 
 
@@ -42,5 +43,8 @@ def require_admin(settings: Settings, password: str) -> None:
 
 
 def session_of(handle: str) -> str:
-    """Return the id under which runs of this visitor are stored. Not the handle: others could act for the visitor."""
+    """Return the id under which runs of this visitor are stored.
+
+    It is not the handle, because whoever knows the handle can act for the visitor.
+    """
     return hashlib.sha256(f"run:{handle}".encode()).hexdigest()[:32]

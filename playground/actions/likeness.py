@@ -1,4 +1,4 @@
-"""Compares the experts: adapters by their weights, and every expert by the stored runs."""
+"""Compare the experts: adapters by their weights, and every expert by the stored runs."""
 
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -16,7 +16,7 @@ LAST_RUNS = 200
 
 @dataclass(frozen=True, eq=False)
 class Alike:
-    """How alike experts are. `used` (E, E) is the correlation of the use of `names` over the newest `runs`."""
+    """Hold how alike experts are. `used` (E, E) is the correlation of the use of `names` over the newest `runs`."""
 
     adapters: Likeness
     names: list[str]

@@ -1,4 +1,4 @@
-"""Stored runs: the newest ones, one of them opened again, and how much each expert was used."""
+"""Read stored runs: the newest ones, the events of one, and how much each expert was used."""
 
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING

@@ -1,4 +1,4 @@
-"""Start: a playground whose models are loaded, or the base model alone, for commands that need one."""
+"""Start a playground whose models are loaded, or the base model alone, for commands that need one."""
 
 import contextlib
 import importlib
@@ -36,7 +36,7 @@ def ready_runtime(settings: Settings, show: Callable[[Status], None]) -> Iterato
 def base_model(settings: Settings, show: Callable[[str, int, int], None]) -> "LanguageModel":
     """Return a new language model, not shared with an engine, because training changes it.
 
-    `show` is told (phase, bytes done, bytes in all). Raise ArtefactError when the model cannot be had.
+    `show` gets (phase, bytes done, bytes in all). Raise ArtefactError when the model cannot be had.
     """
     loading = importlib.import_module("playground.serving.loading")  # imports torch
     base: LanguageModel = loading.load_model(settings, show)

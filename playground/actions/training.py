@@ -1,7 +1,7 @@
-"""Training and measuring, as the command line does them: experts, routers, the ablation, evaluations.
+"""Train and measure, as the command line does: experts, routers, the ablation, evaluations.
 
-A training loads a language model of its own, because it changes it; a measurement uses a runtime that is ready.
-Nothing is printed here: progress goes to the functions that are given. Torch is imported where it is used.
+A training loads a language model of its own, because it changes it. A measurement uses a runtime that is ready.
+Nothing is printed here: progress goes to functions that the caller gives. Torch is imported where it is used.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from playground.learn.gates.trainer import GateProgress
     from playground.learn.measuring.measurer import Measurer
     from playground.learn.measuring.systems import System
-    from playground.routers.base import Gate
+    from playground.routers.base import Gate, RouterOptions
     from playground.serving.runtime import Runtime
 
 Loading = Callable[[Any, int, int], None]  # phase, bytes done, bytes in all
@@ -58,9 +58,9 @@ def train_expert(
 
 @dataclass(frozen=True)
 class RouterFit:
-    """The arguments of `routers fit`. Only a gate has `data`, `steps` and `joint`.
+    """Hold the arguments of `routers fit`. Only a gate has `data`, `steps` and `joint`.
 
-    `out` is the folder for the parameters, that of the shipped ones by default; `options` are names and values.
+    `out` is the folder for the parameters, by default that of the shipped ones. `options` are names and values.
     """
 
     name: str
@@ -84,13 +84,13 @@ def fit_router(
     A policy is fitted on the example prompts, a gate trained on the experts' data, whose folder `gate_data` gives.
     Raise InvalidRequest for an unknown router or option, and for settings that this router does not have.
     """
-    from playground.routers.base import ROUTERS  # noqa: PLC0415  (all import torch)
+    from playground.routers.base import ROUTERS  # noqa: PLC0415  (both import torch)
     from playground.routers.library import SHIPPED  # noqa: PLC0415
 
     kind = ROUTERS.get(asked.name)
     options = kind.Options.of(asked.options)
     if kind.spec.level != "gate":
-        return _fit_policy(asked, settings)
+        return _fit_policy(asked, settings, options)
     if asked.joint and (asked.out is None or asked.name != "lora_mixer"):
         raise InvalidRequest("Only lora_mixer can train its experts too, and only in a new folder.", "Give --out.")
     if asked.joint and asked.options:
@@ -101,16 +101,14 @@ def fit_router(
     return fitting.fit(asked.name, asked.out or SHIPPED / asked.name, options=options, steps=asked.steps)
 
 
-def _fit_policy(asked: RouterFit, settings: Settings) -> dict[str, Any]:
-    from playground.encode.encoder import Encoder  # noqa: PLC0415  (all import torch)
+def _fit_policy(asked: RouterFit, settings: Settings, options: "RouterOptions") -> dict[str, Any]:
+    from playground.encode.encoder import Encoder  # noqa: PLC0415  (both import torch)
     from playground.learn.routers import fit_policy  # noqa: PLC0415
-    from playground.routers.base import ROUTERS  # noqa: PLC0415
 
     ignored = {"--data": asked.data, "--steps": asked.steps, "--joint": asked.joint or None}
     given = [name for name, value in ignored.items() if value is not None]
     if given:
         raise InvalidRequest(f"{given[0]} is for gates only, and {asked.name} is no gate.", f"Leave out {given[0]}.")
-    options = ROUTERS.get(asked.name).Options.of(asked.options)
     pool = load_catalogue(settings.experts_dir)
     return fit_policy(asked.name, Encoder(settings), pool, asked.out, options=options)
 
@@ -148,7 +146,7 @@ def _gate_fitting(
 
 @dataclass(frozen=True, eq=False)
 class Measuring:
-    """A measurer, the systems it compares, and by name the reason why a gate was left out."""
+    """Hold a measurer, the systems it compares, and by name why a gate was left out."""
 
     measurer: "Measurer"
     systems: "dict[str, System]"
@@ -187,10 +185,10 @@ class Measuring:
 def measuring(
     runtime: "Runtime", chosen: Sequence[str] = (), *, fresh: bool = False, tell: Callable[[str], None] | None = None
 ) -> Measuring:
-    """Return what measures the systems named in `chosen`, all by default, the base always among them.
+    """Return what measures the systems named in `chosen` and the base, by default all systems.
 
-    `runtime` must be ready. What was measured before is kept, unless `fresh`. Raise InvalidRequest for a name that is
-    not there.
+    `runtime` must be ready. Earlier measurements are used again, unless `fresh`. Raise InvalidRequest for an unknown
+    name.
     """
     from playground.learn.measuring.measurer import Kept, Measurer  # noqa: PLC0415  (both import torch)
     from playground.learn.measuring.systems import BASE, systems_of  # noqa: PLC0415

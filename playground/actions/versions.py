@@ -1,4 +1,4 @@
-"""Router versions without a language model: what the command line lists, puts in force and fine-tunes."""
+"""Open router versions without a language model, for the command line to list, put in force and fine-tune."""
 
 import contextlib
 from collections.abc import Iterator
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 @contextlib.contextmanager
 def opened_versions(settings: Settings) -> Iterator["Versions"]:
-    """Yield the versions in the database of `settings`, with its tables up to date; close it on leaving."""
+    """Yield the versions in the database of `settings`, with its tables up to date. Close it on leaving."""
     from playground.serving.versions import Versions  # noqa: PLC0415  (imports torch)
 
     with opened(settings) as database:

@@ -142,8 +142,11 @@ def newest_labels(runtime: "Runtime", limit: int = READ_AT_MOST) -> list[LabelRo
 
 
 def filtered(rows: Sequence[LabelRow], filters: Mapping[str, Any]) -> list[LabelRow]:
-    """Return the rows that pass: `verdict` (a choice or all), `source`, `expert` (on either side), `text` (in the
-    prompt)."""
+    """Return the rows that pass all `filters`.
+
+    `verdict` is a choice, `source` a source, `expert` is on either side, `text` is in the prompt. "all" or an empty
+    value lets every row pass.
+    """
     wanted = {name: str(filters.get(name) or "all") for name in ("verdict", "source", "expert")}
     text = str(filters.get("text") or "").strip().lower()
     return [

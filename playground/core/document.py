@@ -1,4 +1,4 @@
-"""The page of the documentation on events, made from their classes: `python -m playground.core.document`."""
+"""Make the documentation page on events from their classes: `python -m playground.core.document`."""
 
 import dataclasses
 import inspect

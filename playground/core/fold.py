@@ -5,7 +5,7 @@ folding it at once.
 """
 
 from collections.abc import Iterable
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -33,7 +33,7 @@ class ViewState:
     tokens: tuple[TokenGenerated, ...] = ()
     finished: Finished | None = None
     failed: Failed | None = None
-    text: str = field(default="")
+    text: str = ""
 
     @property
     def run_id(self) -> str:

@@ -15,7 +15,7 @@ class Verdict(Enum):
     """Name what a person may say of answers A and B.
 
     Each has (choice, strength, target that A beats B, key, text, words on its button, arrow). `key` and `arrow` are
-    keys of the keyboard. The short scale has those with an arrow; `is_apart` are those that compare nothing.
+    keys of the keyboard. The short scale has the verdicts with an arrow, and those for which `is_apart` holds.
     """
 
     A_MUCH = ("a", 3, 0.975, "1", "A is much better", "A much better", "")

@@ -26,9 +26,9 @@ def entropy(weights: np.ndarray) -> np.ndarray:
 def overlap(layered: np.ndarray) -> np.ndarray:
     """Return the agreement (...) of layers (..., L, E), from 0 to 1.
 
-    It is the mean over pairs of layers of sum_e min(w_le, w_me). A single layer agrees with itself: 1. It takes O(L
-    log L) for each token instead of L²: in a sorted column, the k-th smallest of L values is the smaller one of L - 1
-    - k pairs.
+    It is the mean over pairs of layers of sum_e min(w_le, w_me). A single layer agrees with itself: 1. Sorting makes
+    it O(L log L) for each token instead of L². In a sorted column, value k (from 0) is the smaller one of L - 1 - k
+    pairs.
     """
     values = np.sort(np.asarray(layered, np.float64), axis=-2)
     layers = values.shape[-2]
@@ -144,11 +144,7 @@ def row_basis(matrix: np.ndarray) -> np.ndarray:
 
 
 def subspace_overlap(one: np.ndarray, other: np.ndarray) -> float:
-    """Return
-
-    Qa Qbᵀ
-
-    ²_F / min(ra, rb) of two orthonormal bases (ra, d) and (rb, d).
+    """Return the overlap of two orthonormal bases Qa (ra, d) and Qb (rb, d): sum((Qa Qbᵀ)²) / min(ra, rb).
 
     0 means orthogonal. 1 means that one space contains the other.
     """

@@ -71,8 +71,9 @@ def matthews_interval(
 def matthews_gain(
     truth: Sequence[bool], guess: Sequence[bool], other: Sequence[bool], *, seed: int = 0, rounds: int = 1000
 ) -> tuple[float, float, float]:
-    """Return (difference, low, high) of the Matthews correlations of `guess` and `other`, by paired bootstrap over
-    rows.
+    """Return (difference, low, high) at 95 %: Matthews correlation of `guess` minus that of `other`.
+
+    The interval is by paired bootstrap over rows.
     """
     a, b, c = (np.asarray(values, bool) for values in (truth, guess, other))
     draws = np.random.default_rng(seed).integers(0, a.size, (rounds, a.size))

@@ -9,7 +9,7 @@ Weight vectors are over the pool in pool order: shape (E,), non-negative, sum 1.
 import hashlib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar, Literal, get_args
 
 import numpy as np
 
@@ -159,7 +159,7 @@ class Text:
 
 
 Evidence = Neighbours | Scores | Text
-EVIDENCE: dict[str, type] = {member.kind: member for member in (Neighbours, Scores, Text)}
+EVIDENCE: dict[str, type] = {member.kind: member for member in get_args(Evidence)}
 
 
 @dataclass(frozen=True, eq=False)

@@ -1,6 +1,6 @@
-"""What an exchange format is: rows of labels in, the text of a file out.
+"""Define what an exchange format is: rows of labels in, the text of a file out.
 
-Knows nothing of databases or files: the caller reads the rows and writes the text.
+This module knows no database and no file. The caller reads the rows and writes the text.
 """
 
 import inspect
@@ -10,12 +10,12 @@ from pathlib import PurePath
 from typing import ClassVar, TypeVar
 
 from playground.core.plugins import Plugins
+from playground.core.records import LabelRow
 from playground.errors import InvalidRequest
-from playground.store.label_views import LabelRow
 
 
 class ExchangeFormat(ABC):
-    """One way to write labels for other programs. The class attributes come from `@exchange_format`."""
+    """Write labels in one way for other programs. The class attributes come from `@exchange_format`."""
 
     name: ClassVar[str]
     title: ClassVar[str]

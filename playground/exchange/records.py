@@ -1,4 +1,4 @@
-"""Labels as flat records, and texts that no spreadsheet runs: what several formats share.
+"""Make flat records of labels, and texts that no spreadsheet runs: what several formats share.
 
 Source of the rule for cells: OWASP, "CSV Injection".
 """
@@ -7,7 +7,7 @@ import json
 from collections.abc import Iterable
 from typing import Any
 
-from playground.store.label_views import LabelRow, Side
+from playground.core.records import LabelRow, Side
 
 FORMULA_STARTS = ("=", "+", "-", "−", "@", "\t", "\r")
 

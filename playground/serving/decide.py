@@ -1,4 +1,4 @@
-"""Turns a decision into who answers: pure functions over weights (E,) of the pool. It knows no model and no events."""
+"""Turn a decision into who answers: pure functions over weights (E,) of the pool, without model or events."""
 
 from collections.abc import Sequence
 

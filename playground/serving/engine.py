@@ -1,7 +1,7 @@
-"""Runs a prompt: open, decide, ask tools, decode, and yield it all as events. All parts meet here only.
+"""Run a prompt: open the run, decide, ask tools, decode, and yield all of it as events.
 
-Consumers pull; closing the generator cancels within a token. Nothing of a run is kept on the engine, a router or the
-model.
+Only here do all parts of a run meet. Closing the generator cancels the run within one token. The engine,
+the routers and the model keep nothing of a run.
 """
 
 import logging
@@ -37,7 +37,7 @@ Resolver = Callable[[RunRequest], tuple[Router, str]]
 
 
 class Engine:
-    """Serves runs over `pool`. `resolve(request)` returns the requested router and the id of its version."""
+    """Serve runs over `pool`. `resolve(request)` returns the requested router and the id of its version."""
 
     def __init__(
         self,
@@ -95,7 +95,10 @@ class Engine:
             cancelled.set()
 
     def open(self, request: RunRequest) -> Run:
-        """Return a run of `request`, with its router resolved and its pool chosen. Raise InvalidRequest."""
+        """Return a run of `request`, with its router resolved and its pool chosen.
+
+        Raise InvalidRequest for a request that cannot be served, and what `resolve` raises.
+        """
         if not request.prompt.strip():
             raise InvalidRequest("The prompt is empty.", "Type something to send.")
         router, version = self.resolve(request)
@@ -184,6 +187,7 @@ class Engine:
                 if not answerer.is_written:
                     yield recorder.piece(event)
         if not text:
+            run.written_by = None  # an empty piece is no answer: the next expert gets the weights of its own tokens
             return
         if answerer.is_written:
             run.routing = self.mixtures.constant(run, np.zeros(len(run.pool)))
@@ -241,4 +245,5 @@ class Engine:
 
     def installed(self) -> Installed:
         """Return the mixable experts there are now, as gates that take in any expert need them."""
-        return self.mixtures.installed(self.pool)
+        with self.experts_lock:
+            return self.mixtures.installed(self.pool)

@@ -1,4 +1,4 @@
-"""Explains why a run was routed so: evidence and sentences for gates, and the words that moved a policy.
+"""Explain why a run was routed so: evidence and sentences for gates, and the words that moved a policy.
 
 Shapes: T prompt tokens, L layers, E experts of the pool.
 """
@@ -46,7 +46,7 @@ def _gate_evidence(run: Run, sentence: str) -> Evidence:
 
 
 def with_words(decision: Decision, policy: Policy, encoder: TextEncoder, context: Context) -> Decision:
-    """Return `decision` with the words that moved it, when its evidence are scores."""
+    """Return `decision` with the words that moved it, when its evidence is `Scores`."""
     if not isinstance(decision.evidence, Scores):
         return decision
     words = word_influence(policy, encoder, context)

@@ -1,4 +1,4 @@
-"""How alike the adapters of the pool are, from their matrices."""
+"""Compare the adapters of the pool by their matrices."""
 
 from pathlib import Path
 

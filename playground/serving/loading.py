@@ -1,6 +1,6 @@
-"""Loads the heavy parts and connects them: base model, adapters, encoder, router versions, engine.
+"""Load the heavy parts and connect them: base model, adapters, encoder, router versions, engine.
 
-Imports the model libraries, so it is reached only while loading.
+This module imports the model libraries, so others import it only when they load a model.
 """
 
 import logging
@@ -38,7 +38,7 @@ Progress = Callable[[Any, int, int], None]  # (phase, done, total)
 
 @dataclass(frozen=True, eq=False)
 class Loaded:
-    """Everything that needs a model library."""
+    """Hold everything that needs a model library."""
 
     engine: Engine
     encoder: Encoder

@@ -1,4 +1,4 @@
-"""How the model mixes its experts for one run: constant weights or a gate, and weights held by hand in some layers."""
+"""Make the routing of one run: constant weights or a gate, and weights set by hand in some layers."""
 
 import time
 from weakref import WeakKeyDictionary
@@ -19,7 +19,7 @@ from playground.serving.run import Run
 
 
 class Mixtures:
-    """Makes the routing of runs over one bank. A router's gate is made once for each set of experts."""
+    """Make the routing of runs over one bank. A router's gate is made once for each set of experts."""
 
     def __init__(self, base: LanguageModel, bank: Bank, encoder: TextEncoder) -> None:
         self.base = base
@@ -28,7 +28,7 @@ class Mixtures:
         self._gates: WeakKeyDictionary[Router, tuple[tuple[str, ...], Gate]] = WeakKeyDictionary()
 
     def forget_gates(self) -> None:
-        """Drop the gates that were made: a name can belong to another adapter now."""
+        """Drop all gates, because a name can belong to another adapter now."""
         self._gates.clear()
 
     def gate_of(self, router: Router, pool: Pool) -> Gate | None:

@@ -1,4 +1,4 @@
-"""Builds the events of one run, in order, and keeps them. The engine tells it what happened."""
+"""Build the events of one run, in order, and keep them. The engine reports what happened."""
 
 import time
 from collections.abc import Mapping
@@ -27,7 +27,7 @@ NO_TIMINGS: Mapping[str, float] = {"encode_s": 0.0, "decide_s": 0.0, "first_toke
 
 
 class Recorder:
-    """The events of `run` so far. Its clock starts when it is made."""
+    """Hold the events of `run` so far. The clock starts when the recorder is made."""
 
     def __init__(self, run: Run, base: LanguageModel) -> None:
         self.run = run
@@ -111,7 +111,7 @@ class Recorder:
         return self.take(replace(event, index=self._made, weights=self._weights(np.zeros(0))))
 
     def finished(self, reason: str) -> Finished:
-        """Record the end of a run that went well or was cancelled."""
+        """Record the end of a run that went well. `reason` is 'stop' or 'length'."""
         run = self.run
         run.is_over = True
         run.timings["total_s"] = self._seconds()

@@ -1,4 +1,4 @@
-"""Reads a stored run through the model again: its attention, and how likely it finds another answer.
+"""Read a stored run through the model again: its attention, and how likely its routing finds another answer.
 
 Shapes: L layers, H heads, T tokens of prompt and answer, E experts of the pool, K tokens of an answer.
 """
@@ -12,6 +12,7 @@ from playground.core.events import Decided, Event, RunStarted, TokenGenerated, T
 from playground.core.route_measures import AttentionOverview, Likelihoods, rolled, shrunk
 from playground.core.values import RunRequest
 from playground.errors import InvalidRequest, NotReady
+from playground.experts.base import OUTSIDE
 from playground.model.routing import Routing, RowRouting, forward
 from playground.serving.engine import Engine
 from playground.serving.run import Run
@@ -20,7 +21,7 @@ THUMBNAIL = 40  # tokens across in the picture of one head among all
 
 
 class Replay:
-    """Reads stored runs again with the parts of `engine`. It keeps nothing."""
+    """Read stored runs again with the parts of `engine`. Nothing is kept."""
 
     def __init__(self, engine: Engine) -> None:
         self.engine = engine
@@ -29,7 +30,7 @@ class Replay:
     def attention(self, events: Sequence[Event], layer: int) -> tuple[np.ndarray, list[str]]:
         """Return the attention (H, T, T) float16 of `layer` over a finished run, and the T token texts.
 
-        One forward pass in the model's thread. Raise InvalidRequest for a layer that is not there.
+        It takes one forward pass in the model's thread. Raise InvalidRequest for a layer that is not there.
         """
         if not 0 <= layer < self.base.layers or not self.base.heads:
             raise InvalidRequest(f"There is no layer {layer + 1}.", f"Choose one from 1 to {self.base.layers}.")
@@ -73,7 +74,7 @@ class Replay:
     def likelihoods(self, first: Sequence[Event], second: Sequence[Event]) -> Likelihoods:
         """Return how likely each routing finds each answer: one pass each, at temperature 1 and without penalties.
 
-        Raise InvalidRequest when an answer is empty.
+        Raise InvalidRequest when an answer is empty, or was not written by the model.
         """
         pairs = [(routed, spoken) for routed in (first, second) for spoken in (first, second)]
         by_first_first, by_first_second, by_second_first, by_second_second = (
@@ -85,7 +86,7 @@ class Replay:
         """Return the mean log-probability per token of the answer `spoken` under the routing of the run `routed`."""
         if any(isinstance(event, ToolCalled) and event.ok for event in routed):
             return None
-        answer = [event.token_id for event in spoken if isinstance(event, TokenGenerated)]
+        answer = _written(spoken)
         if not answer:
             raise InvalidRequest("One of the answers is empty.", "Let both runs write at least one word.")
         run, routing = self.reopen(routed)
@@ -121,13 +122,13 @@ class Replay:
             run = Run(request, router, version, engine.pool.select(started.pool), engine.bank.names, gate)
             run.ids = self.base.chat_ids(run.request.prompt)
             run.prompt_tokens = len(run.ids)
-            run.ids += [event.token_id for event in events if isinstance(event, TokenGenerated)]
+            run.ids += _written(events)
             if gate is not None:
                 return run, engine.mixtures.gated(run)
             return run, engine.mixtures.constant(run, self._constant_weights(run, events))
 
     def _constant_weights(self, run: Run, events: Sequence[Event]) -> np.ndarray:
-        """Return the constant weights (E,) that the stored run's tokens were made with; tools' shares left out."""
+        """Return the constant weights (E,) of the stored run's first token, without the shares of tools."""
         for event in events:
             if isinstance(event, TokenGenerated):
                 return np.where(run.pool.mixable, self._free_weights(run, event), 0.0)
@@ -141,7 +142,10 @@ class Replay:
         return token.layer_weights[free[0]].astype(np.float32)
 
     def _read(self, run: Run, call: Routing, ids: Sequence[int], *, logits_to_keep: int) -> torch.Tensor:
-        """Return logits (K, V) of one pass over `ids` under `call`; only in the model's thread. Raise NotReady."""
+        """Return logits (K, V) of one pass over `ids` under `call`. Call it in the model's thread only.
+
+        Raise NotReady when an expert of the run was removed.
+        """
         if not self.engine.decoder.knows(run.bank_experts):
             raise NotReady("An expert was removed just now.", "Try again.")
         read = torch.tensor([list(ids)], device=self.base.model.device)
@@ -151,3 +155,11 @@ class Replay:
 
     def _texts(self, ids: Sequence[int]) -> list[str]:
         return [self.base.tokenizer.decode([token]) for token in ids]
+
+
+def _written(events: Sequence[Event]) -> list[int]:
+    """Return the token ids of an answer. Raise InvalidRequest when an expert outside the model wrote it."""
+    ids = [event.token_id for event in events if isinstance(event, TokenGenerated)]
+    if OUTSIDE in ids:
+        raise InvalidRequest("The model did not write this answer, so it cannot read it.", "Choose another run.")
+    return ids

@@ -1,4 +1,4 @@
-"""Every router as a person sees it: its title, its version in force, whether it can serve, and why not."""
+"""List the routers as a person sees them: title, version in force, whether each can serve, and why not."""
 
 from typing import Any
 

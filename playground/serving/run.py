@@ -1,4 +1,4 @@
-"""The state of one run: what was asked, what was decided, how it is decoded. Plain data, without model or events.
+"""Define the state of one run as plain data: what was asked, what was decided, how it is decoded.
 
 Shapes: E experts of the run's pool, N experts of the bank, T prompt tokens, L layers.
 """
@@ -18,12 +18,13 @@ if TYPE_CHECKING:
 
 @dataclass(eq=False)
 class Run:
-    """One run under way.
+    """Hold one run under way.
 
-    `bank_experts` (N,) are the bank's experts when the run was opened, and `pool_columns` (E,) the place of each pool
-    expert among them, -1 for one that is not there. `gate` is None when no gate decides. `propensity` (E,) is what the
-    answering expert is drawn from. `prompt_weights` (T, L, E) are a gate's weights on the prompt. `written_by` is the
-    pool position of an expert outside the model whose words (`forced` token ids) the model writes.
+    `bank_experts` (N,) are the bank's experts when the run was opened. `pool_columns` (E,) is the place of each pool
+    expert among them, -1 for one that is not there. `gate` is None when no gate decides. `propensity` (E,) is the
+    distribution that the answering expert comes from. `prompt_weights` (T, L, E) are a gate's weights on the prompt.
+    `written_by` is the pool position of the expert outside the model that answers. `forced` are the token ids of its
+    words, when the model writes them.
     """
 
     request: RunRequest

@@ -1,13 +1,12 @@
-"""One process's playground: settings, database and pool at once, the models when they are loaded.
+"""Hold the playground of one process: settings, database and pool at once, the models when they are loaded.
 
-Importing this module reaches no model library, so that the page paints first; `start` loads the rest in the background.
+Importing this module imports no model library, so that the page paints first. `start` loads the rest in the background.
 """
 
 import importlib
 import logging
 import threading
 from collections.abc import Callable, Generator, Sequence
-from contextlib import closing
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Literal
 
@@ -35,11 +34,12 @@ WORDS: dict[Phase, str] = {
     "downloading": "Downloading the language model",
     "converting": "Converting the language model",
 }
+SEE_LOG = "See the log, then run: python -m playground doctor."
 
 
 @dataclass(frozen=True)
 class Status:
-    """The progress of loading. `done` and `total` are bytes during a download, else 0."""
+    """Hold the progress of loading. `done` and `total` are bytes during a download, else 0."""
 
     phase: Phase
     message: str
@@ -49,9 +49,9 @@ class Status:
 
 
 class Runtime:
-    """Holds what the page, the command line and the API share. `pool` and `database` are there at once.
+    """Hold what the page, the command line and the API share. `pool` and `database` are there at once.
 
-    `spare` is how many processors the model leaves to others; it has to be set before loading begins.
+    `spare` is how many processors the model leaves to others. Set it before loading begins.
     """
 
     def __init__(self, settings: Settings) -> None:
@@ -92,9 +92,15 @@ class Runtime:
         if self._thread is None:
             self.start()
         if not self._done.wait(timeout):
-            raise NotReady("The models are still loading.", "Wait a little longer.")
+            raise NotReady("The models are still loading.", "Try again in a moment.")
         if self._loaded is None:
-            raise NotReady(self._status.message, self._status.remedy)
+            raise self._not_ready()
+
+    def _not_ready(self) -> NotReady:
+        """Return the error that says where loading stands, and what to do."""
+        status = self._status
+        remedy = SEE_LOG if status.phase == "failed" else "Wait until the models are ready."
+        return NotReady(f"{status.message.removesuffix('.')}.", status.remedy or remedy)
 
     def _load(self) -> None:
         def progress(phase: Phase, done: int, total: int) -> None:
@@ -114,14 +120,15 @@ class Runtime:
             self._status = Status("failed", error.message, remedy=error.remedy)
         except Exception as error:
             log.exception("loading failed")
-            self._status = Status("failed", f"Loading failed: {error}", remedy="See the log, then run doctor.")
+            self._status = Status("failed", f"Loading failed: {error}", remedy=SEE_LOG)
         finally:
             self._done.set()
 
     def close(self) -> None:
-        """End the model's thread and the experts outside the model."""
+        """End the model's thread and the experts outside the model, and close the database."""
         if self._loaded is not None:
             self._loaded.close()
+        self.database.close()
 
     # --- what is loaded -------------------------------------------------------------------------------------
 
@@ -134,8 +141,7 @@ class Runtime:
     def loaded(self) -> "Loaded":
         """Return the loaded parts. Raise NotReady before loading has ended."""
         if self._loaded is None:
-            status = self._status
-            raise NotReady(f"{status.message}.", status.remedy or "Wait until the models are ready.")
+            raise self._not_ready()
         return self._loaded
 
     @property
@@ -193,18 +199,18 @@ class Runtime:
             self._store(cut[list(told).index(run_id)], told[run_id], session_id)
             stored.add(run_id)
 
-        with closing(self.engine.run_together(cut)) as events:
-            try:
-                for event in events:
-                    told.setdefault(event.run_id, []).append(event)
-                    if isinstance(event, Finished | Failed):
-                        store(event.run_id)
-                    yield event
-            finally:
-                events.close()  # cancels what is under way, so that what arrived of it can be stored
-                for run_id in told:
-                    if run_id not in stored:
-                        store(run_id)
+        events = self.engine.run_together(cut)
+        try:
+            for event in events:
+                told.setdefault(event.run_id, []).append(event)
+                if isinstance(event, Finished | Failed):
+                    store(event.run_id)
+                yield event
+        finally:
+            events.close()  # cancels what is under way, so that what arrived of it can be stored
+            for run_id in told:
+                if run_id not in stored:
+                    store(run_id)
 
     def _store(self, request: RunRequest, events: Sequence[Event], session_id: str) -> None:
         with self.database.write() as session:
@@ -229,7 +235,7 @@ class Runtime:
     def attention_overview(self, run_id: str, on_layer: Callable[[int, int], None]) -> AttentionOverview:
         """Return every head of a stored run and their rollout.
 
-        `on_layer` is told (done, layers) after each layer and may raise to end it.
+        `on_layer` gets (layers done, layers) after each layer and may raise to end it.
         """
         return self._replay().overview(self._events(run_id), on_layer)
 

@@ -1,6 +1,6 @@
-"""Versions of routers: parameters on disk, rows in the database, the one in force, promote and roll back.
+"""Keep the versions of routers: parameters on disk, rows in the database, the one in force, promote and roll back.
 
-Parameters are never overwritten and are checked against their hash whenever they are read, so a rollback decides
+Parameters are never overwritten. They are checked against their hash whenever they are read, so a rollback decides
 exactly as before. The caller checks that only an admin promotes.
 """
 
@@ -41,8 +41,14 @@ def folder_hash(folder: Path) -> str:
     return digest.hexdigest()
 
 
+def _drop_oldest(kept: dict[str, Router]) -> None:
+    """Drop the first entries when there are more than `CACHED`."""
+    while len(kept) > CACHED:
+        kept.pop(next(iter(kept)))
+
+
 class Versions:
-    """Every version of every router. Safe to use from several threads; loaded routers are shared and never changed."""
+    """Keep every version of every router. Several threads may use it. Loaded routers are shared and never changed."""
 
     def __init__(
         self,
@@ -58,6 +64,7 @@ class Versions:
         self.beginning = beginning
         self._begun: dict[str, str] = {}
         self._loaded: dict[str, Router] = {}
+        self._changed: dict[str, Router] = {}  # with options; apart, so that visitors cannot push versions out
         self._shipped_hashes: dict[str, str] = {}
         self._lock = threading.RLock()
 
@@ -73,10 +80,11 @@ class Versions:
     def load(
         self, router: str, version: str | None = None, options: Mapping[str, Any] | None = None
     ) -> tuple[Router, str]:
-        """Return the router and the id of its `version`, by default the one in force; the same object for the same id.
+        """Return the router and the id of its `version`, by default the one in force.
 
-        `options` change settings of the router that count at run time. Raise InvalidRequest when `version` is unknown
-        or of another router, or for an option that cannot be changed; ArtefactError when its files are damaged.
+        The newest `CACHED` are kept, so the same id gives the same object. `options` change settings of the router
+        that count at run time. Raise InvalidRequest when `version` is unknown or of another router, or for an option
+        that cannot be changed; NotReady for a router without parameters; ArtefactError when its files are damaged.
         """
         found, wanted = self._load(router, version or self.current(router))
         return (self._tuned(found, wanted, options), wanted) if options else (found, wanted)
@@ -85,16 +93,16 @@ class Versions:
         """Return `router` with `options`. The same options give the same object, because gates are kept by router."""
         key = f"{version} {sorted((name, str(value)) for name, value in options.items())}"
         with self._lock:
-            if key not in self._loaded:
-                self._loaded[key] = router.with_options(options)
-            return self._loaded[key]
+            if key not in self._changed:
+                self._changed[key] = router.with_options(options)
+                _drop_oldest(self._changed)
+            return self._changed[key]
 
     def _load(self, router: str, wanted: str) -> tuple[Router, str]:
         with self._lock:
             if wanted not in self._loaded:
                 self._loaded[wanted] = self._read(router, wanted)
-                while len(self._loaded) > CACHED:
-                    self._loaded.pop(next(iter(self._loaded)))
+                _drop_oldest(self._loaded)
             found = self._loaded[wanted]
         if found.spec.name != router:
             raise InvalidRequest(
@@ -182,6 +190,10 @@ class Versions:
         """Return the id of the shipped parameters: `NAME-shipped-` and 8 digits of their hash."""
         return f"{router}-shipped-{self._shipped_hash(router)[:SHORT_HASH]}"
 
+    def _is_shipped(self, router: str, version: str) -> bool:
+        """Return whether `version` names the parameters that this release ships."""
+        return (self.shipped / router).is_dir() and version == self.shipped_id(router)
+
     def _shipped_hash(self, router: str) -> str:
         with self._lock:
             if router not in self._shipped_hashes:
@@ -194,7 +206,7 @@ class Versions:
         return self._seed(router) if (self.shipped / router).is_dir() else self._begin(router)
 
     def _begin(self, router: str) -> str:
-        """Return the id of the parameters that a router without shipped ones begins with; they are made once.
+        """Return the id of the parameters that a router without shipped ones begins with. Make them once.
 
         Raise NotReady for a router that has to be fitted first.
         """
@@ -247,11 +259,11 @@ class Versions:
             rows.add_promotion(session, router, version, action=action, from_version=before, by=by, reason=reason)
 
     def _read(self, router: str, version: str) -> Router:
-        folder, expected, name = self._folder(version), "", router
         with self.database.read() as session:
             found = self._row(session, router, version)
             expected, name = found.params_sha256, found.router
-        if not folder.is_dir() and (self.shipped / name).is_dir() and version == self.shipped_id(name):
+        folder = self._folder(version)
+        if not folder.is_dir() and self._is_shipped(name, version):
             folder = self.shipped / name
         if not folder.is_dir():
             raise ArtefactError(f"The parameters of version {version} are missing.", "Promote another version.")
@@ -261,8 +273,8 @@ class Versions:
 
     def _row(self, session: Session, router: str, version: str) -> RouterVersionRow:
         row = session.get(RouterVersionRow, version)
-        if row is None and (self.shipped / router).is_dir() and version == self.shipped_id(router):
-            session.rollback()
+        if row is None and self._is_shipped(router, version):
+            session.rollback()  # ends the reading: the row is written on a connection of its own
             self._seed(router)
         return row or rows.version_row(session, version)
 
@@ -271,14 +283,10 @@ class Versions:
 
     def _keep_shipped(self, router: str, version: str) -> None:
         """Copy shipped parameters before another version replaces them: a later release can ship others."""
-        if (
-            (self.shipped / router).is_dir()
-            and version == self.shipped_id(router)
-            and not self._folder(version).is_dir()
-        ):
+        if self._is_shipped(router, version) and not self._folder(version).is_dir():
             self._keep(version, lambda folder: shutil.copytree(self.shipped / router, folder, dirs_exist_ok=True))
 
-    def _keep(self, version: str, write: Any) -> None:
+    def _keep(self, version: str, write: Callable[[Path], object]) -> None:
         """Let `write` fill a folder. The folder gets its name only when it is complete."""
         folder = self._folder(version)
         partial = folder.with_name(f"{version}.part")
@@ -290,5 +298,5 @@ class Versions:
         except OSError as error:
             shutil.rmtree(partial, ignore_errors=True)
             raise StorageError(
-                f"The new version could not be saved: {error.strerror}.", "Free some space and try again."
+                f"The new version could not be saved: {error.strerror or error}.", "Free some space and try again."
             ) from error

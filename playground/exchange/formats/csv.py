@@ -1,17 +1,17 @@
-"""Labels as comma-separated values, for spreadsheets and data frames. Source: RFC 4180."""
+"""Write labels as comma-separated values, for spreadsheets and data frames. Source: RFC 4180."""
 
 import csv
 import io
 from collections.abc import Sequence
 
+from playground.core.records import LabelRow
 from playground.exchange.base import ExchangeFormat, exchange_format
 from playground.exchange.records import as_records, cell
-from playground.store.label_views import LabelRow
 
 
 @exchange_format("csv", title="CSV", ending=".csv", is_table=True)
 class CommaSeparated(ExchangeFormat):
-    """A header and one row for each label."""
+    """Write a header and one row for each label."""
 
     def write(self, rows: Sequence[LabelRow]) -> str:
         """Return the table. A cell that a spreadsheet would run as a formula gets an apostrophe in front."""
