@@ -2,11 +2,13 @@
 
 import gc
 import os
+import sys
 
 os.environ.setdefault("GRADIO_ANALYTICS_ENABLED", "False")  # read when gradio is imported
 gc.disable()  # imports make no garbage, and looking for it there is half a second of the wait for the page
 
-from playground.serving.runtime import Runtime  # noqa: E402  (after the two lines above)
+from playground.errors import PlaygroundError  # noqa: E402  (after the two lines above)
+from playground.serving.runtime import Runtime  # noqa: E402
 from playground.settings import get_settings  # noqa: E402
 from playground.ui.page import serve  # noqa: E402
 
@@ -16,7 +18,10 @@ gc.enable()
 
 def main() -> None:
     """Serve the page until Ctrl-C. The models load behind it."""
-    serve(Runtime(get_settings()))
+    try:
+        serve(Runtime(get_settings()))
+    except PlaygroundError as error:
+        sys.exit(str(error))
 
 
 if __name__ == "__main__":

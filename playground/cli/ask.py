@@ -23,6 +23,7 @@ from playground.cli.start import OptionFlag, ready_runtime
 from playground.core.events import PromptRead, TokenGenerated, events_to_json
 from playground.core.fold import ViewState
 from playground.core.values import SERVES, Pool, RunRequest
+from playground.errors import StorageError
 from playground.options import read_options
 
 
@@ -70,7 +71,7 @@ def ask(
             state = gather(answers(runtime, request, session_id="cli"), reply)
             reply.value = answer_json(state)
             if trace:
-                trace.write_text(events_to_json(state.events), encoding="utf-8")
+                write_trace(trace, state)
             say_where(reply.value, reply)
 
 
@@ -93,6 +94,14 @@ def gather(states: Iterable[ViewState], reply: Reply) -> ViewState:
                 reply.progress("")
             reply.say(event.text, end="")
     return state
+
+
+def write_trace(path: Path, state: ViewState) -> None:
+    """Write every event of a run to a file, as JSON. Raise StorageError."""
+    try:
+        path.write_text(events_to_json(state.events), encoding="utf-8")
+    except OSError as error:
+        raise StorageError(f"{path} cannot be written: {error.strerror}.", "Choose another file.") from error
 
 
 def say_where(answer: dict[str, Any], reply: Reply) -> None:

@@ -19,7 +19,7 @@ bench = typer.Typer(
 
 @bench.callback()
 def about() -> None:
-    """Measure this machine."""
+    """Keep each measurement a command of the group `bench`, even when there is only one."""
 
 
 def command_of(subject: type[Bench]) -> Callable[..., None]:

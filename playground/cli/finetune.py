@@ -23,7 +23,7 @@ def finetune(
     note: Annotated[str, typer.Option(help="A note that is stored with the new version.")] = "",
     as_json: JsonFlag = False,
 ) -> None:
-    """Fine-tune a router on the labels. Prints accuracy before and after, on held-out prompts."""
+    """Fine-tune a router on the labels. Print accuracy before and after, on held-out prompts."""
     with replying(as_json) as reply:
         settings = read_settings()
         options = {**({} if beta is None else {"beta": beta}), **read_options(option or [])}

@@ -15,7 +15,7 @@ ENDINGS = " or ".join(ending for ending, _ in label_formats())
 
 @labels.callback()
 def about() -> None:
-    """The labels people gave."""
+    """Keep `export` a command of the group `labels`, although it is the only one."""
 
 
 @labels.command()

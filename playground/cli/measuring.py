@@ -14,7 +14,7 @@ SECONDS_BETWEEN_LINES = 30.0
 
 @contextlib.contextmanager
 def measuring(reply: Reply, chosen: str = "", *, fresh: bool = False) -> Iterator[Measuring]:
-    """Yield what measures the systems named in `chosen` (comma-separated; all by default), the base among them.
+    """Yield the measuring of the base and of the systems named in `chosen` (comma-separated; all by default).
 
     Raise InvalidRequest for a name that is not there.
     """

@@ -23,7 +23,7 @@ JsonFlag = Annotated[
 
 
 class Reply:
-    """What a command has to say. `value` is the JSON object; `fail` makes the exit status 1 without an error."""
+    """What a command has to say. `value` is the JSON object. `failed` makes the exit status 1 without an error."""
 
     def __init__(self, as_json: bool) -> None:
         self.as_json = as_json

@@ -103,7 +103,7 @@ def ablate(
 
 
 def _shown(reply: Reply) -> "Callable[[GateProgress], None]":
-    """Return what shows a step of a gate's training."""
+    """Return a callback that shows a step of a gate's training."""
 
     def show(step: "GateProgress") -> None:
         text = f"{step.phase}: step {step.step} of {step.steps}, loss {step.loss:.3f}, balance {step.balance:.2f}"

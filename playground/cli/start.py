@@ -47,7 +47,7 @@ def ready_runtime(reply: Reply) -> Iterator["Runtime"]:
 
 
 def loading_shown(reply: Reply) -> Callable[[Any, int, int], None]:
-    """Return what shows a phase of loading, with its megabytes, as passing progress."""
+    """Return a callback that shows a phase of loading and its megabytes."""
 
     def show(phase: Any, done: int, total: int) -> None:
         reply.progress(f"{phase} the language model{_megabytes(done, total)}")

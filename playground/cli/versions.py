@@ -16,7 +16,7 @@ versions = typer.Typer(help="Router versions: list, promote, roll back.")
 @versions.callback(invoke_without_command=True)
 def list_versions(
     context: typer.Context,
-    router: Annotated[str, typer.Option(help="Only the versions of this router. By default of all.")] = "linear",
+    router: Annotated[str, typer.Option(help="The router whose versions are listed.")] = "linear",
     as_json: JsonFlag = False,
 ) -> None:
     """List the versions of a router, newest first. One of them is in force."""
@@ -58,7 +58,7 @@ def rollback(
     router: Annotated[str, typer.Argument(help="The router to take back to its previous version.")],
     as_json: JsonFlag = False,
 ) -> None:
-    """Go back to the previous version."""
+    """Put the previous version of a router in force again."""
     with replying(as_json) as reply, opened_versions(read_settings()) as stored:
         version = stored.rollback(router, by=who())
         reply.value = {"router": router, "current": version}

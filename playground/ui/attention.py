@@ -60,9 +60,11 @@ class AttentionOnDemand:
     def layer(self, asked: Any) -> dict[str, Any]:
         """Return all heads of one layer of a stored run, or {error}."""
         try:
-            heads, tokens = self.runtime.attention(str(asked["run"])[:64], int(asked["layer"]))
-        except (KeyError, TypeError, ValueError):
+            run_id, number = str(asked["run"])[:64], int(asked["layer"])
+        except (KeyError, TypeError, ValueError, OverflowError):
             return {"error": "This run has no such layer. Choose another one."}
+        try:
+            heads, tokens = self.runtime.attention(run_id, number)
         except PlaygroundError as error:
             return {"error": words_of(error)}
         return {"heads": heads.shape[0], "size": heads.shape[1], "tokens": tokens, "data": as_bytes(heads)}

@@ -4,7 +4,7 @@ import secrets
 import time
 from collections.abc import Callable, Iterator
 from contextlib import closing
-from html import escape
+from html import escape, unescape
 from typing import TYPE_CHECKING, Any
 
 import gradio as gr
@@ -143,8 +143,8 @@ class CompareTab:
         return {button: gr.Button(interactive=on) for button in self.buttons.values()}
 
     def said(self, text: str) -> dict[Any, Any]:
-        """Return updates that show and speak one sentence. It must be ours, because it is not escaped."""
-        return {self.state: f'<p class="pair-state">{text}</p>', self.announce: text}
+        """Return updates that show and speak one sentence, which must be ours or escaped."""
+        return {self.state: f'<p class="pair-state">{text}</p>', self.announce: unescape(text)}
 
     def compare_next(self, *values: Any) -> Iterator[dict[Any, Any]]:
         """Compare answers to a prompt that the page picks."""
@@ -170,8 +170,12 @@ class CompareTab:
         yield fresh | off | self.said("") | {self.prompt: text, self.token: turn.token}
 
         def failed(message: str, remedy: str) -> dict[Any, Any]:
-            line = blank + wire.record(wire.FailedLine(message=message, remedy=remedy))
-            return {self.left: line, self.right: line} | self.said("There is nothing to judge. Press Next.")
+            if turn.left.is_set():
+                return {self.token: gr.skip()}
+            # a nonce of its own: the browser ignores a stream that another one has replaced
+            lines = wire.opening(secrets.token_hex(4)) + wire.record(wire.FailedLine(message=message, remedy=remedy))
+            said = self.said("There is nothing to judge. Press Next.")
+            return {self.left: lines, self.right: lines} | self.enabled(False) | said
 
         yield from ended(self._compare(turn, blank, kept, text, wanted), failed)
         if turn.left.is_set():
@@ -243,7 +247,7 @@ class CompareTab:
         handle = identity.handle_of(kept)
         vote.judge(self.runtime, opened, verdict, handle)
         spoken = pictures.saved_sentence(opened.states, verdict, self.runtime.pool)
-        update = self.enabled(False) | {self.state: "", self.announce: spoken}
+        update = self.enabled(False) | {self.state: "", self.announce: unescape(spoken)}
         update |= {
             self.reveal: pictures.reveal_html(opened.states, verdict, self.runtime.pool),
             self.reasons: gr.Group(visible=verdict is not Verdict.SKIP),

@@ -61,7 +61,7 @@ def guarded(callback: Callable[P, R]) -> Callable[P, R]:
 
 
 def guarded_stream(callback: Callable[P, Iterator[R]]) -> Callable[P, Iterator[R]]:
-    """Return a generator function with its failures shown likewise. Closing its generator closes that of `callback`."""
+    """Return a generator function as `guarded` does. Closing its generator closes that of `callback`."""
 
     @functools.wraps(callback)
     def call(*args: P.args, **kwargs: P.kwargs) -> Iterator[R]:
@@ -72,10 +72,7 @@ def guarded_stream(callback: Callable[P, Iterator[R]]) -> Callable[P, Iterator[R
 
 
 def ended(stream: Iterator[R], ending: Callable[[str, str], R]) -> Iterator[R]:
-    """Yield `stream`. When it breaks, yield one more item made from (what happened, what to do).
-
-    So no view stays waiting.
-    """
+    """Yield `stream`. If it breaks, yield `ending(what happened, what to do)`, so that no view waits forever."""
     try:
         yield from stream
     except Exception as error:  # noqa: BLE001  the edge of a streaming callback: logged and shown, never left waiting

@@ -60,13 +60,11 @@ class FineTuneTab:
 
     def _draw_choices(self) -> None:
         self.facts = parts.markup('<p class="hint">Counting the labels …</p>', elem_id="tune-facts")
-        routers = finetuning.trainable(self.runtime) or [("Linear policy", "linear")]
+        routers = finetuning.trainable(self.runtime) or [("Linear probe", "linear")]
         value = "linear" if "linear" in [name for _, name in routers] else routers[0][1]
         self.router = gr.Dropdown(routers, value=value, label="Router", elem_id="tune-router")
         choices, default = finetuning.objectives(self.runtime), finetuning.DEFAULT_OBJECTIVE
-        self.objective = gr.Dropdown(
-            choices, value=finetuning.DEFAULT_OBJECTIVE, label="Objective", elem_id="tune-objective"
-        )
+        self.objective = gr.Dropdown(choices, value=default, label="Objective", elem_id="tune-objective")
         self.line = parts.markup("", elem_id="objective-line")
         with gr.Accordion("Settings of the objective", open=False):
             controls = finetuning.option_controls(self.runtime, default)
@@ -98,9 +96,8 @@ class FineTuneTab:
         self.keep.click(lambda: gr.Row(visible=False), None, self.decide, **quiet)
         self.rollback.click(guarded(self.put_back), [self.router, self.password], after, **quiet)
         self.router.change(guarded(self.refresh), self.router, [self.versions, self.facts], **quiet)
-        self.router.change(
-            lambda: gr.Row(visible=False), None, self.decide, **quiet
-        )  # the draft belongs to another router
+        # the draft belongs to another router
+        self.router.change(lambda: gr.Row(visible=False), None, self.decide, **quiet)
         drawn = [self.line, *self.options.components]
         self.objective.change(guarded(self.choose), self.objective, drawn, **quiet)
 

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 TABLE = (
     '<div class="labels-box"><div class="labels-tools">'
     '<span class="exports" role="group" aria-label="Export these labels">'
-    '{buttons}</span></div><div class="rows"></div></div>'
+    '{buttons}</span></div><p class="hint export-note" role="status"></p><div class="rows"></div></div>'
 )
 EXPORT = '<button type="button" class="quiet" data-export="{kind}">export {title}</button>'
 VERDICTS = [

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import gradio as gr
 
 from playground.actions import identity
-from playground.errors import PlaygroundError
+from playground.errors import InvalidRequest, PlaygroundError
 from playground.ui import parts, readiness
 from playground.ui.about_tab import AboutTab
 from playground.ui.assets import STATIC, module_route, page_head
@@ -141,6 +141,8 @@ def serve(
 
     Loading starts when the first visitor's page has painted, or soon after if nobody comes. Both need the processor,
     and the page goes first. When loading began at once, first paint took 5.8 s: see docs/results/first-paint.md.
+
+    Raise InvalidRequest when the address or the port is not free.
     """
     settings = runtime.settings
     demo = build(runtime)
@@ -149,10 +151,16 @@ def serve(
         where = {"server_name": host or settings.host, "server_port": settings.port if port is None else port}
         where["server_port"] = where["server_port"] or None
         if where["server_name"] in LOOPBACK:
-            runtime.spare = (
-                1  # leave a processor to the browser on this machine: a matrix product waits for its slowest thread
-            )
-    _, address, _ = demo.launch(prevent_thread_lock=True, **where, **launch_options(runtime))
+            # leave a processor to the browser on this machine: a matrix product waits for its slowest thread
+            runtime.spare = 1
+    try:
+        _, address, _ = demo.launch(prevent_thread_lock=True, **where, **launch_options(runtime))
+    except OSError as error:
+        if not where:
+            raise
+        message = f"The page cannot listen at {where['server_name']}, port {where['server_port']}."
+        remedy = "Stop the program that uses the port, or set another PLAYGROUND_HOST or PLAYGROUND_PORT."
+        raise InvalidRequest(message, remedy) from error
     print(f"Routing playground: {address}", flush=True)
     unseen = threading.Timer(UNSEEN_SECONDS, runtime.start)
     unseen.daemon = True

@@ -7,7 +7,11 @@ import gradio as gr
 
 from playground.ui.assets import mounting, text_of
 
-STATUS = '<div role="status" aria-live="polite" class="pg-unseen">{{value}}</div>'
+# gradio 6.31 runs `${…}` inside a text that `{{value}}` has put into the template, and `${value}` alone escapes nothing
+STATUS = (
+    '<div role="status" aria-live="polite" class="pg-unseen">'
+    "${String(value ?? '').replace(/&/g, '&amp;').replace(/</g, '&lt;')}</div>"
+)
 
 
 def drawn(

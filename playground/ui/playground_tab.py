@@ -324,7 +324,7 @@ class PlaygroundTab:
     def pick(self, event: gr.EventData) -> str:
         """Return the example prompt that was pressed."""
         position = str(event._data.get("id", "0"))
-        return examples.PROMPTS[int(position) % len(examples.PROMPTS)][1] if position.isdigit() else ""
+        return examples.PROMPTS[int(position) % len(examples.PROMPTS)][1] if position.isdecimal() else ""
 
     def reopen(self, running: Any, aside: Any, event: gr.EventData) -> dict[Any, Any]:
         """Show the recent run that was pressed. Stop the current run, and remove the run beside it."""

@@ -17,9 +17,11 @@ def export_function(runtime: "Runtime") -> Callable[[Any], dict[str, Any]]:
     def export_run(asked: Any) -> dict[str, Any]:
         """Return a stored run as the text of a file."""
         try:
-            return {"text": text_of_run(runtime, str(asked["run"])[:64], str(asked["kind"]))}
+            run_id, kind = str(asked["run"])[:64], str(asked["kind"])
         except (KeyError, TypeError):
             return {"error": "No run was named. Open one, then export it."}
+        try:
+            return {"text": text_of_run(runtime, run_id, kind)}
         except PlaygroundError as error:
             return {"error": words_of(error)}
 

@@ -267,8 +267,11 @@ def _decided(event: Decided, pool: Pool) -> DecidedLine:
 
 
 def _routing(layered: np.ndarray) -> dict[str, Any]:
-    """Return what is drawn of a gate's weights (..., L, E): per layer the weights and their entropy as a share of ln E,
-    and as numbers entropy in nats, agreement of layers, and the share of layers that name the token's expert."""
+    """Return the keys of a line that draw a gate's weights (..., L, E).
+
+    `layer_entropy` is a share of ln E for each layer. `measures` are the mean entropy in nats, the agreement of layers,
+    and the share of layers that name the token's expert.
+    """
     values = layered.astype(np.float64)
     nats = entropy(values)
     measures = np.stack([nats.mean(axis=-1), overlap(values), consent(values)], axis=-1)

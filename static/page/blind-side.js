@@ -64,7 +64,7 @@ export class BlindSide {
 
   words() {
     const { isStarted, failed, finished, waiting, text } = this;
-    if (failed) return failed.message;
+    if (failed) return [failed.message, failed.remedy].filter(Boolean).join(' ');
     if (finished) return finished.cut ? 'Your vote ended this answer.' : text.trim() ? '' : 'This answer is empty.';
     return isStarted ? 'writing …' : waiting ? waiting.sentence : '';
   }

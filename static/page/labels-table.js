@@ -31,13 +31,13 @@ export class LabelsTable {
   }
 
   async save(kind) {
-    let answer = null;
+    let answer;
     try {
       answer = await this.server.export_labels({ kind, filters: this.props.asked || {} });
     } catch {
-      return; // the page's own message says it
+      answer = { error: 'The labels could not be exported. Try again.' };
     }
-    const type = TYPES[kind] || 'text/plain';
-    if (answer?.text !== undefined) download(`labels.${kind}`, answer.text, type);
+    this.element.querySelector('.export-note').textContent = answer.error || '';
+    if (!answer.error) download(`labels.${kind}`, answer.text, TYPES[kind] || 'text/plain');
   }
 }

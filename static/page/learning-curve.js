@@ -4,7 +4,7 @@ import { download } from '../lib/download.js';
 import { LineReader } from '../lib/line-reader.js';
 import { color, onThemeChange } from '../lib/theme.js';
 import { known } from '../run/wire.js';
-import { smoothed } from './smoothing.js';
+import { FEWEST, smoothed } from './smoothing.js';
 
 const LINES = [
   { name: 'training_loss', label: 'training loss', dash: [4, 3] },
@@ -19,7 +19,6 @@ const TOP = 10;
 const FOOT = 26;
 const RULES = 3;
 const LEAST = 1e-6; // below it there is no logarithm worth drawing
-const SMOOTH_FROM = 10;
 
 /** Loss and accuracy while a router learns, from append-only lines. */
 export class LearningCurve {
@@ -116,7 +115,7 @@ export class LearningCurve {
     pen.fillText(`step ${this.points.at(-1).step} of ${steps}`, LEFT + across / 2, HEIGHT - 16);
     for (const { name, dash } of LINES) {
       const raw = this.points.map((point) => point[name]);
-      if (raw.length >= SMOOTH_FROM) this.drawLine(pen, raw, place, { alpha: 0.22, thick: 1, dash });
+      if (raw.length >= FEWEST) this.drawLine(pen, raw, place, { alpha: 0.22, thick: 1, dash });
       this.drawLine(pen, smoothed(raw), place, { alpha: 1, thick: 2, dash });
     }
     this.drawWords();

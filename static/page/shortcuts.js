@@ -34,7 +34,7 @@ function focusPrompt() {
   return !!box;
 }
 
-/** Press the verdict of a key: the button that carries its arrow, or whose name ends in the key. */
+/** Press the verdict of a key: the button that carries its arrow, or whose id ends in the key. */
 function pressVerdict(key) {
   if (AFTER[key]) return press(AFTER[key]);
   const buttons = [...document.querySelectorAll('#verdicts button')];

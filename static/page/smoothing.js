@@ -1,6 +1,6 @@
-const FEWEST = 10;
+export const FEWEST = 10;
 
-/** Return centred means of values; nothing is changed under ten points, and the last point stays as it is. */
+/** Return centred means of values. Fewer than ten values stay as they are, and so does the last one. */
 export function smoothed(values) {
   if (values.length < FEWEST) return values;
   const half = Math.max(1, Math.round(values.length / 24));

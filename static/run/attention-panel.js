@@ -37,6 +37,7 @@ export class AttentionPanel {
     this.mode = 'head'; // or 'heads', 'rollout'
     this.row = null; // what is shown of the token that asks: {values, names}
     this.run = null; // the run whose layers and heads can be picked
+    this.asked = null; // the layer that is being computed
     const tell = (words, share) => this.drawProgress(words, share);
     this.source = new AttentionSource(view.server, { tell, changed: () => view.schedule() });
     this.listen();
@@ -67,7 +68,6 @@ export class AttentionPanel {
     const { view } = this;
     for (const pick of ['.att-layer', '.att-head']) {
       view.on(pick, 'change', () => {
-        this.source.error = '';
         if (this.mode === 'head') this.fetchLayer();
         else view.schedule();
       });
@@ -164,6 +164,7 @@ export class AttentionPanel {
     this.view.find('.attention-what').textContent = '';
     this.buttons.draw(null, 0);
     if (this.source.job || this.source.error) this.note.textContent = this.source.error;
+    else if (this.asked === this.layer) this.note.textContent = `Computing layer ${this.layer + 1} …`;
     else if (!state.finished) {
       this.note.textContent = state.started.observed_layer < 0 ? NOTES.unwatched : NOTES.running;
     } else this.note.textContent = state.prompt ? NOTES.unknown : NOTES.tool;
@@ -182,6 +183,8 @@ export class AttentionPanel {
     if (this.run === id) return;
     this.run = id;
     this.mode = 'head';
+    this.asked = null;
+    this.source.stop(); // nobody sees what was computed for the run before
     this.source.error = '';
     const option = (i, chosen) => {
       const node = make('option', '', String(i + 1));
@@ -231,15 +234,19 @@ export class AttentionPanel {
   async fetchLayer() {
     const { view, layer } = this;
     const { state } = view;
+    this.source.error = '';
     if (!this.source.canFetch(state, layer)) {
       view.schedule();
       return;
     }
-    this.note.textContent = `Computing layer ${layer + 1} …`;
+    this.asked = layer;
+    view.schedule();
     const error = await this.source.fetchLayer(state, layer);
-    if (view.state !== state) return;
-    if (error) this.note.textContent = error;
-    else view.schedule();
+    if (this.asked === layer) {
+      this.asked = null;
+      if (view.state === state) this.source.error = error;
+    }
+    view.schedule();
   }
 
   async fetchOverview() {

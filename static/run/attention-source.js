@@ -30,7 +30,7 @@ export class AttentionSource {
     return answer.error || '';
   }
 
-  /** Compute every head and the rollout of a run once. Return whether it is there. */
+  /** Compute every head and the rollout of a run. Return an error in words, or an empty text. */
   async fetchOverview(state) {
     const id = Array.from(crypto.getRandomValues(new Uint8Array(12)), (byte) => byte.toString(16)).join('');
     const job = { id, isStopped: false };

@@ -68,7 +68,8 @@ export class Beside {
   headWords(differs) {
     const { state, view } = this;
     const parts = [state.change || 'With your weights'];
-    parts.push(state.failed ? state.failed.message : stageWords(state, false));
+    const { failed } = state;
+    parts.push(failed ? [failed.message, failed.remedy].filter(Boolean).join(' ') : stageWords(state, false));
     if (differs != null) parts.push(`first differs at token ${differs + 1}`);
     else if (state.finished) {
       const isEqual = view.state.tokens.length === state.tokens.length;

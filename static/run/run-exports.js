@@ -35,13 +35,14 @@ export class RunExports {
   async saveTable(kind, run) {
     const { server, state } = this.view;
     if (!state.finished || !server) return;
-    let answer = null;
+    let answer;
     try {
       answer = await server.export_run({ run, kind });
     } catch {
-      return; // the page's own message says it
+      answer = { error: 'The run could not be exported. Try again.' };
     }
+    this.view.find('.export-note').textContent = answer.error || '';
     const type = kind === 'json' ? 'application/json' : 'text/csv';
-    if (answer?.text) download(`run-${run}.${kind}`, answer.text, type);
+    if (!answer.error) download(`run-${run}.${kind}`, answer.text, type);
   }
 }

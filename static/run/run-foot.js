@@ -34,6 +34,7 @@ export class RunFoot {
     const { started, finished, opening } = this.view.state;
     if (this.drawn === finished) return;
     this.drawn = finished;
+    this.view.find('.export-note').textContent = ''; // it is about the run before
     const isRecorded = !!opening?.example; // no server holds it
     const link = this.view.find('.permalink');
     link.hidden = !started || !finished || isRecorded;
