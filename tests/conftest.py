@@ -19,7 +19,7 @@ hypothesis.settings.load_profile("patient")
 
 @pytest.fixture
 def settings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Settings:
-    """Settings of a fresh installation in a temporary folder, whatever the environment says."""
+    """Return settings of a fresh installation in a temporary folder, whatever the environment says."""
     for name in Settings.model_fields:
         monkeypatch.delenv(f"PLAYGROUND_{name.upper()}", raising=False)
     for name in ("DATABASE_URL", "PIP_INDEX_URL", "SPACE_ID"):
@@ -37,7 +37,7 @@ def settings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Settings:
 
 @pytest.fixture
 def database(settings: Settings) -> Iterator[Database]:
-    """An empty database at the newest revision."""
+    """Return an empty database at the newest revision."""
     opened = Database(settings.database_address, data_dir=settings.data_dir)
     opened.upgrade()
     yield opened
@@ -46,7 +46,7 @@ def database(settings: Settings) -> Iterator[Database]:
 
 @pytest.fixture(scope="session")
 def tiny_model_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The folder of the tiny model, made once per session."""
+    """Return the folder of the tiny model, which is made once per session."""
     from tests.tiny import write_tiny_model  # noqa: PLC0415  (imports torch: seconds that most tests need not wait)
 
     return write_tiny_model(tmp_path_factory.mktemp("tiny-model"))
@@ -54,7 +54,7 @@ def tiny_model_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def tiny_settings(settings: Settings, tiny_model_folder: Path) -> Settings:
-    """Settings with the tiny model and two tiny experts called alpha and beta."""
+    """Return settings with the tiny model and two tiny experts called alpha and beta."""
     from tests.tiny import write_tiny_expert  # noqa: PLC0415  (as above)
 
     for slot, name in enumerate(("alpha", "beta")):
@@ -64,7 +64,7 @@ def tiny_settings(settings: Settings, tiny_model_folder: Path) -> Settings:
 
 @pytest.fixture(autouse=True)
 def _fresh_settings() -> Iterator[None]:
-    """Settings are read once per process; no test may see another's."""
+    """Forget the settings, which a process reads only once, so that no test sees another's."""
     get_settings.cache_clear()
     yield
     get_settings.cache_clear()

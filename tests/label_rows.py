@@ -12,13 +12,13 @@ EXPERTS = ("base", "math")
 
 
 def side(name: str, text: str) -> Side:
-    """The answer of one expert, which wrote all of it."""
+    """Return an answer that one expert wrote alone."""
     usage = np.array([name == expert for expert in EXPERTS], np.float32)
     return Side(f"run-{name}", text, "linear", "linear-shipped-0badf00d", EXPERTS, usage)
 
 
 def label_row(number: int = 1, **fields: Any) -> LabelRow:
-    """A vote for the answer of `math`, with `fields` put in."""
+    """Return a vote for the answer of `math`, changed by `fields`."""
     values: dict[str, Any] = {
         "label_id": f"label-{number}",
         "comparison_id": f"comparison-{number}",

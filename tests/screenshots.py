@@ -35,13 +35,13 @@ START_MS, RUN_MS = 600_000, 120_000
 
 
 def chromium() -> str | None:
-    """Path of this machine's Chromium, or None."""
+    """Return the path of this machine's Chromium, or None."""
     return next((path for name in CHROMIUM if (path := shutil.which(name))), None)
 
 
 @contextmanager
 def page_address() -> Iterator[str]:
-    """The address of a page of its own, with an empty data folder and a port nobody has."""
+    """Yield the address of a new page, with an empty data folder and a free port."""
     with tempfile.TemporaryDirectory() as folder:
         process = subprocess.Popen(
             [sys.executable, "-m", "playground", "serve", "--port", "0"],

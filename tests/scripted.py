@@ -1,4 +1,4 @@
-"""A scripted Runtime for page tests: the same face as the real one, events from a list, no model."""
+"""A scripted Runtime for page tests. It has the methods of the real one, events from a list, and no model."""
 
 import threading
 import time
@@ -142,7 +142,7 @@ ROUTERS = [
 
 
 def _layered(weights: np.ndarray, mixable: np.ndarray, step: int) -> np.ndarray:
-    """A gate's weights (LAYERS, E) at a step: they wander over tokens and layers, and tools get none."""
+    """Return a gate's weights (LAYERS, E) at a step. They change with tokens and layers, and tools get none."""
     experts = np.arange(len(weights))
     logits = np.log(weights + 0.05) + 1.6 * np.sin(experts * 2.1 + step / 5)
     logits = logits + 0.9 * np.sin(np.arange(LAYERS)[:, None] / 4 + experts * 1.3 + step / 9)
@@ -182,7 +182,7 @@ class ScriptedRuntime:
         return ROUTERS
 
     def events(self, request: RunRequest) -> Iterator[Event]:
-        """The script of one run."""
+        """Yield the events of one run."""
         with self._lock:
             self._count += 1
             run_id = f"01run{time.time_ns():x}{self._count:04d}"
@@ -282,7 +282,7 @@ class ScriptedRuntime:
         return self._recorded([first, second], session_id, True)
 
     def _recorded(self, requests: list[RunRequest], session_id: str, record: bool) -> Iterator[Event]:
-        """Events in turn; a run is stored before its last event is given, or when it is cut off."""
+        """Yield the events. The run is stored before its last event, or when it is cut off."""
         streams = [self.events(request) for request in requests]
         seen: list[list[Event]] = [[] for _ in requests]
         open_runs = list(range(len(requests)))
@@ -345,13 +345,13 @@ class ScriptedRuntime:
 
 
 def scripted(folder: Path, **options: float) -> ScriptedRuntime:
-    """A scripted runtime over a fresh database in `folder`."""
+    """Return a scripted runtime over a fresh database in `folder`."""
     return ScriptedRuntime(Settings(data_dir=folder, cache_dir=folder / "cache", database_url=""), **options)
 
 
 @pytest.fixture
 def runtime(tmp_path: Path) -> ScriptedRuntime:
-    """A scripted runtime over a fresh database, loaded."""
+    """Return a loaded scripted runtime over a fresh database."""
     made = scripted(tmp_path)
     made.start()
     return made
@@ -359,5 +359,5 @@ def runtime(tmp_path: Path) -> ScriptedRuntime:
 
 @pytest.fixture
 def gate_events(runtime: ScriptedRuntime) -> list[Event]:
-    """A whole run of a gate with an observed head."""
+    """Return a whole run of a gate with an observed head."""
     return list(runtime.events(RunRequest("What is 37 * 24 + 15?", "lora_mixer", observe=Observe(10, 3))))

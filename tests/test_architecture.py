@@ -63,7 +63,7 @@ BROAD_EXCEPTS = {
 
 
 def part(module: str) -> str:
-    """The part of the tree a dotted module belongs to."""
+    """Return the part of the tree that a dotted module belongs to."""
     names = module.split(".")
     if names[0] != "playground" or len(names) == 1:
         return names[0]
@@ -76,13 +76,13 @@ def place(path: Path) -> str:
 
 
 def annotations_only(tree: ast.AST) -> set[ast.AST]:
-    """Every node that stands under `if TYPE_CHECKING`."""
+    """Return every node that stands under `if TYPE_CHECKING`."""
     guards = [node for node in ast.walk(tree) if isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING"]
     return {inner for guard in guards for statement in guard.body for inner in ast.walk(statement)}
 
 
 def imported(tree: ast.AST, *, types: bool = True) -> list[str]:
-    """Every module a file imports, wherever in it; `from playground import x` counts as playground.x.
+    """Return every module that a file imports, anywhere in it. `from playground import x` counts as playground.x.
 
     Without `types`, imports for annotations alone are left out.
     """

@@ -28,7 +28,7 @@ def test_the_settings_page_is_not_stale() -> None:
 
 
 def commands(group: typer.Typer, prefix: str = "") -> list[str]:
-    """Every command as a person types it, `experts train` for one in a group."""
+    """Return every command as a person types it, such as `experts train` for one in a group."""
     named = [f"{prefix}{info.name or info.callback.__name__}" for info in group.registered_commands if info.callback]
     for sub in group.registered_groups:
         if sub.typer_instance is not None:

@@ -1,6 +1,6 @@
-"""What a measurement of this machine is: its options, and one method that returns figures.
+"""Define a measurement of this machine: its options, and one method that returns figures.
 
-Knows nothing of what is measured, and nothing of the command line that makes one command of each subject.
+The command line makes a command of each subject. This module knows nothing of that, or of what is measured.
 """
 
 import inspect
@@ -27,7 +27,7 @@ class Bench(Options):
 
     @abstractmethod
     def run(self, settings: Settings, tell: Tell) -> dict[str, Any]:
-        """Measure, and return the figures as JSON-ready values. `tell` takes a short text about what happens now.
+        """Return the figures of the measurement as JSON-ready values. `tell` takes a short text about the progress.
 
         Raise InvalidRequest when an option cannot be used, ArtefactError when a model cannot be loaded.
         """

@@ -1,6 +1,6 @@
-"""What an expert outside the model is: a request in, events out. Also the two registries, of kinds and of tools.
+"""Define an expert outside the model: it takes a request and yields events. Also register kinds and tools.
 
-Source: MRKL (arXiv:2205.00445). Knows nothing of routers or of the language model.
+Source: MRKL (arXiv:2205.00445). This module knows nothing of routers or of the language model.
 """
 
 import inspect
@@ -19,7 +19,7 @@ from playground.core.values import Expert, ExpertKind, Sampling
 from playground.errors import PlaygroundError
 
 OUTSIDE = -1  # the token id of a piece of text that the shared model did not make
-MAX_QUERY = 200  # letters of a prompt that is shown where a tool understood nothing
+MAX_QUERY = 200  # letters of a prompt that are shown when a tool understood nothing
 SLOTS = 10  # colours of the palette
 
 
@@ -32,7 +32,7 @@ class AnswerRequest:
 
 
 class Answerer(ABC):
-    """An expert outside the model. `is_written` says that the model writes its words, so that their trace is seen."""
+    """An expert outside the model. With `is_written`, the model writes its words, so the page can show their trace."""
 
     is_written: ClassVar[bool] = False
 
@@ -79,7 +79,7 @@ K = TypeVar("K", bound=type[Kind])
 def expert_kind(name: ExpertKind) -> Callable[[K], K]:
     """Register a class as the kind `name`. Raise ValueError for a name that no expert's `kind` can have."""
     if name not in get_args(ExpertKind):
-        raise ValueError(f"{name!r} is no kind of expert: use one of {', '.join(get_args(ExpertKind))}")
+        raise ValueError(f"{name!r} is not a kind of expert: use one of {', '.join(get_args(ExpertKind))}")
 
     def add(cls: K) -> K:
         EXPERT_KINDS.register(name, cls())
@@ -184,7 +184,7 @@ def tool(
     """Register a tool class under `name`, with its card.
 
     `mark` is one to three letters, `slot` a colour from 0 to 9, `examples` prompts that the tool answers.
-    Raise ValueError for a taken name, an unusable card, or a class without `compute`.
+    Raise ValueError for a taken name, an unusable card, or a class without `solve`.
     """
     if not title or not description:
         raise ValueError(f"tool {name!r} needs a title and a description")

@@ -1,4 +1,4 @@
-"""A training's checkpoint in a folder: tensors, optimiser and state, so that a killed training goes on where it was."""
+"""Keep a training's tensors, optimiser and state in a folder, so that a killed training can go on where it was."""
 
 import json
 from collections.abc import Mapping
@@ -22,19 +22,19 @@ class Saved:
     state: dict[str, Any]
 
     def resume(self, optimiser: torch.optim.Optimizer) -> None:
-        """Put the moments into `optimiser`, over the same parameters in the same order."""
+        """Put the moments into `optimiser`, which must have the same parameters in the same order."""
         optimiser.load_state_dict({"state": self.moments, "param_groups": optimiser.state_dict()["param_groups"]})
 
 
 class Checkpoint:
-    """One training's files. `of` (JSON) holds all inputs; a checkpoint made for other inputs is ignored."""
+    """The files of one training. `of` (JSON) holds all its inputs. A checkpoint made for other inputs is ignored."""
 
     def __init__(self, folder: Path, of: Mapping[str, Any]) -> None:
         self.folder = folder
-        self.of = json.loads(json.dumps(of))  # as JSON gives it back, so that the same compares equal
+        self.of = json.loads(json.dumps(of))  # as JSON gives it back, so that it compares equal to what was saved
 
     def save(self, tensors: Mapping[str, Tensor], optimiser: torch.optim.Optimizer, **state: Any) -> None:
-        """Replace what was saved; the state file comes last, as the mark of completeness."""
+        """Replace what was saved. The state file is written last, which marks the checkpoint as complete."""
         self.folder.mkdir(parents=True, exist_ok=True)
         moments = {
             f"{index}.{key}": torch.as_tensor(value)
@@ -47,7 +47,7 @@ class Checkpoint:
         (self.folder / STATE).write_text(json.dumps({"of": self.of, **state}))
 
     def load(self) -> Saved | None:
-        """Return what was saved of this training; None when it has to start afresh."""
+        """Return what was saved of this training. Return None when it has to start afresh."""
         path = self.folder / STATE
         if not path.is_file():
             return None
@@ -61,6 +61,6 @@ class Checkpoint:
         return Saved(load_file(self.folder / TENSORS), moments, state)
 
     def forget(self) -> None:
-        """Remove what was saved: the training has ended."""
+        """Remove what was saved, because the training has ended."""
         for name in (STATE, TENSORS, MOMENTS):
             (self.folder / name).unlink(missing_ok=True)

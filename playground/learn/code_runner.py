@@ -1,9 +1,10 @@
-"""Runs a program that a model wrote, in a process of its own with little time, memory and room, and says how it went.
+"""Run a program that a model wrote, in a process of its own with little time and memory, and say how it ended.
 
-A guard against accidents (endless loops, full memory, stray files, a chatty socket), not a jail: code that means harm
-and knows Python can get around it. What it adds to the operating system's limits: nothing of this process's
-environment, an empty folder that is removed, no site packages, no sockets, no new processes. Where the system lets an
-unprivileged process leave the network, it does.
+This guards against accidents: endless loops, full memory, stray files, a socket. It is not a jail. Code that means harm
+and knows Python can get around it.
+
+Beside the limits of the operating system, the program gets no environment, no site packages, no sockets and no new
+processes. It runs in an empty folder that is removed. It leaves the network where the system allows that.
 """
 
 import contextlib
@@ -24,9 +25,9 @@ WALL_S = 10.0
 CPU_S = 3
 MEMORY_BYTES = 512 * 1024**2
 SHOWN_BYTES = 2000
-DONE = 86  # the exit status of a program that ran to its end; leaving early, with whatever status, is no success
+DONE = 86  # the exit status of a program that ran to its end; one that exits by itself has not passed
 
-# where a completion of a function ends: what comes after is no part of it (as HumanEval's authors cut)
+# a completion of a function ends before any of these, as HumanEval's authors cut it
 FUNCTION_ENDS = ("\n```", "\ndef ", "\nclass ", "\nif ", "\nprint", "\n#", "\n@", "\nassert ")
 
 # Runs first in the child. Limits are set there and not by a hook before the start: such hooks are unsafe in a process
@@ -72,14 +73,14 @@ os._exit(done)
 
 @dataclass(frozen=True)
 class Ran:
-    """How a program went, and the first of what it wrote."""
+    """How a program ended, and the beginning of what it wrote."""
 
     outcome: Outcome
     output: str
 
 
 def passes(row: DataRow, completion: str) -> bool:
-    """Whether a HumanEval row's function, with `completion` as its body, passes the row's tests."""
+    """Return whether a HumanEval row's function, with `completion` as its body, passes the row's tests."""
     return run_python(f"{row['prompt']}{completion}\n{row['tests']}\ncheck({row['entry_point']})\n").outcome == "passed"
 
 
@@ -88,7 +89,7 @@ def run_python(program: str, *, wall_s: float = WALL_S, cpu_s: int = CPU_S, memo
 
     It is killed, with all that it started, after `cpu_s` seconds of work or `wall_s` seconds in all.
     """
-    if "\0" in program:  # no interpreter can be given it
+    if "\0" in program:  # a process cannot be given one
         return Ran("failed", "the program has a null byte")
     with tempfile.TemporaryDirectory(prefix="playground-code-") as folder:
         process = subprocess.Popen(
@@ -117,7 +118,7 @@ def run_python(program: str, *, wall_s: float = WALL_S, cpu_s: int = CPU_S, memo
 
 
 def _drain(stream: IO[bytes] | None, written: bytearray) -> None:
-    """Read what the program writes to its end, so that it never waits; keep the first of it."""
+    """Read all that the program writes, so that it never waits. Keep the first SHOWN_BYTES."""
     if stream is not None:
         while chunk := stream.read(65536):
             written += chunk[: SHOWN_BYTES - len(written)]
@@ -125,7 +126,7 @@ def _drain(stream: IO[bytes] | None, written: bytearray) -> None:
 
 
 def _end(process: "subprocess.Popen[bytes]") -> None:
-    """Kill the whole process group: what the program started would outlive it."""
+    """Kill the whole process group. What the program started would outlive it otherwise."""
     with contextlib.suppress(ProcessLookupError, PermissionError):
         os.killpg(process.pid, signal.SIGKILL)
     process.wait()

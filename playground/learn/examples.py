@@ -1,6 +1,6 @@
-"""Training examples: data rows as token ids of a prompt and its answer, for experts and for gates.
+"""Turn data rows into training examples: the token ids of a prompt and its answer.
 
-Knows nothing of adapters or gates.
+Experts and gates both learn from these. This module knows nothing of adapters or gates.
 """
 
 import itertools
@@ -26,7 +26,7 @@ REPLY_TOKENS = 64
 
 @dataclass(frozen=True)
 class TrainingExample:
-    """Token ids of prompt and answer; the loss counts from `start`. `prompt` is the text, `task` its data set."""
+    """Token ids of a prompt and its answer; the loss counts from `start`. `prompt` is a text, `task` names the set."""
 
     ids: tuple[int, ...]
     start: int
@@ -45,9 +45,8 @@ def make_examples(
 ) -> list[TrainingExample]:
     """Return tokenised rows of at most `limit` tokens, with answers cut at `answer_tokens`.
 
-    `seed` None uses the template for measuring; any other draws one for each row.
-
-    Rows without an answer of their own hold the base's reply under 'reply', and whether it ended under 'ended'.
+    Without a `seed` each row uses the template for measuring, else a template is drawn for it. Rows of a task without
+    answers hold the base's reply under 'reply', and whether it ended under 'ended'.
     """
     chooser = None if seed is None else random.Random(seed)
     examples = []
@@ -64,7 +63,7 @@ def make_examples(
 
 
 def greedy_replies(base: LanguageModel, model: Any, prompts: Sequence[str], tokens: int) -> list[tuple[str, bool]]:
-    """Return (reply, whether it ended by itself) to each prompt: greedy, at most `tokens` tokens, by the library."""
+    """Return (reply, whether it ended by itself) for each prompt, decoded greedily by the library, at most `tokens`."""
     tokenizer = base.tokenizer
     made: list[tuple[str, bool]] = []
     for start in range(0, len(prompts), 32):
@@ -81,7 +80,7 @@ def greedy_replies(base: LanguageModel, model: Any, prompts: Sequence[str], toke
 
 
 def with_replies(base: LanguageModel, task: Task, rows: Sequence[DataRow], kept: Path) -> list[DataRow]:
-    """Return `rows` with the base's greedy reply to each, at most REPLY_TOKENS tokens, saved in the file `kept`."""
+    """Return `rows` with the base's greedy reply to each, at most REPLY_TOKENS tokens. Save them in the file `kept`."""
     prompts = [task.prompt(row) for row in rows]
     of = fingerprint(base.name, str(base.dtype), str(REPLY_TOKENS), *prompts)
     if kept.is_file():
@@ -97,7 +96,7 @@ def with_replies(base: LanguageModel, task: Task, rows: Sequence[DataRow], kept:
 
 
 def balanced_rows(rows: Sequence[DataRow], seed: int) -> list[DataRow]:
-    """Return all rows, with those of rarer answers repeated until every answer is equally frequent."""
+    """Return all rows. Those with rarer answers are repeated until every answer is equally frequent."""
     groups: dict[str, list[DataRow]] = {}
     for row in sample_rows(rows, len(rows), seed):
         groups.setdefault(row["answer"], []).append(row)
@@ -108,9 +107,10 @@ def balanced_rows(rows: Sequence[DataRow], seed: int) -> list[DataRow]:
 def mixed_examples(
     base: LanguageModel, recipe: ExpertRecipe, data: Path, *, count: int, limit: int, seed: int, kept: Path
 ) -> tuple[list[TrainingExample], list[TrainingExample]]:
-    """Return (training, validation) examples, about `count` and VALIDATION_ROWS, in the shares of a recipe's mix.
+    """Return (training, validation) examples in the shares of a recipe's mix.
 
-    A task with fewer rows than its share gives what it has; replies of the base are kept in the folder `kept`.
+    There are about `count` training and VALIDATION_ROWS validation examples. A task with fewer rows than its share
+    gives what it has. Replies of the base are kept in the folder `kept`. Raise InvalidRequest for a missing set.
     """
     training: list[TrainingExample] = []
     validation: list[TrainingExample] = []
@@ -119,13 +119,13 @@ def mixed_examples(
         rows, held = split_rows(data, task.folder, seed)
         rows = [row for row in rows if task.keep(row)]
         if task.balanced:
-            # held rows too: a model taught that answers are as frequent pays for it where they are not
+            # both parts alike: a model that learned equal frequencies loses where they are not equal
             rows, held = balanced_rows(rows, seed), balanced_rows(held, seed)
         wanted, wanted_held = round(count * share), max(4, round(VALIDATION_ROWS * share))
         if task.answer is None:
             rows = with_replies(base, task, sample_rows(rows, min(wanted, REPLIES), seed), kept / f"{name}-train.json")
             held = with_replies(base, task, sample_rows(held, wanted_held, seed), kept / f"{name}-held.json")
-        # longer rows are dropped, so draw with room to spare
+        # rows that are too long are dropped, so draw three times as many
         cut = recipe.answer_tokens
         drawn = make_examples(
             base, task, sample_rows(rows, wanted * 3, seed), seed=seed, limit=limit, answer_tokens=cut

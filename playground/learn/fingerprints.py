@@ -1,4 +1,4 @@
-"""Hashes of what a result depends on: a result is found again only when its inputs are the same."""
+"""Hash what a result depends on. A stored result is used again only when its inputs have the same hash."""
 
 import hashlib
 import inspect
@@ -26,7 +26,7 @@ def fingerprint(*parts: Tensor | str) -> str:
 
 
 def of_adapters(bank: Bank) -> list[str]:
-    """Return a hash of each expert's matrices, in bank order; the base, first, has none."""
+    """Return a hash of each expert's matrices, in bank order. The base comes first and has no matrices."""
     parts: list[list[Tensor]] = [[] for _ in bank.names]
     for site in bank.sites:
         owner, up = site.owner, site.up

@@ -1,6 +1,6 @@
 """What trainings of experts and of gates share: padded batches, the loss of answers, and the learning rate.
 
-Knows nothing of what is trained.
+This module does not know what is trained.
 """
 
 from collections.abc import Sequence
@@ -16,7 +16,7 @@ WARMUP_STEPS = 10
 
 
 def padded(examples: Sequence[TrainingExample], device: torch.device) -> tuple[Tensor, Tensor]:
-    """Return (ids (B, T) long, mask (B, T) bool) of a right-padded batch; the mask marks tokens that carry loss."""
+    """Return (ids (B, T) long, mask (B, T) bool) of a right-padded batch. The mask marks tokens that carry loss."""
     longest = max(len(example.ids) for example in examples)
     ids = torch.zeros(len(examples), longest, dtype=torch.long)
     counted = torch.zeros(len(examples), longest, dtype=torch.bool)
@@ -27,7 +27,7 @@ def padded(examples: Sequence[TrainingExample], device: torch.device) -> tuple[T
 
 
 def shared_prefix(examples: Sequence[TrainingExample]) -> int:
-    """Return how many first tokens all prompts of a batch share: mostly those of the chat template."""
+    """Return how many tokens all prompts of a batch share at their beginning. Mostly these are of the chat template."""
     shortest = min(example.start for example in examples) - 1
     first = examples[0].ids
     same = (i for i in range(shortest) if any(example.ids[i] != first[i] for example in examples))
@@ -35,7 +35,7 @@ def shared_prefix(examples: Sequence[TrainingExample]) -> int:
 
 
 def answer_loss(model: Any, examples: Sequence[TrainingExample], *, share_prefix: bool = False) -> Tensor:
-    """Return the mean negative log-likelihood per answer token over a right-padded batch; see `token_losses`."""
+    """Return the mean of `token_losses`: the negative log-likelihood per answer token, in nats."""
     losses, _ = token_losses(model, examples, share_prefix=share_prefix)
     return losses.mean()
 
@@ -50,10 +50,10 @@ def row_losses(model: Any, examples: Sequence[TrainingExample]) -> list[float]:
 def token_losses(
     model: Any, examples: Sequence[TrainingExample], *, share_prefix: bool = False
 ) -> tuple[Tensor, Tensor]:
-    """Return (losses (N,) in nats, rows (N,)) of the answer tokens of a right-padded batch; the head runs on those.
+    """Return (losses (N,) in nats, rows (N,)) of the answer tokens of a batch. The head runs on these tokens only.
 
-    With `share_prefix` what all rows begin with is read once and its cache used by all, which is exact for a model
-    that treats every row alike (one adapter, no gate) and saves a third to a half of short rows.
+    With `share_prefix`, the tokens that all rows begin with are read once, and all rows use their cache. This is exact
+    for a model that treats every row alike (one adapter, no gate). It saves a third to a half of short rows.
     """
     ids, counted = padded(examples, next(model.parameters()).device)
     body, head = language_parts(model)
@@ -65,7 +65,7 @@ def token_losses(
             layer.keys = layer.keys.expand(len(examples), -1, -1, -1)
             layer.values = layer.values.expand(len(examples), -1, -1, -1)
         ids, counted = ids[:, common:], counted[:, common:]
-    # padding stands on the right, where causal attention never looks: no mask, and a quicker kernel
+    # causal attention never looks at padding on the right, so no mask is needed and a quicker kernel is used
     hidden = body(input_ids=ids, past_key_values=cache, use_cache=cache is not None).last_hidden_state[:, :-1]
     asked = counted[:, 1:]
     logits = head(hidden[asked]).float()
@@ -80,7 +80,7 @@ def language_parts(model: Any) -> tuple[Any, Any]:
 
 
 def learning_rate(step: int, steps: int, peak: float) -> float:
-    """Return the rate at `step`: a linear warm-up, then a cosine to a tenth of the peak."""
+    """Return the learning rate at `step`: a linear warm-up, then a cosine to a tenth of the peak."""
     if step < WARMUP_STEPS:
         return peak * (step + 1) / WARMUP_STEPS
     share = (step - WARMUP_STEPS) / max(1, steps - WARMUP_STEPS)

@@ -1,4 +1,4 @@
-"""Fits the parameters that ship with a policy on the project's own examples, and measures them."""
+"""Fit the parameters that ship with a policy on the project's own examples, and measure them."""
 
 from pathlib import Path
 from typing import Any
@@ -27,9 +27,9 @@ def fit_policy(
 ) -> dict[str, Any]:
     """Refit the parameters shipped for policy `name`, write them to `folder`, and return the figures.
 
-    Fitted on the examples that are no probes; measured by cross-validation there and on the probes, where `pool` gives
-    the experts' cards. Experts it lacks are fitted all the same, measured with nothing but their name for a card, and
-    listed under `without_card`. Raise InvalidRequest for a router that is not fitted on examples.
+    The fit uses the examples without the probes. It is measured there by cross-validation, and on the probes. `pool`
+    gives the cards of the experts. An expert that it lacks is fitted too. Its name stands in for its card, and
+    `without_card` lists it. Raise InvalidRequest for a router that is not fitted on examples.
     """
     kind = ROUTERS.get(name)
     if not issubclass(kind, Policy):
@@ -63,7 +63,7 @@ def fit_policy(
 
 
 def _measure(policy: Policy, examples: ExampleSet, encoder: TextEncoder, pool: Pool) -> tuple[np.ndarray, np.ndarray]:
-    """(N,) hits and (N,) log losses of the policy's decisions, over the pool of the experts that the examples name."""
+    """Return hits (N,) and log losses (N,) of the policy's decisions, over the experts that the examples name."""
     known = {expert.name: expert for expert in pool.experts if expert.ready}
     named = Pool(tuple(known.get(name) or _bare(name) for name in examples.experts))
     cards = describe(encoder, named)
@@ -76,5 +76,5 @@ def _measure(policy: Policy, examples: ExampleSet, encoder: TextEncoder, pool: P
 
 
 def _bare(name: str) -> Expert:
-    """A stand-in for an expert that is not installed here, so that measuring does not depend on which adapters are."""
+    """Return a stand-in for an expert that is not installed, so that figures do not depend on what is installed."""
     return Expert(name=name, kind="lora", title=name, description="", mark=name[:2].title(), slot=9, ready=False)

@@ -1,7 +1,7 @@
-"""Data rows: reading a split, drawing from it, and keeping training apart from testing. Knows nothing of models.
+"""Read the rows of a split, draw from them, and keep training apart from testing. No model is needed here.
 
-A data folder holds one folder per set with `train|validation|test.jsonl[.gz]`. A set the folder lacks is looked for
-among those the project wrote itself.
+A data folder holds one folder per set, with `train|validation|test.jsonl[.gz]`. A set that the folder lacks is looked
+for among those that the project wrote itself.
 """
 
 import gzip
@@ -19,7 +19,7 @@ DataRow = dict[str, Any]
 
 
 def read_rows(data: Path, folder: str, split: str) -> list[DataRow]:
-    """Return the rows of one split, in file order; empty when the split is not there.
+    """Return the rows of one split, in file order. Return none when the split is not there.
 
     Raise InvalidRequest for a folder that is not there or a line that is not JSON.
     """
@@ -46,13 +46,13 @@ def normalised_prompt(text: str) -> str:
 
 
 def without_overlap(rows: Sequence[DataRow], others: Sequence[DataRow]) -> list[DataRow]:
-    """Return the rows whose prompt is in none of `others`."""
+    """Return the rows whose prompt is not among the prompts of `others`."""
     seen = {normalised_prompt(row["prompt"]) for row in others}
     return [row for row in rows if normalised_prompt(row["prompt"]) not in seen]
 
 
 def sample_rows(rows: Sequence[DataRow], count: int, seed: int) -> list[DataRow]:
-    """Return `count` of `rows` (all when fewer): the same for the same seed, in whatever order they come."""
+    """Return `count` of `rows`, or all when there are fewer. They depend on the seed, not on the order of `rows`."""
 
     def place(row: DataRow) -> bytes:
         return hashlib.sha256(f"{seed}:{normalised_prompt(row['prompt'])}".encode()).digest()
@@ -63,7 +63,8 @@ def sample_rows(rows: Sequence[DataRow], count: int, seed: int) -> list[DataRow]
 def split_rows(data: Path, folder: str, seed: int) -> tuple[list[DataRow], list[DataRow]]:
     """Return (training, validation) rows that share no prompt with each other or with the test rows.
 
-    A set without validation rows gives a part of its training rows; one without training rows, of its validation rows.
+    A set without validation rows gives a part of its training rows for them. A set without training rows is trained on
+    its validation rows, less such a part.
     """
     train = read_rows(data, folder, "train")
     held = read_rows(data, folder, "validation")

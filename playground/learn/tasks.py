@@ -1,6 +1,6 @@
-"""The tasks experts are trained and measured on: how a data row reads as a prompt and an answer.
+"""Define the tasks that experts are trained and measured on: how a data row becomes a prompt and an answer.
 
-Rows have `prompt`, `answer` and, where they apply, `choices`, `labels`, `solution`, `tests`. Knows nothing of models.
+Rows have `prompt` and `answer`. Some have `choices`, `labels`, `solution` or `tests`. No model is needed here.
 """
 
 import random
@@ -38,14 +38,16 @@ REFUSALS = re.compile(
 
 @dataclass(frozen=True)
 class Task:
-    """One data set: `prompts` are templates with {text}, the first one is used for measuring.
+    """One data set. `prompts` are templates with {text}. The first one is used for measuring.
 
-    accuracy and matthews choose among `choices(row)` by likelihood; loss is the mean negative log-likelihood per
-    answer token in nats, lower is better; refusal is right when the row asks for a refusal and gets one, or for
-    neither. `opening` is the beginning of the answer that is given, not asked for. An `answer` of None is the base
-    model's own reply. `exact` says whether a free answer is right; it ends before any text of `stop`. `owner` is the
-    expert whose field this is. `balanced` draws as many training rows of each answer, `keep` says which training rows
-    are used.
+    `metric` says how it is measured. accuracy and matthews choose among `choices(row)` by likelihood. loss is the mean
+    negative log-likelihood per answer token in nats: lower is better. refusal is right when the answer refuses exactly
+    where the row asks for that.
+
+    `opening` is the beginning of the answer, which the model is given. With an `answer` of None, the base model's own
+    reply is the answer. `exact` says whether a free answer is right. A free answer ends before any text of `stop`.
+    `owner` is the expert whose field this is. `balanced` repeats training rows until all answers are equally frequent.
+    `keep` says which training rows are used.
     """
 
     name: str
@@ -83,7 +85,7 @@ def final_number(text: str) -> str | None:
 
 
 def refuses(text: str) -> bool:
-    """Whether an answer declines in its first two sentences or so (phrase matching, as AdvBench's authors do)."""
+    """Return whether the first 160 characters of an answer decline, by phrases, as AdvBench's authors do."""
     return bool(REFUSALS.search(text[:160].replace("’", "'")))
 
 
@@ -221,7 +223,7 @@ TASKS: dict[str, Task] = {
             metric="loss",
             owner="code",
             prompts=("Complete this Python function.\n```python\n{text}\n```",),
-            # the line's end is the answer's: tokens that hold it and the indentation must not be cut in two
+            # the line break belongs to the answer, because one token may hold it and the indentation
             opening=lambda row: "```python\n" + row["prompt"].rstrip(),
             answer=lambda row: "\n" + row["answer"].rstrip() + "\n```",
             exact=lambda text, row: passes(row, text),

@@ -23,9 +23,9 @@ MAX_CONFIG_BYTES = 2**20
 CONFIG, WEIGHTS = "adapter_config.json", "adapter_model.safetensors"
 LAYER = re.compile(r"(?:^|\.)(?:layers|h|blocks)\.(\d+)\.")  # the layer of a module; others cannot be mixed
 KEY = re.compile(r"^base_model\.model\.(?P<module>.{1,300})\.lora_(?P<side>[AB])(?:\.[^.]{1,100})?\.weight$")
-# A pattern comes from the folder. It may hold names, dots and alternatives only, so that none can run for ever.
+# A pattern comes from the folder. It may hold names, dots and alternatives only, so that matching it always ends.
 PLAIN_PATTERN = re.compile(r"^[\w.\-^$|\\]{1,300}$")
-# These fields switch on more than B A x. Mixing by weights would give something else than the adapter's author saw.
+# These fields add more to a layer than B A x, which mixing by weights cannot reproduce.
 FOREIGN = (
     "use_dora",
     "use_qalora",
@@ -52,7 +52,7 @@ class Adapter:
 
 @dataclass(frozen=True, eq=False)
 class Examined:
-    """Hold what was seen in a folder. `adapter` is there when nothing failed."""
+    """Hold what was seen in a folder. `adapter` is None when a check failed."""
 
     checklist: Checklist
     adapter: Adapter | None
@@ -153,7 +153,7 @@ def _kind(config: Mapping[str, Any]) -> Line:
 
 
 def _base(config: Mapping[str, Any], base_name: str) -> Line:
-    """Compare the names of the bases. A different name is only a warning: the shapes decide, and answers show."""
+    """Return the line that compares the names of the bases. Another name is only a warning: the shapes decide."""
     told = str(config.get("base_model_name_or_path") or "")[:200]
     if not told:
         return Line("Base model", "warn", "The adapter does not name its base model; the shapes decide.")

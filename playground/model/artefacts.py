@@ -93,7 +93,7 @@ def chosen_model(name: str) -> str:
 
 
 def is_cached(settings: Settings, artefact: Artefact = SMOLLM2) -> bool:
-    """Return whether `base_folder` can answer without the network. A hub id counts as cached; nobody can tell."""
+    """Return whether `base_folder` needs no network. A model that is set by hand counts as cached, even a hub id."""
     return bool(settings.base_model) or is_complete(settings.cache_dir / artefact.folder_name)
 
 

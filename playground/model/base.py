@@ -90,7 +90,7 @@ class LanguageModel:
 
 
 def alike(one: Sequence[int], other: Sequence[int]) -> int:
-    """Return how many tokens are the same at the beginning of both."""
+    """Return how many tokens `one` and `other` share at their beginning."""
     return next((i for i, (a, b) in enumerate(zip(one, other, strict=False)) if a != b), min(len(one), len(other)))
 
 

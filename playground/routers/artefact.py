@@ -1,4 +1,4 @@
-"""Router parameters on disk: `params.safetensors` and `router.json` with a format number. Never pickle."""
+"""Write and read router parameters: `params.safetensors`, and `router.json` with a format number. Never pickle."""
 
 import json
 from collections.abc import Mapping
@@ -28,19 +28,19 @@ def write_router(folder: Path, name: str, card: Mapping[str, Any], tensors: Mapp
 
 
 def read_card(folder: Path) -> dict[str, Any]:
-    """Return the folder's `router.json`. Raise ArtefactError when it is missing, damaged or of another format."""
+    """Return the folder's `router.json`. Raise ArtefactError when it is missing, damaged or in another format."""
     remedy = "Restore the folder, or choose another version of the router."
     try:
         card = json.loads((folder / CARD).read_text("utf-8"))
     except (OSError, ValueError) as error:
         raise ArtefactError(f"The router in {folder.name} cannot be read.", remedy) from error
     if not isinstance(card, dict) or card.get("format") != FORMAT:
-        raise ArtefactError(f"The router in {folder.name} has another format than {FORMAT}.", remedy)
+        raise ArtefactError(f"The router in {folder.name} is not in format {FORMAT}.", remedy)
     return card
 
 
 def read_router(folder: Path, name: str, shapes: Mapping[str, int]) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
-    """Return card and tensors that `write_router` wrote. `shapes` gives the number of axes each tensor must have.
+    """Return the card and the tensors that `write_router` wrote. `shapes` gives how many axes each tensor must have.
 
     Raise ArtefactError for another router's folder, damaged files, or a missing tensor.
     """
@@ -59,6 +59,9 @@ def read_router(folder: Path, name: str, shapes: Mapping[str, int]) -> tuple[dic
 
 
 def add_to_card(folder: Path, **values: Any) -> None:
-    """Add `values` to the folder's `router.json`: figures measured after the parameters were written."""
+    """Add `values` to the folder's `router.json`, such as figures that were measured after the parameters were written.
+
+    Raise ArtefactError when the card cannot be read.
+    """
     text = json.dumps({**read_card(folder), **values}, ensure_ascii=False, indent=1)
     (folder / CARD).write_text(text + "\n", "utf-8")

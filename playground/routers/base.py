@@ -1,8 +1,8 @@
 """What a router is: the contract of policies and gates, and the decorator that registers them.
 
 A *policy* decides over the pool from the prompt, before decoding. A *gate* is a module inside the model that decides
-for each token and layer. Both are listed as routers. A router holds parameters only; everything of one run lives in
-the call.
+for each token and layer. Both are listed as routers. A router holds parameters only. What belongs to one run travels
+with each call.
 """
 
 import copy
@@ -33,7 +33,7 @@ class RouterOptions(Options):
 
 @dataclass(frozen=True)
 class RouterSpec:
-    """What the page says of a router. `paper` is an arXiv id or None; `trained_from` is in words."""
+    """What the page shows about a router. `paper` is an arXiv id or None. `trained_from` is in words."""
 
     name: str
     title: str
@@ -62,7 +62,7 @@ class ExampleSet:
 
 @dataclass(frozen=True, eq=False)
 class LabelSet:
-    """Labels ready for a fit. `embeddings` (N, d) float32, row i embeds the prompt of `pairs[i]`."""
+    """Labels ready for a fit. Row i of `embeddings` (N, d) float32 embeds the prompt of `pairs[i]`."""
 
     pairs: Sequence[LabelledPair]
     embeddings: np.ndarray
@@ -71,7 +71,7 @@ class LabelSet:
         return len(self.pairs)
 
     def usage_difference(self, experts: Sequence[str]) -> np.ndarray:
-        """Return (N, E) float32: usage of A minus usage of B over `experts`. Other experts are left out."""
+        """Return (N, E) float32: the usage of A minus the usage of B, over `experts`. Other experts are left out."""
         difference = np.zeros((len(self), len(experts)), np.float32)
         column = {name: i for i, name in enumerate(experts)}
         for row, pair in enumerate(self.pairs):
@@ -82,21 +82,21 @@ class LabelSet:
 
     @property
     def targets(self) -> np.ndarray:
-        """(N,) float32: probability that A beats B."""
+        """Return (N,) float32: the probability that A beats B."""
         return np.array([pair.target for pair in self.pairs], np.float32)
 
     @property
     def weights(self) -> np.ndarray:
-        """(N,) float32 sample weights."""
+        """Return (N,) float32: how much each label counts."""
         return np.array([pair.weight for pair in self.pairs], np.float32)
 
 
 @dataclass(frozen=True, eq=False)
 class Beginning:
-    """What a router is made from while nothing was fitted for it.
+    """What a router is made from when nothing was fitted for it yet.
 
-    `examples` gives the shipped example prompts, embedded. `experts` are those that can be mixed, the base first;
-    `layers` and `width` are the model's.
+    `examples` returns the shipped example prompts with their embeddings. `experts` are those that can be mixed, with
+    the base first. `layers` and `width` are those of the model.
     """
 
     examples: Callable[[], ExampleSet]
@@ -106,12 +106,12 @@ class Beginning:
 
 
 class Router(ABC):
-    """Common to all levels. `experts` is the order its parameters are over; a run may use any part of them."""
+    """The base of policies and gates. Parameters are in the order of `experts`. A run may use only some of these."""
 
     spec: ClassVar[RouterSpec]
     Options: ClassVar[type[RouterOptions]] = RouterOptions
-    needs_training: ClassVar[bool] = False  # whether it is of no use before `routers fit`
-    learns_from_labels: ClassVar[bool] = False  # whether a fine-tune can teach it
+    needs_training: ClassVar[bool] = False  # True: it cannot be used before `routers fit`
+    learns_from_labels: ClassVar[bool] = False  # True: a fine-tune can train it
 
     def __init__(self, experts: Sequence[str], options: RouterOptions | None = None) -> None:
         self.experts = tuple(experts)
@@ -120,7 +120,7 @@ class Router(ABC):
     @classmethod
     @abstractmethod
     def begin(cls, beginning: Beginning) -> Self:
-        """Return the router as it is before any fit. Raise NotReady for one that must be trained first."""
+        """Return the router as it is before any fit. Raise NotReady for a router that must be trained first."""
 
     @abstractmethod
     def save(self, folder: Path) -> None:
@@ -129,12 +129,12 @@ class Router(ABC):
     @classmethod
     @abstractmethod
     def load(cls, folder: Path) -> Self:
-        """Read what `save` wrote. Raise ArtefactError when the folder does not hold this router."""
+        """Return the router that `save` wrote. Raise ArtefactError when the folder does not hold this router."""
 
     def with_options(self, values: Mapping[str, Any]) -> Self:
-        """Return a copy with these run-time options and the same parameters; values may be texts.
+        """Return a copy with these run-time options and the same parameters. A value may be given as text.
 
-        Raise InvalidRequest for an unknown option, a wrong value, and one that is fixed once parameters are fitted.
+        Raise InvalidRequest for an unknown option, a wrong value, or an option that is fixed by the fit.
         """
         options = self.options.changed(values)
         run_time = {control["name"] for control in self.Options.controls(run_time=True)}
@@ -154,19 +154,22 @@ class Router(ABC):
 
 
 class Policy(Router):
-    """Decides from the prompt. Required: `decide`.
+    """A router that decides from the prompt. It must implement `decide`.
 
-    One with parameters also implements `from_examples`, `save` and `load`. One that learns from labels sets
-    `learns_from_labels` and implements `log_policy` and `parameters`, or `absorb`.
+    A policy with parameters also implements `from_examples`, `save` and `load`. A policy that learns from labels sets
+    `learns_from_labels`, and implements either `log_policy` and `parameters`, or `absorb`.
     """
 
     @abstractmethod
     def decide(self, ctx: Context) -> Decision:
-        """Return the decision over `ctx.pool`. Pure, deterministic, under 50 ms; unknown experts get the prior."""
+        """Return the decision over `ctx.pool`, in under 50 ms.
+
+        The same input gives the same decision. An expert without parameters gets its share of the prior.
+        """
 
     @classmethod
     def from_examples(cls, examples: ExampleSet, options: RouterOptions | None = None) -> Self:
-        """Return the policy fitted on `examples`. Default: there is nothing to fit."""
+        """Return the policy fitted on `examples`. By default there is nothing to fit."""
         return cls(examples.experts, options)
 
     @classmethod
@@ -175,36 +178,42 @@ class Policy(Router):
         return cls.from_examples(beginning.examples())
 
     def save(self, folder: Path) -> None:
-        """Write experts and options. Default: there are no parameters beside them."""
+        """Write experts and options. By default there are no other parameters."""
         options = self.options.model_dump()
         card = {"experts": list(self.experts), **({"options": options} if options else {})}
         write_router(folder, self.spec.name, card, {"nothing": np.zeros(0, np.float32)})
 
     @classmethod
     def load(cls, folder: Path) -> Self:
-        """Read what `save` wrote."""
+        """Return the policy that `save` wrote. Raise ArtefactError when the folder does not hold it."""
         card, _ = read_router(folder, cls.spec.name, {})
         return cls(card["experts"], cls.Options(**card.get("options", {})))
 
     def log_policy(self, embeddings: Tensor) -> Tensor | None:
-        """(N, d) -> (N, E) log pi(e|x) over `self.experts`, differentiable in `parameters()`; None when it has none."""
+        """Return log pi(e|x) (N, E) over `self.experts` for embeddings (N, d). Return None when the policy has none.
+
+        The result is differentiable in `parameters()`.
+        """
         return None
 
     def parameters(self) -> list[Tensor]:
-        """Return what a label objective may change by gradient; empty when nothing."""
+        """Return the tensors that a label objective may change by gradient. By default there are none."""
         return []
 
     def absorb(self, labels: LabelSet) -> Self | None:
-        """Return a copy that has learned `labels` without gradients (a label is a new row); None when it cannot."""
+        """Return a copy that has learned `labels` without gradients. Return None when the policy cannot do that.
+
+        For example, a policy may store each label as a new row.
+        """
         return None
 
 
 @dataclass(eq=False)
 class GateRun:
-    """What a gate keeps of one run, and of nothing else; made by `Gate.open`, carried by the run's row.
+    """The state that a gate keeps for one run. `Gate.open` makes it, and the run's row carries it.
 
-    `prior` (G,) are the logits or scores the prompt as a whole gave, `prompt_tokens` its length, `read` how many tokens
-    the model had read before the call under way, `memory` whatever else the gate keeps.
+    `prompt_tokens` is the length of the prompt. `prior` (G,) holds the logits or scores from the prompt as a whole.
+    `read` is how many tokens the model had read before this call. `memory` holds whatever else the gate keeps.
     """
 
     prompt_tokens: int
@@ -214,7 +223,7 @@ class GateRun:
 
 
 class Gate(nn.Module):
-    """Decides inside the model: `weights` is the only call in the hot path. Never holds state of a run.
+    """A module that decides inside the model. Each layer calls `weights` for each token. It holds no state of a run.
 
     `experts` are mixable experts in the order of the last axis, G of them; the engine maps them to a run's pool.
     `top_k` is how many of them may act on one token; None is all.
@@ -237,7 +246,7 @@ class Gate(nn.Module):
         raise NotImplementedError
 
     def dense(self, layer: int, hidden: Tensor, runs: Sequence[GateRun]) -> Tensor:
-        """Return (B, T, G) before `weights` keeps some experts or some tokens; by default the weights themselves."""
+        """Return the weights (B, T, G) before any expert or token is cut off. By default nothing is cut off."""
         return self.weights(layer, hidden, runs)
 
     def in_training(self, layer: int, hidden: Tensor, runs: Sequence[GateRun]) -> tuple[Tensor, Tensor]:
@@ -249,14 +258,19 @@ class Gate(nn.Module):
         return made, made
 
     def read_final(self, hidden: Tensor, run: GateRun, *, first_pass: bool) -> None:
-        """Take the final hidden states (T, d) of a pass, when `reads_final`; the first pass is the plain base's."""
+        """Take the final hidden states (T, d) of a pass. It is called only when `reads_final` is set.
+
+        `first_pass` marks the pass over the prompt by the plain base.
+        """
 
 
 @dataclass(frozen=True, eq=False)
 class Installed:
-    """What can be mixed now: `names` (N,) with the base first, `descriptors` (N, d_z) float32 of their cards, unit
-    length, and `directions` (L, N, d): the input direction each adapter answers to most in each layer, zero for one
-    that adapts nothing there."""
+    """The experts that can be mixed now: `names` (N,), with the base first.
+
+    `descriptors` (N, d_z) float32 embed their cards, at unit length. `directions` returns (L, N, d): in each layer, the
+    input direction to which each adapter responds most. It is zero where an adapter changes nothing.
+    """
 
     names: tuple[str, ...]
     descriptors: np.ndarray
@@ -264,10 +278,10 @@ class Installed:
 
 
 class GateRouter(Router):
-    """A router whose decisions are made by a gate inside the model; made for `layers` layers of `width` channels.
+    """A router whose gate decides inside a model of `layers` layers and `width` channels. It must implement `build`.
 
-    Required: `build`. A gate without parameters says `needs_training = False`: it fits every model, and is built over
-    whatever is installed. One that takes in experts it was not trained with says `takes_any_expert = True`.
+    A gate without parameters sets `needs_training = False`. It fits every model, and is built over the installed
+    experts. A gate that accepts experts that it was not trained with sets `takes_any_expert = True`.
     """
 
     gate: Gate
@@ -289,7 +303,7 @@ class GateRouter(Router):
 
     @classmethod
     def begin(cls, beginning: Beginning) -> Self:
-        """Return the gate over the experts there are. Raise NotReady that names the command which trains it."""
+        """Return the gate over the installed experts. Raise NotReady for a gate that must be trained first."""
         if cls.needs_training:
             raise NotReady(
                 f"The gate {cls.spec.title} is not trained yet.",
@@ -310,14 +324,14 @@ class GateRouter(Router):
         """Return an untrained gate over `self.experts` with `self.options`."""
 
     def gate_for(self, installed: Installed) -> Gate:
-        """Return the gate over the experts there are now; a trained one keeps to those it was trained with."""
+        """Return the gate over the installed experts. A trained gate keeps the experts that it was trained with."""
         if self.needs_training or installed.names == self.experts:
             return self.gate
         return type(self)(installed.names, self.options, layers=self.layers, width=self.width).gate
 
     def _copy(self, options: RouterOptions) -> Self:
-        """Return a router whose gate is built with `options` and has the same parameters."""
-        with torch.random.fork_rng(devices=[]):  # a gate may draw its first parameters: nobody's samples may change
+        """Return a router whose gate has the same parameters and is built with `options`."""
+        with torch.random.fork_rng(devices=[]):  # a new gate may draw random numbers, which must not change sampling
             made = type(self)(self.experts, options, layers=self.layers, width=self.width)
         made.gate.load_state_dict(self.gate.state_dict())
         return made
@@ -335,7 +349,7 @@ class GateRouter(Router):
 
     @classmethod
     def load(cls, folder: Path) -> Self:
-        """Read what `save` wrote. Raise ArtefactError when the parameters do not fit the card."""
+        """Return the gate router that `save` wrote. Raise ArtefactError when the parameters do not fit the card."""
         card, tensors = read_router(folder, cls.spec.name, {})
         try:
             made = cls(

@@ -1,6 +1,6 @@
-"""The project's own example prompts: which expert should answer what. Policies are first fitted on them.
+"""The project's own example prompts, each with the expert that should answer it. Policies are first fitted on them.
 
-Every fifth prompt of an expert is a probe: kept out of every fit, for before and after.
+Every fifth prompt of an expert is a probe. Probes are kept out of every fit, to show what a fit changed.
 """
 
 from collections.abc import Sequence
@@ -18,7 +18,7 @@ EXAMPLES = ROOT / "data" / "examples" / "prompts.jsonl"
 
 
 class ExamplePrompt(BaseModel):
-    """One prompt and the expert that should answer it; probes are never fitted on."""
+    """A prompt, and the expert that should answer it. No router is fitted on a probe."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -28,7 +28,7 @@ class ExamplePrompt(BaseModel):
 
 
 def load_examples(path: Path = EXAMPLES) -> tuple[ExamplePrompt, ...]:
-    """Return the examples of a JSON-lines file, in its order. Raise ArtefactError that names the first bad line."""
+    """Return the examples of a JSON-lines file, in its order. Raise ArtefactError, which names the first bad line."""
     found: list[ExamplePrompt] = []
     try:
         lines = path.read_text("utf-8").splitlines()
@@ -42,12 +42,13 @@ def load_examples(path: Path = EXAMPLES) -> tuple[ExamplePrompt, ...]:
         try:
             found.append(ExamplePrompt.model_validate_json(line))
         except ValidationError as error:
-            raise ArtefactError(f"Line {number} of {path.name} is no example: {error.errors()[0]['msg']}.") from error
+            problem = error.errors()[0]["msg"]
+            raise ArtefactError(f"Line {number} of {path.name} is not an example: {problem}.") from error
     return tuple(found)
 
 
 def example_set(encoder: TextEncoder, examples: Sequence[ExamplePrompt]) -> ExampleSet:
-    """Return `examples` embedded, over the experts they name in that order, whichever of them are installed."""
+    """Return `examples` with embeddings, over the experts that they name, in order. An expert need not be installed."""
     experts = tuple(dict.fromkeys(example.expert for example in examples))
     answers = np.array([experts.index(example.expert) for example in examples], np.int64)
     prompts = tuple(example.prompt for example in examples)
@@ -55,12 +56,12 @@ def example_set(encoder: TextEncoder, examples: Sequence[ExamplePrompt]) -> Exam
 
 
 def shipped_examples(encoder: TextEncoder) -> ExampleSet:
-    """Return the shipped example prompts that are no probes, embedded; a second or two for the default encoder."""
+    """Return the shipped example prompts without the probes. The default encoder embeds them in a second or two."""
     return example_set(encoder, [example for example in load_examples() if not example.probe])
 
 
 def folds(examples: ExampleSet, count: int) -> np.ndarray:
-    """Return (N,) int in 0..count-1: every expert's examples dealt out in turn, so each fold has some of each."""
+    """Return the fold (N,) int of each example, in 0..count-1. Each expert's examples are spread over all folds."""
     dealt = np.zeros(len(examples), np.int64)
     for expert in range(len(examples.experts)):
         rows = np.flatnonzero(examples.answers == expert)

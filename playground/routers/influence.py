@@ -1,6 +1,7 @@
-"""Which words of a prompt moved the decision: leave one word out, encode again, see what the top expert loses.
+"""Measure which words of a prompt moved the decision.
 
-Works for any policy; apart from `decide`, because it needs the encoder and a batch of up to 40 texts.
+Leave one word out, encode the prompt again, and see how much weight the top expert loses. This works for any policy. It
+is not part of `decide`, because it encodes up to 40 texts.
 """
 
 import re
@@ -22,7 +23,8 @@ def word_influence(
 ) -> tuple[tuple[str, float], ...]:
     """Return the first `limit` words in reading order, each with what it adds to the log weight of the top expert.
 
-    Positive: the word speaks for the expert that was chosen. One batch of encodings; none for an empty prompt.
+    A positive figure means that the word speaks for the chosen expert. All texts are encoded in one batch. An empty
+    prompt gives an empty tuple.
     """
     spans = [match.span() for match in WORD.finditer(ctx.prompt)][:limit]
     if not spans:

@@ -1,4 +1,4 @@
-"""Where the parameters that ship with the app lie, and the figure measured when they were fitted."""
+"""Know where the parameters lie that ship with the app, and which figure was measured when they were fitted."""
 
 from pathlib import Path
 
@@ -9,6 +9,6 @@ SHIPPED = ROOT / "data" / "routers"
 
 
 def shipped_figure(name: str, folder: Path | None = None) -> str:
-    """Return the figure measured when the shipped parameters of router `name` were fitted; empty without one."""
+    """Return the figure measured when the shipped parameters of router `name` were fitted. It is empty without any."""
     target = folder or SHIPPED / name
     return str(read_card(target).get("figure", "")) if target.is_dir() else ""

@@ -1,4 +1,4 @@
-"""Pieces that several gates share: norms without weights, the top-k cut, a linear gate. Knows nothing of any paper."""
+"""Pieces that several gates share: norms without weights, the top-k cut, a linear gate. None belongs to one paper."""
 
 from collections.abc import Sequence
 
@@ -12,7 +12,7 @@ EPSILON = 1e-6
 
 
 def rms_normed(hidden: Tensor) -> Tensor:
-    """Return `hidden` (..., d) in float32 scaled to root mean square 1, so of length sqrt(d)."""
+    """Return `hidden` (..., d) in float32, scaled to root mean square 1. Its length is then sqrt(d)."""
     values = hidden.float()
     return values * torch.rsqrt(values.pow(2).mean(-1, keepdim=True) + EPSILON)
 
@@ -23,7 +23,7 @@ def layer_normed(values: Tensor) -> Tensor:
 
 
 def keep_top(weights: Tensor, count: int) -> Tensor:
-    """Return the `count` largest of the last axis scaled to sum 1 and the others 0; the first of equals stays."""
+    """Return the `count` largest of the last axis, scaled to sum 1, and 0 for the rest. The first of equals is kept."""
     if count >= weights.shape[-1]:
         return weights
     sorted_weights, order = weights.sort(dim=-1, descending=True, stable=True)
@@ -33,7 +33,7 @@ def keep_top(weights: Tensor, count: int) -> Tensor:
 
 
 def top_softmax(logits: Tensor, count: int) -> Tensor:
-    """Return `keep_top` of the softmax of `logits` in half the time: a softmax of the largest alone, any of equals."""
+    """Return `keep_top` of the softmax of `logits`, in half the time. Of equals, any may be kept."""
     if count >= logits.shape[-1]:
         return torch.softmax(logits, dim=-1)
     largest, places = logits.topk(count, dim=-1)
@@ -41,7 +41,7 @@ def top_softmax(logits: Tensor, count: int) -> Tensor:
 
 
 def priors(runs: Sequence[GateRun]) -> Tensor | None:
-    """Return the priors (B, 1, G) of the runs; None when they have none."""
+    """Return the priors (B, 1, G) of the runs. Return None when they have none."""
     found = [run.prior for run in runs if run.prior is not None]
     if len(found) == 1:
         return found[0].view(1, 1, -1)
@@ -49,7 +49,7 @@ def priors(runs: Sequence[GateRun]) -> Tensor | None:
 
 
 class SoftmaxGate(Gate):
-    """A gate whose weights are the `top_k` heaviest of a softmax; in training the cut lets gradients through."""
+    """A gate whose weights are the `top_k` heaviest of a softmax. In training, gradients pass through the cut."""
 
     top_k: int
 
@@ -73,13 +73,13 @@ class SoftmaxGate(Gate):
         return top_softmax(self.logits(layer, hidden, runs), self.top_k)
 
     def in_training(self, layer: int, hidden: Tensor, runs: Sequence[GateRun]) -> tuple[Tensor, Tensor]:
-        """Return the heaviest `top_k`, through whose cut gradients pass, and the whole softmax."""
+        """Return the `top_k` heaviest weights, and the whole softmax. Gradients pass through the cut unchanged."""
         dense = self.dense(layer, hidden, runs)
         return dense + (keep_top(dense, self.top_k) - dense).detach(), dense
 
 
 class LinearGate(SoftmaxGate):
-    """`matrix` (L, G, d): one linear map per layer on the direction of the hidden state, zero at first."""
+    """A gate with one linear map per layer, `matrix` (L, G, d). It is zero at first."""
 
     def __init__(
         self, experts: Sequence[str], layers: int, width: int, *, top_k: int, temperature: float = 1.0
@@ -89,7 +89,7 @@ class LinearGate(SoftmaxGate):
         self.matrix = nn.Parameter(torch.zeros(layers, len(self.experts), width))
 
     def logits(self, layer: int, hidden: Tensor, runs: Sequence[GateRun]) -> Tensor:
-        """Return (B, T, G): the linear map of the hidden state at length 1 plus the priors, over the temperature."""
+        """Return scores (B, T, G): the map of the hidden state at length 1, plus the priors, over the temperature."""
         values = hidden.float()
         length = torch.linalg.vector_norm(values, dim=-1, keepdim=True).clamp_min(EPSILON)
         scores = functional.linear(values, self.matrix[layer])

@@ -1,6 +1,7 @@
-"""What every prompt-level router shares: the cold-start prior from descriptors, and fitting known experts into a pool.
+"""What prompt-level routers share: the prior from the experts' cards, and placing known experts in a pool.
 
-Source: cold start of the prompt families, softmax(12 cos(z, d_e)). Knows nothing of any one router.
+The prior is softmax(12 cos(z, d_e)): z embeds the prompt, and d_e embeds the card of expert e. This module knows
+nothing of any one router.
 """
 
 from collections.abc import Sequence
@@ -14,7 +15,7 @@ TINY = 1e-12
 
 
 def cosines(ctx: Context) -> np.ndarray:
-    """Return (E,) float64: the cosine of the prompt with each expert's descriptor; 0 where a vector is all zeros."""
+    """Return (E,) float64: the cosine of the prompt with each expert's descriptor. It is 0 for a vector of zeros."""
     descriptors = np.asarray(ctx.descriptors, np.float64)
     prompt = np.asarray(ctx.embedding, np.float64)
     scale = np.linalg.norm(descriptors, axis=1) * np.linalg.norm(prompt)
@@ -22,21 +23,21 @@ def cosines(ctx: Context) -> np.ndarray:
 
 
 def descriptor_prior(ctx: Context) -> np.ndarray:
-    """Return (E,) float32 on the simplex over `ctx.pool`: what the experts' cards alone say."""
+    """Return weights (E,) float32 over `ctx.pool` that follow from the experts' cards alone."""
     return softmax(KAPPA * cosines(ctx))
 
 
 def columns(ctx: Context, experts: Sequence[str]) -> np.ndarray:
-    """Return (E,) int: the position of each pool expert among `experts`, -1 for one that the parameters do not know."""
+    """Return (E,) int: the position of each pool expert among `experts`. It is -1 for an expert that is not there."""
     known = {name: position for position, name in enumerate(experts)}
     return np.array([known.get(name, -1) for name in ctx.pool.names])
 
 
 def into_pool(ctx: Context, where: np.ndarray, logits: np.ndarray) -> np.ndarray:
-    """Return (E,) float32 weights over the pool from `logits` over the experts the parameters know.
+    """Return (E,) float32 weights over the pool from `logits` over the experts that the parameters know.
 
-    `where` is `columns(...)`. Experts in the pool without a logit keep their share of the prior; the others divide the
-    rest by softmax. Experts outside the pool take no part, so the weights always sum to 1.
+    `where` is `columns(...)`. Pool experts without a logit keep their share of the prior. The others divide the rest by
+    softmax. Experts outside the pool get nothing, so the weights always sum to 1.
     """
     prior = descriptor_prior(ctx).astype(np.float64)
     is_known = where >= 0

@@ -200,7 +200,7 @@ class Database:
         return config
 
     def check(self) -> list[DatabaseCheck]:
-        """Return what `doctor` shows: does it open, is it whole, is it at the newest revision, has it its triggers?"""
+        """Return the checks that `doctor` shows: the database opens, is whole, is newest, and has all its triggers."""
         try:
             with trouble(), self._engine.connect() as connection:
                 return self._checks(connection)
@@ -257,7 +257,7 @@ def _begin(connection: sa.Connection) -> None:
 
 
 def newest_revision() -> str:
-    """Return the revision that the code expects: the highest number among the migration files."""
+    """Return the revision that the code expects, which is the highest number among the migration files."""
     return max(path.stem for path in (MIGRATIONS / "versions").glob("[0-9]*.py")).split("_")[0]
 
 

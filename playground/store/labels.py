@@ -119,10 +119,10 @@ def undo(session: Session, label_id: str, *, labeller_id: str, client_token: str
     repeated = _by_token(session, client_token, target.comparison_id, labeller_id)
     if repeated is not None:
         return repeated
-    in_force = _in_force(session, _head(session, target.comparison_id, labeller_id))
+    head = _head(session, target.comparison_id, labeller_id)
+    in_force = _in_force(session, head)
     if in_force is None or in_force.id != label_id:
         raise InvalidRequest("This vote was taken back or replaced already.", "Reload the list of your votes.")
-    head = _head(session, target.comparison_id, labeller_id)
     before = session.get(LabelActRow, target.supersedes) if target.supersedes else None
     previous = _in_force(session, before)
     row = LabelActRow(

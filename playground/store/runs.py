@@ -163,7 +163,7 @@ def recent_runs(session: Session, limit: int = 50, *, session_id: str | None = N
 
 
 def recent_usages(session: Session, limit: int) -> list[tuple[tuple[str, ...], np.ndarray]]:
-    """Return (experts, usage (E,)) of the newest runs that used any expert, newest first."""
+    """Return (experts, usage (E,)) of the newest `limit` runs, newest first. Runs that used no expert are left out."""
     query = (
         select(PoolRow.names, RunRow.usage)
         .join(RunRow, col(RunRow.pool_id) == col(PoolRow.id))
@@ -176,7 +176,7 @@ def recent_usages(session: Session, limit: int) -> list[tuple[tuple[str, ...], n
 
 
 def usages_since(session: Session, since: datetime) -> list[DatedUsage]:
-    """Return (moment, experts, usage (E,)) of all runs since `since` that used any expert, in no order."""
+    """Return (moment, experts, usage (E,)) of all runs since `since` that used any expert. Their order is not fixed."""
     pools = {pool: tuple(names) for pool, names in session.exec(select(PoolRow.id, PoolRow.names))}
     query = select(RunRow.created_at, RunRow.pool_id, RunRow.usage).where(
         col(RunRow.created_at) >= since, col(RunRow.deleted_at).is_(None)

@@ -81,7 +81,7 @@ def recreate(connection: sa.Connection) -> None:
 
 
 def drop(connection: sa.Connection) -> None:
-    """Drop every trigger, in the open transaction: a column that one of them names cannot be dropped.
+    """Drop every trigger, in the open transaction. A column that a trigger names cannot be dropped.
 
     `recreate` makes them again.
     """

@@ -68,9 +68,9 @@ def promotions(session: Session, router: str) -> list[PromotionInfo]:
 
 
 def before_current(session: Session, router: str) -> str | None:
-    """Return the version that a rollback would bring back.
+    """Return the version that a rollback would bring back. Return None when there is none.
 
-    Promotions push and rollbacks pop. Return None at the bottom.
+    Each rollback takes back one promotion, so several in a row go further back.
     """
     stack: list[str] = []
     for step in promotions(session, router):
@@ -94,9 +94,8 @@ def add_promotion(
 def versions_of(session: Session, router: str, *, current: str) -> list[VersionInfo]:
     """Return every version of `router`, newest first. `current` is the one in force."""
     query = select(RouterVersionRow).where(col(RouterVersionRow.router) == router)
-    used = {step.version for step in promotions(session, router)} | {
-        step.from_version for step in promotions(session, router)
-    }
+    steps = promotions(session, router)
+    used = {step.version for step in steps} | {step.from_version for step in steps}
     rows = session.exec(query.order_by(col(RouterVersionRow.created_at).desc(), col(RouterVersionRow.id).desc())).all()
     return [describe(row, current=current, promoted=row.id in used) for row in rows]
 
@@ -143,7 +142,7 @@ def start_training(session: Session, row: TrainingRunRow) -> str:
 def end_training(
     session: Session, training_run: str, *, status: str, log: str = "", version: str | None = None
 ) -> None:
-    """Mark the fine-tune `done`, `failed` or `cancelled`."""
+    """Mark the fine-tune `done`, `failed` or `cancelled`. Nothing happens when it does not run any more."""
     row = session.get(TrainingRunRow, training_run)
     if row is None or row.status != "running":
         return

@@ -1,4 +1,4 @@
-"""Fixtures of the actions's tests."""
+"""Fixtures of the tests of the actions."""
 
 from tests.scripted import gate_events, runtime
 

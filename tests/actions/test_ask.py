@@ -1,4 +1,4 @@
-"""The choice of experts that a browser sends becomes a pool of a run, and what is no such choice is refused."""
+"""The experts that a browser sends become the pool of a run. Anything else is refused."""
 
 import json
 from typing import Any

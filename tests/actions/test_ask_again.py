@@ -1,4 +1,4 @@
-"""What the override panel asks becomes a request, and what is no such thing is refused."""
+"""What the override panel sends becomes a request. Anything else is refused."""
 
 import json
 from typing import Any

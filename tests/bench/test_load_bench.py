@@ -1,4 +1,4 @@
-"""Visitors at once on the tiny model: nothing crosses, no vote is lost, and the measurement would see it if it were."""
+"""Visitors at once on the tiny model: no runs are mixed up, no vote is lost, and the bench would notice if one were."""
 
 import numpy as np
 import pytest

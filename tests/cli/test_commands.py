@@ -21,7 +21,7 @@ from playground.settings import ROOT, Settings, get_settings
 
 
 def environment(settings: Settings) -> dict[str, str]:
-    """The variables that make a process see `settings`."""
+    """Return the environment variables from which a process reads `settings`."""
     names = ("cache_dir", "data_dir", "experts_dir", "base_model", "dtype", "threads")
     return {f"PLAYGROUND_{name.upper()}": str(getattr(settings, name)) for name in names}
 
@@ -30,7 +30,7 @@ Command = Callable[..., Result]
 
 
 def runner(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> Command:
-    """Runs a command in this process; `code` is the exit status it must have."""
+    """Return a function that runs a command in this process. `code` is the exit status that it must have."""
     for name, value in environment(settings).items():
         monkeypatch.setenv(name, value)
 
@@ -45,18 +45,18 @@ def runner(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> Command:
 
 @pytest.fixture
 def run(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> Command:
-    """A command on a fresh installation."""
+    """Return a function that runs a command on a fresh installation."""
     return runner(settings, monkeypatch)
 
 
 @pytest.fixture
 def run_tiny(tiny_settings: Settings, monkeypatch: pytest.MonkeyPatch) -> Command:
-    """A command with the tiny model and its experts."""
+    """Return a function that runs a command with the tiny model and its experts."""
     return runner(tiny_settings, monkeypatch)
 
 
 def answer(result: Result) -> dict[str, Any]:
-    """The JSON object, which must be all there is on standard output."""
+    """Return the JSON object, which must be all that stands on standard output."""
     assert result.stdout.count("\n") == 1
     value: dict[str, Any] = json.loads(result.stdout)
     return value

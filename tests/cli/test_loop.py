@@ -25,7 +25,7 @@ PROMPTS = [f"Tell me a story about {thing}." for thing in THINGS]
 
 
 def finished_run(prompt: str, expert: str) -> list[Event]:
-    """The events of a run that `expert` answered."""
+    """Return the events of a run that `expert` answered."""
     run, weights = str(ULID()), np.eye(len(POOL), dtype=np.float32)[POOL.index(expert)]
     return [
         RunStarted(prompt, "manual", "manual-test", "prompt", POOL, 0, 2, 4, run_id=run, seq=0, at=0.0),
@@ -36,7 +36,7 @@ def finished_run(prompt: str, expert: str) -> list[Event]:
 
 @pytest.fixture
 def labelled(settings: Settings, database: Database, monkeypatch: pytest.MonkeyPatch) -> Settings:
-    """A database in which, of every story, the unit converter's was found much better than the base's."""
+    """Return a database with a label on every story: the unit converter's answer is much better than the base's."""
     for name in ("cache_dir", "data_dir", "experts_dir"):
         monkeypatch.setenv(f"PLAYGROUND_{name.upper()}", str(getattr(settings, name)))
     for prompt in PROMPTS:

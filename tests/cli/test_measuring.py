@@ -1,4 +1,4 @@
-"""Measuring on the command line: the JSON as the design page promises it, and what is told to a person."""
+"""Measuring on the command line: the JSON that the documentation promises, and the text that a person sees."""
 
 import json
 from pathlib import Path
@@ -13,7 +13,7 @@ from playground.settings import ROOT, Settings, get_settings
 
 @pytest.fixture
 def run_tiny(tiny_settings: Settings, monkeypatch: pytest.MonkeyPatch) -> Any:
-    """A command with the tiny model and two tiny experts, alpha and beta; `code` is the exit status it must have."""
+    """Return a function that runs a command with the tiny model and two tiny experts, alpha and beta."""
     for name in ("cache_dir", "data_dir", "experts_dir", "base_model", "dtype", "threads"):
         monkeypatch.setenv(f"PLAYGROUND_{name.upper()}", str(getattr(tiny_settings, name)))
     monkeypatch.delenv("PLAYGROUND_BENCH_DATA", raising=False)

@@ -1,4 +1,4 @@
-"""The answer of a command: nothing else on standard output, and nothing in it that JSON lacks."""
+"""The answer of a command: alone on standard output, and valid JSON."""
 
 import json
 from pathlib import Path

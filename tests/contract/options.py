@@ -8,9 +8,9 @@ INSIDE = 1e-3  # how far from an end that is itself not allowed
 
 
 def ends(options: type[Options], *, run_time: bool | None = None) -> list[tuple[str, Any]]:
-    """(option, value) at the lowest and the highest value of each, or at each choice.
+    """Return (option, value) at the lowest and the highest value of each option, or at each choice.
 
-    `run_time` True leaves out options that are fixed once parameters are fitted, False all others.
+    With `run_time` True, options that are fixed by a fit are left out. With False, only those are returned.
     """
     later = {control["name"] for control in options.controls(run_time=True)}
     found: list[tuple[str, Any]] = []

@@ -24,18 +24,18 @@ GENERATED = shutil.ignore_patterns("__pycache__", "screenshots")
 
 
 def blocks(page: Path) -> list[tuple[str, str]]:
-    """The path and the text of each example of a page."""
+    """Return the path and the text of each example of a page."""
     return [(path, text) for text, path in BLOCK.findall(page.read_text("utf-8"))]
 
 
 def plug_ins(page: Path) -> list[str]:
-    """The names that the examples of a page register."""
+    """Return the names that the examples of a page register."""
     return [name for _, text in blocks(page) for name in REGISTERED.findall(text)]
 
 
 @pytest.fixture(scope="module")
 def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A copy of the project with every example in its place."""
+    """Return a copy of the project with every example in its place."""
     made = tmp_path_factory.mktemp("project")
     for name in COPIED:
         shutil.copytree(ROOT / name, made / name, ignore=GENERATED)

@@ -43,7 +43,7 @@ class Hashed:
 
 @pytest.fixture(scope="module")
 def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Where the tiny experts lie, and what fits have in common: the base's replies, and a gate another one needs."""
+    """Return the folder of the tiny experts, and of what fits share: the base's replies, and a gate that one needs."""
     folder = tmp_path_factory.mktemp("gates")
     for slot, name in enumerate(EXPERTS):
         write_tiny_expert(folder / "experts", name, slot, seed=slot)
@@ -60,7 +60,7 @@ def fitting(place: Path, tiny_model_folder: Path) -> GateFitting:
 
 
 def short(name: str) -> object:
-    """The gate's own plan, with hardly any steps and rows."""
+    """Return the gate's own plan, with hardly any steps and rows."""
     plan = recipe_for(ROUTERS.get(name)).plan
     steps, hard = min(plan.steps, 1), min(plan.hard_steps, 2)
     return replace(plan, steps=steps, hard_steps=hard, rows=10, max_tokens=640)

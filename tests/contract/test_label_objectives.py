@@ -23,7 +23,7 @@ def make(name: str, **options: object) -> LabelObjective:
 
 @pytest.fixture
 def rows() -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
-    """log pi, log pi_ref (N, E), usage difference (N, E), target and weight (N,), in float64."""
+    """Return log pi, log pi_ref and usage difference (N, E), then target and weight (N,), in float64."""
     rng = np.random.default_rng(0)
     log_policy, log_reference = (np.log(rng.dirichlet(np.ones(E), N)) for _ in range(2))
     difference = rng.dirichlet(np.ones(E), N) - rng.dirichlet(np.ones(E), N)

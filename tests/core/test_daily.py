@@ -12,7 +12,7 @@ NOON = datetime(2026, 3, 1, 12, tzinfo=UTC)
 
 
 def used(back: int, **shares: float) -> tuple[datetime, tuple[str, ...], np.ndarray]:
-    """A run some days before today, whose pool is just these experts."""
+    """Return a run some days before today, whose pool is just these experts."""
     return NOON - timedelta(days=back), tuple(shares), np.array(list(shares.values()), np.float32)
 
 

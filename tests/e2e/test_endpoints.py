@@ -37,7 +37,7 @@ ENDPOINTS = {
 
 
 def started(folder: Path) -> tuple[subprocess.Popen[str], str]:
-    """(process, address) of a server over a database in `folder`."""
+    """Return (process, address) of a server over a database in `folder`."""
     environment = {**os.environ, "GRADIO_ANALYTICS_ENABLED": "False", "OMP_NUM_THREADS": "1"}
     process = subprocess.Popen(
         [sys.executable, str(SERVER), str(folder)], stdout=subprocess.PIPE, text=True, env=environment

@@ -149,7 +149,7 @@ print(json.dumps([[(e.name, e.kind, e.ready, e.reason, e.is_mixable) for e in po
 
 @pytest.fixture
 def house(tmp_path):
-    """A copy of the package, to add files to."""
+    """Return a copy of the package, to which a test may add files."""
     shutil.copytree(ROOT / "playground", tmp_path / "playground", ignore=shutil.ignore_patterns("__pycache__"))
     return tmp_path
 

@@ -43,7 +43,7 @@ def test_one_class_a_file_and_imports_lead_somewhere(path: Path) -> None:
 
 
 def javascript_keys() -> dict[str, list[str]]:
-    """The table of `static/run/wire.js`: kind -> keys."""
+    """Return the table of `static/run/wire.js`: the keys of each kind."""
     text = (STATIC / "run" / "wire.js").read_text("utf-8")
     table = re.search(r"export const WIRE = \{(.*?)\n\};", text, re.DOTALL)
     assert table is not None
@@ -68,7 +68,7 @@ def test_a_key_without_a_value_is_left_out() -> None:
 
 
 def small_lines() -> str:
-    """The lines of a run of a gate over three experts and two layers: four tokens read, three written."""
+    """Return the lines of a gate's run over three experts and two layers: four tokens read, three written."""
     names = ("base", "one", "two")
     pool = Pool(tuple(Expert(name, "lora", name.title(), "", name[:2].title(), i) for i, name in enumerate(names)))
     gate = np.array([[0.2, 0.7, 0.1], [0.4, 0.5, 0.1]], np.float16)
@@ -111,7 +111,7 @@ def test_the_head_names_modules_by_relative_addresses() -> None:
 
 @pytest.fixture(scope="session")
 def biome() -> Path:
-    """The pinned linter, installed once into this user's cache."""
+    """Return the pinned linter, which is installed once into this user's cache."""
     if NPM is None:
         pytest.skip("npm is missing: install Node 20 or newer")
     pinned = json.loads((HERE / "package.json").read_text("utf-8"))["devDependencies"]

@@ -46,7 +46,7 @@ class World:
         return Lesson(labels, self.pool, self.descriptors, self.probes, anchors=self.vectors[~self.is_probe])
 
     def labels(self, kind: str, winner: str, *, count: int = 60, seed: int = 0) -> LabelSet:
-        """`count` verdicts "better" for `winner` over a random other expert, on prompts of one kind."""
+        """Return `count` labels on prompts of one kind, each for `winner` over another expert, drawn at random."""
         rng = np.random.default_rng(seed)
         rows = np.flatnonzero((self.kinds == kind) & ~self.is_probe)
         pairs = []
@@ -79,7 +79,7 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> World:
 
 @pytest.fixture
 def data(tmp_path: Path) -> Path:
-    """Two tasks' worth of rows, enough to train a step on."""
+    """Return a data folder with rows of two tasks, enough to train a step."""
     for name in ("sst2", "gsm8k"):
         folder = tmp_path / "data" / TASKS[name].folder
         folder.mkdir(parents=True)

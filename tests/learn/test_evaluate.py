@@ -66,7 +66,7 @@ def tiny(tiny_model_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> t
 
 @pytest.fixture
 def data(tmp_path: Path) -> Path:
-    """Sets in the format of a data folder, made for this test; training rows would break the measuring."""
+    """Return a data folder with small sets. Its training rows would break the measuring if they were read."""
     rows = {
         "sst2": [{"prompt": f"A film {i}.", "answer": ("positive", "negative")[i % 2]} for i in range(6)],
         "gsm8k": [
@@ -269,7 +269,7 @@ def test_a_gate_that_follows_the_parts_has_a_ratio_above_one(tiny: tuple) -> Non
     assert base.tokenizer.decode(ids[second]).strip() == row["second"]
 
     class Following(LoraMixer):
-        """Three quarters to the part's expert, the rest to the other part's."""
+        """Gives three quarters to the part's own expert, and the rest to the other part's."""
 
     router = Following(bank.names, LoraMixer.Options(**OPTIONS), layers=base.layers, width=base.width)
     gate = router.gate

@@ -29,7 +29,7 @@ def short_recipe(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def trained(folder: Path, data: Path, out: str, *, kept: str, killed_at: int = 0) -> list[TrainingProgress]:
-    """The steps that a training makes over the tiny model in `folder`."""
+    """Return the steps that a training makes over the tiny model in `folder`."""
     seen: list[TrainingProgress] = []
 
     def progress(made: TrainingProgress) -> None:

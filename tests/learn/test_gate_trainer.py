@@ -69,7 +69,7 @@ class Letters:
 
 @pytest.fixture
 def parts(tmp_path: Path, tiny_model_folder: Path) -> Callable[[], tuple[LanguageModel, Bank, Letters]]:
-    """Makes a tiny base with two experts in a bank, and an encoder; anew with each call."""
+    """Return a function that makes a new tiny base with two experts in a bank, and an encoder."""
     for slot, name in enumerate(("sentiment", "math")):
         write_tiny_expert(tmp_path / "experts", name, slot, seed=slot)
 
@@ -119,7 +119,7 @@ class Cut(Exception):
 
 
 def fitted(parts, data: Path, out: Path, checkpoints: Path, *, cut: tuple[str, int] = ("", 0)) -> list[GateProgress]:
-    """The steps that a training of LoRA-Mixer's gate makes; at the step `cut` it is killed."""
+    """Return the steps that a training of LoRA-Mixer's gate makes. It is killed at the step `cut`."""
     seen: list[GateProgress] = []
 
     def progress(made: GateProgress) -> None:

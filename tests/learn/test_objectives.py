@@ -21,7 +21,7 @@ def make(name: str, **options: float) -> LabelObjective:
 
 @pytest.fixture
 def rows() -> tuple[Tensor, Tensor, Tensor]:
-    """log pi, log pi_ref (N, E) and the usage difference (N, E), in float64."""
+    """Return log pi, log pi_ref and the usage difference (N, E), in float64."""
     rng = np.random.default_rng(0)
     log_policy, log_reference = (np.log(rng.dirichlet(np.ones(E), N)) for _ in range(2))
     difference = rng.dirichlet(np.ones(E), N) - rng.dirichlet(np.ones(E), N)
@@ -41,7 +41,7 @@ def test_probabilities_of_both_orders_sum_to_one_and_nobody_beats_himself(name: 
 
 
 def fitted(name: str, *, seed: int = 0, **options: float) -> tuple[np.ndarray, np.ndarray, str]:
-    """Predictions P(A beats B) (N,), log ratio (N, E) as served, and whether the reference was left alone."""
+    """Return predictions P(A beats B) (N,), log ratio (N, E) as served, and whether the reference stayed as it was."""
     rng = np.random.default_rng(seed)
     x = torch.tensor(rng.normal(size=(N, D)) / np.sqrt(D), dtype=torch.float32)
     reference = LinearProbe(EXPERTS, torch.randn(E, D, generator=torch.Generator().manual_seed(1)), torch.zeros(E))

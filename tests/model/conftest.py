@@ -21,7 +21,7 @@ MAKES = {
 
 @pytest.fixture(scope="session")
 def adapter_folders(tiny_model_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
-    """Adapters written by PEFT itself: different ranks, scales, targets, one rank-stabilised."""
+    """Return adapters that PEFT wrote: different ranks, scales and targets, one of them rank-stabilised."""
     folders = {}
     for index, (name, make) in enumerate(MAKES.items()):
         torch.manual_seed(index + 1)
@@ -37,13 +37,13 @@ def adapter_folders(tiny_model_folder: Path, tmp_path_factory: pytest.TempPathFa
 
 @pytest.fixture
 def tiny_base(tiny_model_folder: Path) -> LanguageModel:
-    """The tiny model in float32, unwrapped."""
+    """Return the tiny model in float32, before a bank changes it."""
     return load_base(str(tiny_model_folder), torch.float32)
 
 
 @pytest.fixture
 def bank(tiny_base: LanguageModel, adapter_folders: dict[str, Path]) -> Bank:
-    """The tiny model's bank with all three adapters; wraps `tiny_base`."""
+    """Return the bank of the tiny model with all three adapters. It changes `tiny_base`."""
     adapters = [read_adapter(folder, name, tiny_base.model) for name, folder in adapter_folders.items()]
     made = Bank(tiny_base.model)
     made.stack(adapters)
@@ -52,7 +52,7 @@ def bank(tiny_base: LanguageModel, adapter_folders: dict[str, Path]) -> Bank:
 
 @pytest.fixture
 def broken_adapter(tmp_path: Path) -> Path:
-    """An adapter folder a test may spoil."""
+    """Return an adapter folder that a test may spoil."""
     folder = write_tiny_expert(tmp_path, "spoiled", 0, seed=3)
     assert json.loads((folder / "adapter_config.json").read_text())["peft_type"] == "LORA"
     return folder

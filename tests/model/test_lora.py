@@ -23,7 +23,7 @@ def mixed_logits(base: LanguageModel, bank: Bank, weights: list[float], ids: tor
 
 
 def peft_logits(folder: Path, adapters: dict[str, Path], weights: dict[str, float]) -> torch.Tensor:
-    """PEFT's answer: the adapters' exact sum added into the base weights one by one, each scaled by its weight."""
+    """Return PEFT's logits: each adapter is scaled by its weight and added to the base weights."""
     model = load_base(str(folder), torch.float32).model
     base_weights = {name: value.clone() for name, value in model.state_dict().items()}
     total = {name: torch.zeros_like(value) for name, value in base_weights.items()}

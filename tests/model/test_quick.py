@@ -63,7 +63,7 @@ def _routings(bank: Bank, rows: int) -> list[RowRouting]:
 
 @contextmanager
 def _library_layers(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """Inside the `with`, every layer goes the library's way."""
+    """Make every layer compute as the library does, inside the `with`."""
     with monkeypatch.context() as patched:
         patched.setattr(
             QuickLayer, "forward", lambda self, *given, **named: super(QuickLayer, self).forward(*given, **named)
@@ -72,7 +72,7 @@ def _library_layers(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 
 
 def _decoded(model: Any, bank: Bank, *, padded: bool) -> tuple[list[Tensor], list[Tensor], list[Tensor]]:
-    """Logits, attention seen and weights of three tokens after a prompt of five, two rows."""
+    """Return logits, attention and weights of three tokens after a prompt of five, for two rows."""
     ids = torch.arange(16).view(2, 8) * 3 % 64
     rows = _routings(bank, 2)
     mask = torch.ones(2, 8, dtype=torch.long)

@@ -20,7 +20,7 @@ ANSWERS = ("yes.", "no, not at all.", "x")
 
 
 def stirred(gate: Gate) -> Gate:
-    """The gate with parameters that tell tokens apart."""
+    """Return the gate with parameters that tell tokens apart."""
     torch.manual_seed(5)
     for parameter in gate.parameters():
         parameter.data = torch.randn_like(parameter) * 2
@@ -41,7 +41,7 @@ def gates(tiny_base: LanguageModel, bank: Bank) -> dict[str, Gate]:
 
 
 def opened(bank: Bank, gates: dict[str, Gate], tokens: int) -> list[RowRouting]:
-    """New runs of: the base, one expert, the even mix, each gate."""
+    """Return new runs of the base, one expert, the even mix and each gate."""
     size = len(bank)
     constants = [torch.eye(size)[0], torch.eye(size)[2], torch.full((size,), 1 / size)]
     embedding = torch.tensor([0.5, -0.5, 0.5, 0.5])
@@ -54,7 +54,7 @@ def opened(bank: Bank, gates: dict[str, Gate], tokens: int) -> list[RowRouting]:
 
 @torch.inference_mode()
 def alone(base: LanguageModel, bank: Bank, route: RowRouting, prompt: list[int], answer: list[int]) -> Tensor:
-    """The answer's log-probabilities with the prompt in one pass and the answer in one other, nothing shared."""
+    """Return the answer's log-probabilities, with one pass for the prompt and one for the answer, nothing shared."""
     cache = DynamicCache(config=base.model.config)
     logits: list[Tensor] = []
     for ids in (prompt, answer[:-1]):

@@ -16,5 +16,5 @@ def versions(database: Database, settings: Settings) -> Versions:
 
 @pytest.fixture
 def shipped_copy(tmp_path: Path) -> Path:
-    """Where a test may put shipped parameters of its own."""
+    """Return a folder in which a test may put shipped parameters of its own."""
     return tmp_path / "shipped"

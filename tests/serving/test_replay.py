@@ -28,7 +28,7 @@ def ask(router: str = "alpha", prompt: str = "hello there", **options: object) -
 
 
 def stored(engine: Engine, request: RunRequest) -> list:
-    """A run under the name its router is found by again; the routers of these tests share one name."""
+    """Return the events of a run, under the name by which its router is found again: these routers share one name."""
     events = list(engine.run(request))
     return [replace(events[0], router=request.router), *events[1:]]
 

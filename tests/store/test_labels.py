@@ -27,7 +27,7 @@ def me(database: Database) -> str:
 
 @pytest.fixture
 def compare(database: Database, save: Save) -> Callable[..., str]:
-    """A new comparison of two experts' answers; `left` names the expert shown left."""
+    """Return a new comparison of two experts' answers. `left` names the expert that is shown left."""
 
     def make(first: str = "math", second: str = "base", *, left: str = "math", prompt: str = "What is 2 + 2?") -> str:
         runs = {name: save(prompt, expert=name, text=f"{name} answers") for name in (first, second)}

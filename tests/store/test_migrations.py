@@ -111,7 +111,7 @@ def rows(database: Database) -> dict[str, list[dict[str, Any]]]:
 
 
 def form(database: Database) -> dict[str, Any]:
-    """Return what the tables are beside their columns' order: names, types, keys, checks and indexes."""
+    """Return what the tables are, without the order of columns: names, types, keys, checks and indexes."""
     found: dict[str, Any] = {}
     with database.read() as session:
         look = sa.inspect(session.connection())

@@ -1,4 +1,4 @@
-"""Fixtures of the page's tests."""
+"""Fixtures of the tests of the page."""
 
 from tests.scripted import gate_events, runtime
 

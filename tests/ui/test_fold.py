@@ -16,7 +16,7 @@ from playground.ui.wire import lines
 
 
 def same(one: Any, other: Any) -> bool:
-    """Whether two states hold equal values, arrays included."""
+    """Return whether two states hold equal values, arrays included."""
     if isinstance(one, np.ndarray):
         return isinstance(other, np.ndarray) and np.array_equal(one, other)
     if isinstance(one, tuple):

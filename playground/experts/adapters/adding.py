@@ -141,7 +141,8 @@ def _told(folder: Path) -> dict[str, Any]:
         pass  # most adapters have none
     try:
         card = json.loads((folder / CARD).read_bytes())
-        told |= card if isinstance(card, dict) else {}
+        if isinstance(card, dict):  # half a surrogate pair is legal JSON, but neither a card nor the page can hold it
+            told |= json.loads(json.dumps(card, ensure_ascii=False).encode("utf-8", "replace"))
     except (OSError, ValueError, RecursionError):
         pass  # as above
     return told

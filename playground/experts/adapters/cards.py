@@ -1,6 +1,6 @@
-"""An adapter folder as an expert: its card, its name, and what its small parts tell about its health.
+"""Read an adapter folder as an expert: its card, its name, and whether its files look whole.
 
-Reads cards and file headers only, never weights.
+Only cards and file headers are read, never weights.
 """
 
 import json
@@ -90,7 +90,7 @@ def free_name(text: str, names: Collection[str]) -> str:
 
 
 def _adapter_problem(folder: Path) -> str:
-    """Return why the adapter cannot be used, judged by its small parts. Empty when nothing is wrong."""
+    """Return why the adapter cannot be used, judged by its configuration and header. Empty when nothing is wrong."""
     try:
         config: Any = json.loads((folder / CONFIG).read_bytes())
     except FileNotFoundError:

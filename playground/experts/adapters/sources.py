@@ -26,10 +26,10 @@ HUB_ID = re.compile(
 )
 PICKLES = (".bin", ".pt", ".pth", ".pkl", ".pickle", ".ckpt", ".joblib")
 MAX_ENTRIES = 1000
-MAX_DIRECTORY_BYTES = 2**20  # of a zip archive's table of contents, which is read whole before anything can be refused
+MAX_DIRECTORY_BYTES = 2**20  # of a zip archive's table of contents, which the library reads whole
 MAX_TEXT_BYTES = 2**20
 HUB_SECONDS = 20.0
-PLAIN_METHODS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)  # the others unpack without a bound
+PLAIN_METHODS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)  # other methods may unpack far more at once than was asked
 PACK_AGAIN = "Pack the adapter's folder again as a plain zip file."
 SAVE_SAFE = "Load it where you trust it and save it with safe_serialization=True."
 

@@ -83,7 +83,7 @@ class Worker:
 
     def _start(self) -> None:
         self.stop()
-        # a plain subprocess, not multiprocessing: that would import the page's main module into the child
+        # multiprocessing would import the page's main module into the child, so this is a plain subprocess
         process = subprocess.Popen(
             [sys.executable, "-m", MODULE],
             cwd=ROOT,

@@ -1,4 +1,4 @@
-"""Writes a trained expert as a plain PEFT folder: float16 adapter, card.json for the page, README.md for people."""
+"""Write a trained expert as a plain PEFT folder: float16 adapter, card.json for the page, README.md for people."""
 
 import json
 from collections.abc import Sequence
@@ -24,7 +24,7 @@ ANSWER_TOKENS = 32
 
 
 def row_score(model: Any, base: LanguageModel, task: Task, row: DataRow) -> float:
-    """Return 1 or 0 for a choice task; the mean negative log-likelihood per answer token, in nats, for a loss task."""
+    """Return 1 or 0 for a choice task. For a loss task return the mean loss per answer token, in nats."""
     prompt = base.chat_ids(task.prompt(row), task.opening(row))
     end = base.tokenizer.eos_token_id
     if task.choices and task.correct:
@@ -53,7 +53,7 @@ def _refusal_scores(model: Any, base: LanguageModel, rows: Sequence[DataRow]) ->
 
 
 def _figure(model: Any, base: LanguageModel, task: Task, data: Path, seed: int) -> str:
-    """One sentence: base and expert on the task's test rows."""
+    """Return one sentence with the figures of base and expert on the task's test rows."""
     rows = sample_rows(read_rows(data, task.folder, "test"), LOSS_ROWS if task.metric == "loss" else TEST_ROWS, seed)
     if not rows:
         return f"{task.name}: no test rows"
@@ -79,7 +79,7 @@ def write_card(
     seed: int,
     losses: dict[str, float],
 ) -> dict[str, Any]:
-    """Measure base and expert on the test sets, write the folder, return the card."""
+    """Measure base and expert on the test sets, write the folder `out`, and return the card."""
     model.eval()
     card = {
         "name": recipe.name,

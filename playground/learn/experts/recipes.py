@@ -7,11 +7,12 @@ from playground.core.plugins import Plugins
 
 @dataclass(frozen=True)
 class ExpertRecipe:
-    """`steps` of `batch` examples at peak learning rate `rate` (warm-up, then cosine); rank r, scale alpha / r.
+    """How one expert is trained, and what its card says.
 
-    `mix` holds the tasks it learns from with their shares of the examples, `measured` those its card reports on.
-    `max_tokens` drops longer examples, `answer_tokens` cuts answers whose beginning is what matters; `spdx` is the
-    adapter's licence.
+    The training takes `steps` batches of `batch` examples, at peak learning rate `rate` (warm-up, then cosine). `mix`
+    holds the tasks that it learns from, with their shares of the examples. `measured` holds the tasks that its card
+    reports on. Examples longer than `max_tokens` are dropped. `answer_tokens` cuts answers of which only the beginning
+    matters. `spdx` is the licence of the adapter.
     """
 
     name: str

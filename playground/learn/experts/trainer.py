@@ -1,6 +1,7 @@
-"""Trains one LoRA expert on the shared base by PEFT: resumable, with validation, ending in a plain adapter folder.
+"""Train one LoRA expert on the shared base with PEFT, and write a plain adapter folder. A killed training can go on.
 
-The base stays frozen; only the answer's tokens carry loss. Knows nothing of routing. Source: LoRA, arXiv:2106.09685.
+The base stays frozen. Only the tokens of answers carry loss. This module knows nothing of routing. Source: LoRA,
+arXiv:2106.09685.
 """
 
 import logging
@@ -37,7 +38,7 @@ BETAS = (0.9, 0.95)
 
 @dataclass(frozen=True)
 class TrainingProgress:
-    """One optimiser step: mean loss of its answers in nats per token, validation loss where it was measured."""
+    """One step: the mean loss of its answers in nats per token, and the validation loss if it was measured."""
 
     step: int
     steps: int
@@ -71,8 +72,8 @@ def train(
 ) -> dict[str, Any]:
     """Train expert `name` on `data`, write its adapter folder to `out`/name, and return its card.
 
-    `base` must not be shared with a running engine: PEFT puts its layers into it. Raise InvalidRequest for an unknown
-    recipe or missing data.
+    `base` must not be shared with a running engine, because PEFT puts its layers into it. Raise InvalidRequest for an
+    unknown recipe or missing data.
     """
     recipe = RECIPES.get(name)
     torch.manual_seed(seed)
@@ -93,7 +94,7 @@ def train(
 
 
 def length_sorted_batches(lengths: Sequence[int], batch: int, steps: int, seed: int) -> list[list[int]]:
-    """Return `steps` batches of indices, epoch after epoch; each of similar lengths, for little padding."""
+    """Return `steps` batches of indices, epoch after epoch. A batch has similar lengths, so it needs little padding."""
     order = random.Random(seed)
     queue: list[int] = []
     while len(queue) < steps * batch:
@@ -117,7 +118,7 @@ def _optimise(
     seed: int,
     progress: Callable[[TrainingProgress], None] | None,
 ) -> tuple[dict[str, Tensor], dict[str, float]]:
-    """Adapter state with the lowest validation loss, and the losses reached."""
+    """Return the adapter state with the lowest validation loss, and the validation losses before and after."""
     trainable = [parameter for parameter in model.parameters() if parameter.requires_grad]
     optimiser = torch.optim.AdamW(trainable, lr=recipe.rate, betas=BETAS, weight_decay=0.01)
     state: dict[str, Any] = {"step": 0, "best": None, "before": None}
@@ -157,7 +158,7 @@ def _optimise(
 
 
 def _validate(model: Any, examples: list[TrainingExample]) -> float:
-    """Mean answer loss over the validation examples, in nats per token."""
+    """Return the mean answer loss of the validation examples, in nats per token."""
     model.eval()
     with torch.inference_mode():
         losses = [

@@ -1,6 +1,7 @@
-"""The rows gates learn from: each expert's own training rows, and spliced ones whose owner changes half-way.
+"""Make the rows that gates learn from: each expert's own training rows, and spliced rows of two experts.
 
-Knows which expert every token belongs to; nothing of any gate's loss.
+Each token has an owner, the expert that it belongs to. The owner changes in the middle of a spliced row. This module
+knows nothing of any gate's loss.
 """
 
 import random
@@ -21,9 +22,9 @@ from playground.model.base import LanguageModel
 
 @dataclass(frozen=True, eq=False)
 class Owned:
-    """An example whose tokens belong to experts: `owners` (T,) are indices into the experts it was made for.
+    """An example whose tokens belong to experts. `owners` (T,) are indices into the experts that it was made for.
 
-    `embedding` (d_z,) is the prompt's, `task` the data set it comes from ('' for a spliced one).
+    `embedding` (d_z,) is that of the prompt. `task` names the data set. It is '' for a spliced row.
     """
 
     example: TrainingExample
@@ -33,7 +34,7 @@ class Owned:
 
     @property
     def expert(self) -> int:
-        """The owner of the last token."""
+        """Return the owner of the last token."""
         return self.owners[-1]
 
 
@@ -48,9 +49,9 @@ def domains(
     seed: int,
     kept: Path,
 ) -> tuple[dict[str, list[Owned]], dict[str, list[Owned]]]:
-    """Return (training, validation) examples by expert, at most `rows(expert)` of each; the base has none.
+    """Return (training, validation) examples by expert, with about `rows(expert)` training rows each.
 
-    Raise InvalidRequest when no expert's data is known.
+    The base has none. Raise InvalidRequest when no expert has a recipe, or when a set is missing in `data`.
     """
     training: dict[str, list[Owned]] = {}
     validation: dict[str, list[Owned]] = {}
@@ -82,7 +83,9 @@ def spliced(
 ) -> list[Owned]:
     """Return `count` examples that join rows of two experts: both prompts, then both answers.
 
-    Template tokens before the first part belong to its owner; those in between to the owner of what they follow.
+    Template tokens before the first part belong to its owner. Those in between belong to the owner of what they follow.
+    A draw of more than `limit` tokens is repeated. After 20 times `count` draws, longer ones are taken too. Rows of
+    fewer than two experts give no examples.
     """
     chooser = random.Random(seed)
     made: list[Owned] = []
@@ -106,7 +109,7 @@ def spliced(
 
 
 def _place_of(base: LanguageModel, prompt: Sequence[int], first: str) -> int:
-    """How many tokens of the chat `prompt` stand before the second part, whose text follows `first`."""
+    """Return how many tokens of the chat `prompt` stand before the second part, whose text follows `first`."""
     alone = base.chat_ids(first.strip() or "x")
     same = 0
     while same < min(len(alone), len(prompt)) and alone[same] == prompt[same]:

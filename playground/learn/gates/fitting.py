@@ -1,6 +1,6 @@
-"""Makes gates: begins each as its recipe says, trains it where it learns, measures it and writes it; and the ablation.
+"""Make gates: begin each as its recipe says, train it if it learns, measure it and write it. Also run the ablation.
 
-One path for all gates. Base and adapters are left as they are.
+All gates take the same path. Base and adapters are left as they are.
 """
 
 import tempfile
@@ -37,7 +37,7 @@ ABLATION_STEPS = 30
 class GateFitting:
     """What every fit needs: the model with its bank, the cards of its experts, the encoder, the experts' data.
 
-    Checkpoints go to the folder `checkpoints`; `routers` holds the routers that ship with the app.
+    Checkpoints go to the folder `checkpoints`. The folder `routers` holds the routers that ship with the app.
     """
 
     base: LanguageModel
@@ -60,9 +60,9 @@ class GateFitting:
     ) -> dict[str, Any]:
         """Make gate `name` in the folder `out` and return its figures.
 
-        `plan` is its recipe's by default, `steps` its number of steps through the model.
-        Raise InvalidRequest for a router without a gate or missing data, ArtefactError when another gate that it takes
-        something from cannot be read.
+        `plan` is that of the recipe by default. `steps` replaces its number of steps through the model. Raise
+        InvalidRequest for a router without a gate, or for missing data. Raise ArtefactError when the gate copies from
+        another gate that cannot be read.
         """
         kind = gate_kind(name)
         recipe = recipe_for(kind)
@@ -92,7 +92,7 @@ class GateFitting:
         return {"figure": figure, "measured": measured, **facts, **learned}
 
     def material(self, recipe: GateRecipe[Any], plan: GatePlan) -> GateMaterial:
-        """Return the rows and cards that a recipe begins with. Raise InvalidRequest for missing data."""
+        """Return the rows and cards that a recipe begins with. Raise InvalidRequest when data is missing."""
         training, validation = domains(
             self.base,
             self.encoder,
@@ -116,7 +116,7 @@ class GateFitting:
         )
 
     def _checkpoint(self, router: GateRouter, plan: GatePlan, material: GateMaterial) -> Checkpoint:
-        """Return where the training is saved; a checkpoint made for other inputs is ignored."""
+        """Return where the training is saved. A checkpoint made for other inputs is ignored."""
         rows: list[Owned] = [owned for rows in (*material.training.values(), material.two_part) for owned in rows]
         return Checkpoint(
             self.checkpoints / f"gate-{router.spec.name}",
@@ -133,7 +133,7 @@ class GateFitting:
         return Installed(material.names, material.descriptors, lambda: input_directions(self.bank, self.base.width))
 
     def joint(self, out: Path, *, steps: int | None = None) -> dict[str, Any]:
-        """Train a LoRA-Mixer gate together with the installed experts, whose new adapters go to `out`/experts."""
+        """Train a LoRA-Mixer gate together with the installed experts. Their new adapters go to `out`/experts."""
         cards = {expert.name: expert for expert in self.pool.experts}
         folders = [Path(cards[name].folder) for name in self.bank.names[1:]]
         recipe = LoraMixerRecipe()
@@ -142,8 +142,9 @@ class GateFitting:
         return train_joint(self.base, self.bank, folders, material, out=out, plan=plan, progress=self.progress)
 
     def ablate(self, *, steps: int | None = None) -> dict[str, Any]:
-        """Return LoRA-Mixer's loss ablation: one linear gate (k = 3) with no balance loss, the usual one, and SBL.
+        """Return LoRA-Mixer's loss ablation: one linear gate (k = 3) with each of three balance losses.
 
+        These are none, the usual one, and the Specialization Balance Loss.
         {"ablation": {loss: {"loss", "low", "high", "balance", "entropy", "own_weight"}}, "references", "steps"}.
         """
         apart = replace(self, checkpoints=self.checkpoints / "ablation")

@@ -1,8 +1,8 @@
 """LoRA-Mixer's other paradigm: experts and router learn together, first hard, then soft.
 
-Source: arXiv:2507.00029, hard-soft routing. Hard: every row is routed to its own expert alone, so only that adapter
-gets gradients, and the gate learns whose row it is. Soft: the gate routes, straight through its top-k cut; adapters
-learn at a tenth of the rate and are held to where they began. The base is never touched.
+Source: arXiv:2507.00029, hard-soft routing. Hard: every row is routed to its own expert alone. Only that adapter gets
+gradients, and the gate learns which expert owns the row. Soft: the gate routes, and gradients pass through its top-k
+cut. Adapters learn at a tenth of the rate, and are held near to where they began. The base never changes.
 """
 
 import json
@@ -35,14 +35,14 @@ PRESERVATION = 1e-3
 
 
 class HardGate(RecordingGate):
-    """Routes every token to its owner, and keeps what the gate would have said."""
+    """Routes every token to its owner, and keeps the weights that the gate would have given."""
 
     def __init__(self, gate: PromptedLinearGate, owners: Tensor) -> None:
         super().__init__(gate)
         self.owners = owners
 
     def weights(self, layer: int, hidden: Tensor, runs: Sequence[GateRun]) -> Tensor:
-        """Return (B, T, G) one-hot of the owners, whatever the gate says."""
+        """Return weights (B, T, G), one-hot of the owners, whatever the gate gives."""
         super().weights(layer, hidden, runs)
         return nn.functional.one_hot(self.owners, len(self.experts)).float()
 
@@ -77,7 +77,7 @@ class JointTrainer(GateTrainer):
         return [matrix for adapter in self.adapters for pair in adapter.matrices.values() for matrix in pair]
 
     def groups(self) -> list[dict[str, Any]]:
-        """Return the gate at the full rate, the adapters at a tenth of it."""
+        """Return the parameter groups: the gate at the full rate, the adapters at a tenth of it."""
         return [*super().groups(), {"params": self.adapter_parameters(), "share": ADAPTER_SHARE}]
 
     def step_loss(self, rows: Sequence[Owned], done: float) -> tuple[dict[str, Tensor], Tensor]:
@@ -95,7 +95,7 @@ class JointTrainer(GateTrainer):
         return {**loss, "total": loss["total"] + PRESERVATION * moved.sum()}, use
 
     def settle(self) -> None:
-        """Leave the bank with the adapters as they are now, without gradients."""
+        """Stack the adapters as they are now in the bank, without gradients."""
         for adapter in self.adapters:
             for path, (down, up) in adapter.matrices.items():
                 adapter.matrices[path] = (down.detach(), up.detach())
@@ -120,8 +120,9 @@ def train_joint(
 ) -> dict[str, Any]:
     """Train a LoRA-Mixer gate together with the experts of `bank`, and return its measured figures.
 
-    The gate goes to `out`, the new adapters to folders of their names in `out`/experts, which begin as copies of
-    `folders`. Those given are left as they are. Not resumable: it is for runs of minutes.
+    The gate goes to `out`. The new adapters go to folders of their names in `out`/experts, which begin as copies of
+    `folders`. The given folders stay as they are. A killed run starts again, since it takes minutes only. Raise
+    ValueError for an adapter whose scale differs between modules.
     """
     torch.manual_seed(plan.seed)
     adapters = [read_adapter(folder, name, base.model) for folder, name in zip(folders, bank.names[1:], strict=True)]
@@ -141,7 +142,10 @@ def train_joint(
 
 
 def write_changed(adapter: Adapter, source: Path, target: Path) -> None:
-    """Write a copy of the PEFT folder `source` with the matrices of `adapter`, whose B holds alpha / r, put in."""
+    """Write a copy of the PEFT folder `source` with the matrices of `adapter`, whose B holds alpha / r.
+
+    Raise ValueError for an adapter whose scale differs between modules.
+    """
     shutil.copytree(source, target, dirs_exist_ok=True)
     config = json.loads((source / "adapter_config.json").read_text())
     if config.get("use_rslora") or config.get("rank_pattern") or config.get("alpha_pattern"):
@@ -151,7 +155,7 @@ def write_changed(adapter: Adapter, source: Path, target: Path) -> None:
     for key, old in tensors.items():
         found = KEY.match(key)
         if found is None:
-            raise ValueError(f"{adapter.name} has a tensor {key}, which is no half of an adapter")
+            raise ValueError(f"{adapter.name} has a tensor {key}, which is neither lora_A nor lora_B")
         down, up = adapter.matrices[found["module"]]
         tensors[key] = (down if found["side"] == "A" else up / scale).detach().cpu().to(old.dtype).contiguous()
     save_file(tensors, target / WEIGHTS, metadata={"format": "pt"})

@@ -1,4 +1,4 @@
-"""How a gate does on held-out rows of every expert's field, beside the base, the even mix and the right expert."""
+"""Measure a gate on held-out rows of every expert's field, beside the base, the even mix and the right expert."""
 
 from collections.abc import Mapping, Sequence
 
@@ -16,7 +16,7 @@ MEASURED_ROWS = 8
 
 
 def sentence(measured: dict[str, dict[str, float]]) -> str:
-    """Return the figures of `measure` as a card states them."""
+    """Return the figures of `measure` as the sentence of a card."""
     losses = {system: values["mean"] for system, values in measured.items()}
     return (
         f"answer loss on held-out rows of all domains: base {losses['base']:.3f}, even mix {losses['uniform']:.3f}, "
@@ -28,7 +28,7 @@ def sentence(measured: dict[str, dict[str, float]]) -> str:
 def measure(
     gate: Gate, base: LanguageModel, bank: Bank, validation: Mapping[str, Sequence[Owned]]
 ) -> dict[str, dict[str, float]]:
-    """Measure answer loss (mean, low, high over rows, nats per token) of base, even mix, gate and right expert."""
+    """Return the answer loss of base, even mix, gate and right expert: mean, low, high over rows, nats per token."""
     size = len(bank)
     columns = None
     if tuple(gate.experts) != bank.names:

@@ -1,7 +1,7 @@
-"""How a gate is trained: its plan, whose token is whose, what it begins with, and what is done to it at the end.
+"""Define how a gate is trained: its plan, the owner of each token, how it begins, and how it ends.
 
-One file in `recipes/` for each gate that is trained in a way of its own. A gate with parameters and without a recipe
-is trained by the default one: answer loss and load balance. Knows nothing of optimisers.
+A gate that is trained in its own way has a file in `recipes/`. Any other gate with parameters is trained by the default
+recipe: answer loss and load balance. This module knows nothing of optimisers.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -20,13 +20,17 @@ from playground.routers.base import GateRouter
 
 @dataclass(frozen=True)
 class GatePlan:
-    """A gate's training: `hard_steps` on kept hidden states (no pass through the model), then `steps` through the
-    frozen model, with the recipe's rows of each domain and `spliced` two-part ones; `rows` training rows a domain,
-    `rate` the peak rate. `even_states` keeps the hidden states under the even mix, not under each token's expert, and
-    `near_answer` only where the answer begins; `decay` is the weight decay on them.
+    """The settings of a gate's training.
 
-    The weights of the terms: `balance` of E Σ p̄ f̄, `entropy` of the mean token entropy in nats, `own` of the
-    cross-entropy to the token's own expert.
+    It makes `hard_steps` on kept hidden states, at peak rate `hard_rate` and weight decay `decay`. Then it makes
+    `steps` through the frozen model, at peak rate `rate`. A batch through the model has the recipe's rows of each
+    expert, and `spliced` two-part rows. About `rows` training rows of each expert are read, of at most `max_tokens`.
+
+    Hidden states are kept under each token's own expert, or under the even mix with `even_states`. With `near_answer`
+    they are kept only where the answer begins.
+
+    The loss through the model has four terms, with these weights: `answer` for the answer loss, `balance` for G Σ p̄ f̄,
+    `entropy` for the mean token entropy in nats, `own` for the cross-entropy to the token's own expert.
     """
 
     steps: int = 60
@@ -47,20 +51,20 @@ class GatePlan:
 
     @property
     def has_steps(self) -> bool:
-        """Whether anything is learned by gradient."""
+        """Return whether anything is learned by gradient."""
         return self.steps + self.hard_steps > 0
 
     def shortened(self, steps: int | None) -> "GatePlan":
-        """Return this plan with another number of steps through the model; None leaves it."""
+        """Return this plan with `steps` steps through the model. None changes nothing."""
         return self if steps is None else replace(self, steps=steps)
 
 
 @dataclass(frozen=True, eq=False)
 class GateMaterial:
-    """What a recipe may begin a gate with: the rows by expert, two-part rows, and what is installed.
+    """What a recipe may use to begin a gate: the rows by expert, two-part rows, and what is installed.
 
-    `names` are the bank's experts with the base first, `descriptors` (N, d_z) embed their cards. `width` is the
-    model's. `routers` is the folder of the routers that ship with the app.
+    `names` are the bank's experts with the base first. `descriptors` (N, d_z) embed their cards. `width` is that of the
+    model. `routers` is the folder of the routers that ship with the app.
     """
 
     names: tuple[str, ...]
@@ -76,36 +80,36 @@ R = TypeVar("R", bound=GateRouter)
 
 
 class GateRecipe(Generic[R]):
-    """The default: the owner of a row is its expert; answer loss, balance and entropy as the plan weighs them."""
+    """The default way to train a gate. The owner of a row is its expert. The plan weighs the terms of the loss."""
 
     plan: ClassVar[GatePlan] = GatePlan(balance=1e-2)
 
     def rows(self, expert: str, plan: GatePlan) -> int:
-        """Return how many training rows of an expert's mix are read."""
+        """Return how many training rows of the mix of `expert` are read."""
         return plan.rows
 
     def two_part_rows(self, plan: GatePlan) -> int:
-        """Return how many rows of two experts' prompts in one are made."""
+        """Return how many two-part rows are made."""
         return plan.rows
 
     def draws(self, expert: str) -> int:
-        """Return how many rows of an expert's mix are in each batch through the model."""
+        """Return how many rows of the mix of `expert` are in each batch through the model."""
         return 1
 
     def experts(self, installed: Sequence[str]) -> tuple[str, ...]:
-        """Return the gate's experts, of those in the bank; the base comes first."""
+        """Return the gate's experts, chosen from those in the bank. The base comes first."""
         return tuple(installed)
 
     def owner(self, expert: str, task: str) -> str:
-        """Return the gate's expert to which a row of `task`, from the mix of `expert`, belongs."""
+        """Return the gate's expert that owns a row of `task` from the mix of `expert`."""
         return expert
 
     def prepare(self, router: R, material: GateMaterial) -> tuple[R, Mapping[str, Any]]:
-        """Return the router to train, with what it begins with, and figures for its card."""
+        """Return the router to train, as it begins, and figures for its card."""
         return router, {}
 
     def memory(self, owned: Owned) -> Mapping[str, Tensor]:
-        """Return what is put into the gate's memory of a training row."""
+        """Return what the gate's memory of a training row holds at first. By default it holds nothing."""
         return {}
 
     def own_loss(self, weights: Tensor, owners: Tensor) -> Tensor:
@@ -113,11 +117,11 @@ class GateRecipe(Generic[R]):
         return -weights.gather(1, owners.unsqueeze(1)).clamp_min(1e-9).log().mean()
 
     def settle(self, router: R) -> None:
-        """Change a router that has learned, before it is saved."""
+        """Change the router after training, before it is saved. By default nothing changes."""
 
 
 class UntrainedRecipe(GateRecipe[GateRouter]):
-    """A gate without parameters is only written and measured."""
+    """The recipe of a gate without parameters, which is only measured and written."""
 
     plan = GatePlan(steps=0, rows=40, max_tokens=320)
 
@@ -137,7 +141,7 @@ def gate_recipe(name: str) -> Callable[[C], C]:
 
 
 def recipe_for(kind: type[GateRouter]) -> GateRecipe[Any]:
-    """Return the recipe of a gate router: its own, or the default for gates with or without parameters."""
+    """Return the recipe of a gate router: its own, else the default for gates with or without parameters."""
     if kind.spec.name in GATE_RECIPES:
         return GATE_RECIPES.get(kind.spec.name)
     return GateRecipe() if kind.needs_training else UntrainedRecipe()
@@ -146,12 +150,12 @@ def recipe_for(kind: type[GateRouter]) -> GateRecipe[Any]:
 def owner_index(
     recipe: GateRecipe[Any], owned: Owned, index: int, *, names: Sequence[str], experts: Sequence[str]
 ) -> int:
-    """Return the place among the gate's `experts` of the owner of a token of `owned`: the bank's expert `index`."""
+    """Return the position among the gate's `experts` of a token's owner, which is `index` in the bank's `names`."""
     return experts.index(recipe.owner(names[index], owned.example.task))
 
 
 def mean_prompts(recipe: GateRecipe[Any], router: GateRouter, material: GateMaterial, matrix: Tensor) -> Tensor:
-    """Return (G, d_z), like `matrix`: each expert's mean prompt at unit length; zero for one without rows."""
+    """Return (G, d_z), like `matrix`: each expert's mean prompt, at unit length. It is zero for one without rows."""
     total = torch.zeros_like(matrix)
     for rows in material.training.values():
         for owned in rows:

@@ -1,4 +1,4 @@
-"""Hidden states that gates learn from without the model: every training row is read once and its states are kept."""
+"""Read every training row once and keep its hidden states, so that gates can learn from them without the model."""
 
 import random
 from collections.abc import Callable, Sequence
@@ -21,7 +21,7 @@ BATCH = 16
 
 
 class CollectingGate(Gate):
-    """Routes by given weights (B, T, G) and keeps the normed hidden states gates would see, at `kept` (B, K) places."""
+    """Routes by `routes` (B, T, G), and keeps the normed hidden states that gates see at the places `kept` (B, K)."""
 
     def __init__(self, experts: Sequence[str], routes: Tensor, kept: Tensor) -> None:
         super().__init__()
@@ -31,7 +31,7 @@ class CollectingGate(Gate):
         self.hidden: list[Tensor] = []
 
     def weights(self, layer: int, hidden: Tensor, runs: Sequence[GateRun]) -> Tensor:
-        """Return (B, T, G), the same in every layer."""
+        """Return weights (B, T, G), which are the same in every layer."""
         index = self.kept.unsqueeze(-1).expand(-1, -1, hidden.shape[-1])
         self.hidden.append(hidden.gather(1, index))
         return self.routes
@@ -39,7 +39,7 @@ class CollectingGate(Gate):
 
 @dataclass(frozen=True, eq=False)
 class States:
-    """Hidden states (L, R, K, d) at K positions of R rows, the owners (R, K) of those tokens, and the rows' prompts."""
+    """Hidden states (L, R, K, d) at K positions of R rows, the owners (R, K) of those tokens, and the rows."""
 
     hidden: Tensor
     owners: Tensor
@@ -58,7 +58,7 @@ def kept_states(
 ) -> States:
     """Return the states of each row, shorter rows first, for a gate over `experts`.
 
-    `owners` gives the gate's index of each token's expert. The plan says at which positions states are kept, and where
+    `owners` gives the gate's index of each token's expert. The plan says at which positions states are kept, and how
     the tokens are routed meanwhile.
     """
     count = 2 * NEAR_TOKENS if plan.near_answer else KEPT_TOKENS
@@ -89,12 +89,12 @@ def kept_states(
 
 
 def _keepable(owned: Owned, plan: GatePlan) -> range:
-    """The positions whose hidden states may be kept."""
+    """Return the positions whose hidden states may be kept."""
     return _near_answer(owned) if plan.near_answer else range(len(owned.owners))
 
 
 def _near_answer(owned: Owned) -> range:
-    """The positions around the first token of the row's answer."""
+    """Return the positions around the first token of the row's answer."""
     start = owned.example.start
     return range(max(0, start - NEAR_TOKENS), min(len(owned.owners), start + NEAR_TOKENS))
 
@@ -110,7 +110,7 @@ def near_alone(routes: Tensor, rows: Sequence[Owned]) -> Tensor:
 
 
 def _routes(owners: Tensor, bank: Bank, experts: Sequence[str], plan: GatePlan) -> Tensor:
-    """Weights (B, T, N) over the bank while states are kept: each token's own expert, or the even mix of `experts`."""
+    """Return weights (B, T, N) over the bank: each token's own expert, or the even mix of `experts`."""
     size = len(bank)
     if not plan.even_states:
         return torch.nn.functional.one_hot(owners, size).float()

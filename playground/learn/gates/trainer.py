@@ -1,8 +1,8 @@
-"""The optimiser's side of a gate's training: resumable, with balance and expert use reported.
+"""Run the optimiser of a gate's training, and report balance and the use of experts. A killed training can go on.
 
-First, where the plan says so, on kept hidden states: each row is read once with its own expert and the gate learns
-whose token is whose (LoRA-Mixer's hard phase, for the gate alone). Then through the model: answer loss plus the
-recipe's terms; adapters and base stay as they are. Knows nothing of any one gate.
+The first phase, if the plan has one, works on kept hidden states. The model reads each row once, and the gate learns
+the owner of each token (LoRA-Mixer's hard phase, for the gate alone). The second phase works through the model, with
+answer loss and the recipe's terms. Adapters and base stay as they are. This module knows nothing of any one gate.
 """
 
 import random
@@ -36,8 +36,12 @@ CHECKPOINT_EVERY: dict[Phase, int] = {"hidden states": 100, "model": 5}  # half 
 
 @dataclass(frozen=True)
 class GateProgress:
-    """One optimiser step. `loss` is that of whose token is whose on kept hidden states, and the answer loss in nats per
-    token through the model; `balance` is 1 when even, `entropy` in nats, `own_weight` the right expert's weight."""
+    """One optimiser step.
+
+    `loss` is the recipe's `own_loss` on kept hidden states, or the answer loss in nats per token through the model.
+    `balance` is 1 when all experts are used evenly. `entropy` is in nats. `own_weight` is the right expert's mean
+    weight.
+    """
 
     phase: Phase
     step: int
@@ -51,7 +55,7 @@ class GateProgress:
 
 
 class RecordingGate(Gate):
-    """A gate in training that keeps the weights its losses read in the last pass, one (B, T, G) per layer."""
+    """Wraps a gate in training, and keeps the weights that its losses read: one (B, T, G) per layer."""
 
     def __init__(self, gate: Gate) -> None:
         super().__init__()
@@ -60,14 +64,14 @@ class RecordingGate(Gate):
         self.kept: list[Tensor] = []
 
     def weights(self, layer: int, hidden: Tensor, runs: Sequence[GateRun]) -> Tensor:
-        """Return the gate's own weights of a training step."""
+        """Return the weights (B, T, G) that act in a training step."""
         acting, read = self.gate.in_training(layer, hidden, runs)
         self.kept.append(read)
         return acting
 
 
 class GateTrainer:
-    """One gate in training: its optimisers, its checkpoint if it has one, and how balanced it was last."""
+    """Trains one gate. `checkpoint` is where it saves itself, if anywhere. `last` holds its latest steps."""
 
     def __init__(
         self,
@@ -104,7 +108,7 @@ class GateTrainer:
         two_part: Sequence[Owned],
         progress: Callable[[GateProgress], None] | None,
     ) -> dict[str, float]:
-        """Make both phases and return the mean use of each expert in the last step."""
+        """Run both phases. Return the mean use of each expert in the last step, or nothing without steps."""
         hard = torch.optim.AdamW(self.gate.parameters(), lr=self.plan.hard_rate, weight_decay=self.plan.decay)
         soft = torch.optim.AdamW(self.groups(), lr=self.plan.rate, weight_decay=0.0)
         phase, done = self._restore({"hidden states": hard, "model": soft})
@@ -122,7 +126,7 @@ class GateTrainer:
         optimiser: torch.optim.Optimizer,
         progress: Callable[[GateProgress], None] | None,
     ) -> None:
-        """Make the steps, report each and save a checkpoint now and then."""
+        """Make the steps, report each, and save a checkpoint after every CHECKPOINT_EVERY."""
         for made in steps:
             self.last.append(made)
             if progress:
@@ -131,7 +135,7 @@ class GateTrainer:
                 self.checkpoint.save(self.gate.state_dict(), optimiser, phase=made.phase, step=made.step)
 
     def _restore(self, optimisers: Mapping[Phase, torch.optim.Optimizer]) -> tuple[Phase, int]:
-        """Return the phase to go on with and how many of its steps are made; gate and optimiser as they were then."""
+        """Put gate and optimiser back as they were saved. Return the phase to go on with, and its steps made so far."""
         saved = self.checkpoint.load() if self.checkpoint else None
         if saved is None:
             return "hidden states", 0
@@ -141,7 +145,7 @@ class GateTrainer:
         return phase, int(saved.state["step"])
 
     def last_steps(self) -> dict[str, float]:
-        """Return balance, entropy (nats) and the weight of the right expert, means over the last steps made."""
+        """Return balance, entropy (nats) and the weight of the right expert, as means over the last steps."""
         if not self.last:
             return {}
         last = [made for made in self.last if made.phase == self.last[-1].phase]
@@ -151,7 +155,7 @@ class GateTrainer:
     def _progress(
         self, phase: Phase, step: int, loss: Tensor, terms: Mapping[str, Tensor], began: float
     ) -> GateProgress:
-        """Return the report of the step numbered `step` from 0, begun at `began`."""
+        """Return the report of the step `step`, counted from 0, which began at the time `began`."""
         shares = [round(share, 4) for share in terms["use"].tolist()]
         return GateProgress(
             phase=phase,
@@ -174,7 +178,7 @@ class GateTrainer:
         optimiser: torch.optim.Optimizer,
         done: int,
     ) -> Iterator[GateProgress]:
-        """Make the steps from `done` on, each with rows of all experts and some of two parts."""
+        """Yield the steps from `done` on. Each batch has rows of all experts, and some of two parts."""
         parameters = [parameter for group in optimiser.param_groups for parameter in group["params"]]
         order = random.Random(self.plan.seed)
         queues = {
@@ -204,15 +208,15 @@ class GateTrainer:
         return runs
 
     def groups(self) -> list[dict[str, Any]]:
-        """Return what learns: parameter groups with their `share` of the rate."""
+        """Return the parameter groups that learn, each with its `share` of the rate."""
         return [{"params": list(self.gate.parameters()), "share": 1.0}]
 
     def step_loss(self, rows: Sequence[Owned], done: float) -> tuple[dict[str, Tensor], Tensor]:
-        """Return (losses with their weighted 'total', mean use (G,)) of a batch after the share `done` of the steps."""
+        """Return (losses with their weighted 'total', mean use (G,)) of a batch. `done` is the share of steps made."""
         return self.routed_loss(RecordingGate(self.gate), rows)
 
     def routed_loss(self, recorder: RecordingGate, rows: Sequence[Owned]) -> tuple[dict[str, Tensor], Tensor]:
-        """Return the losses of one batch read through the model under `recorder`."""
+        """Return (losses, mean use (G,)) of one batch that the model reads under `recorder`."""
         recorder.reads_final = self.gate.reads_final  # type: ignore[misc]  # a class setting, here of what it wraps
         recorder.read_final = self.gate.read_final  # type: ignore[method-assign]
         routing = Routing(
@@ -232,9 +236,9 @@ class GateTrainer:
         return {"total": total, "answer": answer, **terms}, terms["use"]
 
     def terms(self, dense: Sequence[Tensor], owners: Tensor) -> dict[str, Tensor]:
-        """Return balance, entropy, cross-entropy to the owner and use (G,), means over layers.
+        """Return balance, entropy, loss to the owner, weight of the owner, and use (G,), as means over layers.
 
-        From dense weights (N, G) of each layer and the owners (N,) of those tokens.
+        `dense` holds the weights (N, G) of each layer. `owners` (N,) are those of the same tokens.
         """
         top_k = self.gate.top_k or len(self.gate.experts)
         found: dict[str, list[Tensor]] = {"balance": [], "entropy": [], "own": [], "use": [], "own_weight": []}
@@ -249,7 +253,7 @@ class GateTrainer:
     # --- on kept hidden states ------------------------------------------------------------------------------
 
     def _hard_phase(self, rows: Sequence[Owned], optimiser: torch.optim.Optimizer, done: int) -> Iterator[GateProgress]:
-        """Fit the gate to whose token is whose, on hidden states read once; half of the draws do without the prompt."""
+        """Yield the steps that fit the gate to each token's owner. Every other step leaves the prompt's prior out."""
         states = kept_states(self.base, self.bank, rows, plan=self.plan, experts=self.gate.experts, owners=self.owners)
         chooser = torch.Generator().manual_seed(self.plan.seed)
         draws = [torch.randint(len(states.rows), (HARD_BATCH,), generator=chooser) for _ in range(self.plan.hard_steps)]

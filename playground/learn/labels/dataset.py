@@ -1,6 +1,6 @@
-"""Labels as arrays, split by prompt. Near duplicates share a group, and a group is never on both sides of a split.
+"""Turn labels into arrays and split them by prompt. Near duplicates share a group. A group is never split.
 
-Source: the split of the evaluation rules (SHA-256 bucket of the group, 70 / 15 / 15), with a floor for few labels.
+A SHA-256 of the group decides its part (70 / 15 / 15). With few labels the held-out part has a fixed share.
 """
 
 import hashlib
@@ -14,12 +14,12 @@ import numpy as np
 from playground.core.preferences import LabelledPair
 from playground.routers.base import LabelSet
 
-NEAR = 0.95  # cosine above which two prompts are one question
+NEAR = 0.95  # prompts with a larger cosine count as one question
 BUCKETS = 100
 VALID_FROM, TEST_FROM = 70, 85
-MANY_GROUPS = 200  # from here on buckets alone give every part its share
+MANY_GROUPS = 200  # so many that the buckets alone give every part its share
 TEST_SHARE, VALID_SHARE = 0.2, 0.1
-LEAST_DIFFERENCE = 0.05  # total difference of usages below which a label says nothing about routing
+LEAST_DIFFERENCE = 0.05  # a label with a smaller total difference of usages says nothing about routing
 LEAST_WEIGHT, MOST_WEIGHT = 0.1, 5.0
 SALT = "routing-playground-1"
 BLOCK = 2048
@@ -28,7 +28,7 @@ MOST_COMPARED = 20_000  # distinct prompts; 50,000 took 32 s to compare with one
 
 @dataclass(frozen=True, eq=False)
 class Split:
-    """Row numbers of a label set: three disjoint parts that share no group of prompts."""
+    """The row numbers of three parts of a label set. The parts share no group of prompts."""
 
     train: np.ndarray
     valid: np.ndarray
@@ -37,7 +37,7 @@ class Split:
 
 @dataclass(frozen=True, eq=False)
 class Probes:
-    """Prompts on which a change of routing is shown: `embeddings` (P, d) float32, row i of `prompts[i]`."""
+    """Prompts that show a change of routing. Row i of `embeddings` (P, d) float32 embeds `prompts[i]`."""
 
     prompts: tuple[str, ...]
     embeddings: np.ndarray
@@ -47,7 +47,7 @@ class Probes:
 
 
 def build(pairs: Sequence[LabelledPair], encode: Callable[[Sequence[str]], np.ndarray]) -> LabelSet:
-    """Return the labels with the embedding of each one's prompt; every distinct prompt is encoded once."""
+    """Return the labels with the embedding of each label's prompt. Every distinct prompt is encoded once."""
     prompts = list(dict.fromkeys(pair.prompt for pair in pairs))
     place = {prompt: i for i, prompt in enumerate(prompts)}
     vectors = np.asarray(encode(prompts), np.float32)
@@ -68,7 +68,10 @@ def join(first: LabelSet, second: LabelSet) -> LabelSet:
 
 
 def informative(labels: LabelSet, experts: Sequence[str]) -> np.ndarray:
-    """Return the rows whose answers used `experts` differently enough: absolute differences sum to 0.05 or more."""
+    """Return the rows from which a policy over `experts` can learn.
+
+    The absolute differences of usage sum to 0.05 or more, and no other expert was used.
+    """
     if not len(labels):
         return np.zeros(0, dtype=np.intp)
     difference = labels.usage_difference(experts)
@@ -77,7 +80,7 @@ def informative(labels: LabelSet, experts: Sequence[str]) -> np.ndarray:
 
 
 def balanced_weights(weights: np.ndarray) -> np.ndarray:
-    """Return (N,) float32 scaled to mean 1, kept within 0.1 to 5 so that no label vanishes or outweighs all others."""
+    """Return (N,) float32: weights scaled to mean 1, then limited to 0.1 to 5, so that no label vanishes or rules."""
     mean = weights.mean() if len(weights) else 1.0
     return np.clip(weights / max(float(mean), 1e-12), LEAST_WEIGHT, MOST_WEIGHT).astype(np.float32)
 
@@ -89,10 +92,10 @@ def label_set_hash(pairs: Sequence[LabelledPair]) -> str:
 
 
 def groups(prompts: Sequence[str], embeddings: np.ndarray, *, near: float = NEAR) -> list[str]:
-    """Return the group of each prompt: those with a cosine above `near` are linked, and the first names the group.
+    """Return the group of each prompt. Prompts with a cosine above `near` are linked, and the first names the group.
 
-    Labels come oldest first, so a group keeps its name as labels arrive. O(M^2 d) for M distinct prompts; above
-    20,000 only prompts that differ in case and spaces alone share a group.
+    Labels come oldest first, so a group keeps its name as labels arrive. This takes O(M^2 d) for M distinct prompts.
+    Above 20,000, prompts share a group only when they differ in nothing but case and spaces.
     """
     normal = [_normal(prompt) for prompt in prompts]
     first = {text: row for row, text in reversed(list(enumerate(normal)))}
@@ -118,10 +121,10 @@ def groups(prompts: Sequence[str], embeddings: np.ndarray, *, near: float = NEAR
 
 
 def split_by_prompt(group_names: Sequence[str], *, salt: str = SALT) -> Split:
-    """Train, validation and test rows by the hash of each row's group; the same in whatever order.
+    """Return train, validation and test rows, by the hash of each row's group. Their order does not matter.
 
-    Few groups (under 200): the test part gets the highest hashes until it has a fifth of the groups, the validation
-    part the next tenth. Then the buckets alone decide (70 / 15 / 15), and a group never moves.
+    With fewer than 200 groups, the test part gets the fifth with the highest hashes, and the validation part the next
+    tenth. With more, the buckets alone decide (70 / 15 / 15), and a group never moves.
     """
     ordered = sorted(set(group_names), key=lambda name: (_digest(name, salt), name), reverse=True)
     if len(ordered) >= MANY_GROUPS:
@@ -150,6 +153,6 @@ def _normal(prompt: str) -> str:
 
 
 def _only_known(pair: LabelledPair, experts: Sequence[str]) -> bool:
-    """Whether every expert that either answer used is among `experts`."""
+    """Return whether every expert that either answer used is among `experts`."""
     used = {name for i, name in enumerate(pair.experts) if pair.usage_a[i] > 0 or pair.usage_b[i] > 0}
     return used <= set(experts)

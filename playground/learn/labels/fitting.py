@@ -1,8 +1,8 @@
-"""Fitting a policy's parameters to labels by gradient, staying near its parent where nobody labelled.
+"""Fit a policy's parameters to labels by gradient. Keep it near its parent where nobody labelled.
 
 L = sum w l / sum w + ridge / (2 n) |scale (theta - theta_ref)|^2 + anchor KL(pi_ref || pi) on prompts far from the
-labels. For a linear policy the problem is convex; L-BFGS solves it in a few dozen evaluations. Sources: DPO,
-arXiv:2305.18290; anchors are the distillation term of "Learning without forgetting", arXiv:1606.09282.
+labels. For a linear policy the problem is convex, and L-BFGS solves it in a few dozen evaluations. Sources: DPO,
+arXiv:2305.18290. Anchors are the distillation term of "Learning without forgetting", arXiv:1606.09282.
 """
 
 from collections.abc import Iterator
@@ -19,10 +19,10 @@ from playground.routers.base import LabelSet, Policy
 STEPS = 40
 ITERATIONS = 5  # of L-BFGS in one step: 40 x 5 = 200
 TOLERANCE = 1e-6
-# Chosen on 60 labels for one expert on one kind of the shipped example prompts (6 kinds, 3 seeds, linear router, cap
-# 0.5, then measured with 2 % of the weight spread over all experts). Without anchors the prompts of other kinds move by
-# 0.082 of total variation (worst case 0.105) and the wanted expert gets 0.52 on unseen prompts of the kind; with weight
-# 5, 0.057 (0.086) and 0.58. Counting anchors up to a cosine of 0.5 undid that.
+# The weight of the anchors. Chosen on 60 labels for one expert on one kind of the shipped example prompts (6 kinds, 3
+# seeds, linear router, cap 0.5, then measured with 2 % of the weight spread over all experts). Without anchors, prompts
+# of other kinds move by 0.082 of total variation (at worst 0.105), and the wanted expert gets 0.52 on unseen prompts of
+# the kind. With weight 5 these figures are 0.057 (0.086) and 0.58. Counting anchors up to a cosine of 0.5 undid that.
 ANCHOR = 5.0
 FAR, NEAR = 0.25, 0.35  # cosine to the nearest labelled prompt: below FAR an anchor counts fully, above NEAR not at all
 BISECTIONS = 30
@@ -30,7 +30,10 @@ BISECTIONS = 30
 
 @dataclass(frozen=True)
 class FitProgress:
-    """One step of a fit: losses in nats per label; validation accuracy is NaN when no label there is decisive."""
+    """One step of a fit. Losses are in nats per label.
+
+    Without validation labels, the training labels stand in for them. Accuracy is NaN when no label prefers an answer.
+    """
 
     step: int
     steps: int
@@ -41,7 +44,11 @@ class FitProgress:
 
 @dataclass(frozen=True, eq=False)
 class LabelBatch:
-    """Labels as tensors over the policy's experts: x (N, d), du (N, E), target (N,), weight (N,), log pi_ref (N, E)."""
+    """Labels as tensors over the policy's experts.
+
+    `x` (N, d) embeds the prompts. `difference` (N, E) is the usage of A minus that of B. `target` and `weight` are
+    (N,). `reference` (N, E) is log pi_ref.
+    """
 
     x: Tensor
     difference: Tensor
@@ -55,7 +62,7 @@ class LabelBatch:
 
 @dataclass(frozen=True, eq=False)
 class Anchors:
-    """Prompts on which the policy should stay as it is: x (K, d), how much each counts (K,), log pi_ref (K, E)."""
+    """Prompts on which nothing should change: embeddings `x` (K, d), `weight` (K,), `reference` log pi_ref (K, E)."""
 
     x: Tensor
     weight: Tensor
@@ -63,7 +70,7 @@ class Anchors:
 
 
 def log_policy(policy: Policy, embeddings: Tensor) -> Tensor:
-    """(N, d) -> (N, E) log pi. Raise TypeError for a policy that has none."""
+    """Return log pi (N, E) for embeddings (N, d). Raise TypeError for a policy that has none."""
     found = policy.log_policy(embeddings)
     if found is None:
         raise TypeError(f"{policy.spec.name} cannot be trained by gradient")
@@ -71,7 +78,7 @@ def log_policy(policy: Policy, embeddings: Tensor) -> Tensor:
 
 
 def batch(labels: LabelSet, reference: Policy) -> LabelBatch:
-    """Return the labels over the experts of `reference`, with its log policy, computed once."""
+    """Return the labels over the experts of `reference`, with the log policy of `reference`."""
     x = torch.from_numpy(np.ascontiguousarray(labels.embeddings, dtype=np.float32))
     with torch.no_grad():
         log_reference = log_policy(reference, x).detach()
@@ -85,7 +92,10 @@ def batch(labels: LabelSet, reference: Policy) -> LabelBatch:
 
 
 def anchors(embeddings: np.ndarray, labelled: np.ndarray, reference: Policy) -> Anchors | None:
-    """Return anchor prompts (K, d), weighted by distance to the nearest labelled prompt (M, d); None without any."""
+    """Return `embeddings` (K, d) as anchors, weighted by their distance to the nearest prompt of `labelled` (M, d).
+
+    Return None when no anchor would count.
+    """
     if not len(embeddings) or not len(labelled):
         return None
     nearest = (embeddings @ labelled.T).max(axis=1)
@@ -106,7 +116,7 @@ def trainable(policy: Policy) -> list[Tensor]:
 def fit(
     policy: Policy, objective: LabelObjective, train: LabelBatch, valid: LabelBatch, kept: Anchors | None
 ) -> Iterator[FitProgress]:
-    """Change `policy` in place until it has converged; yield one progress per five iterations of L-BFGS."""
+    """Change `policy` in place until it has converged, or for STEPS. Yield progress after each ITERATIONS of L-BFGS."""
     parameters = trainable(policy)
     start = [parameter.detach().clone() for parameter in parameters]
     optimiser = torch.optim.LBFGS(
@@ -137,16 +147,20 @@ def fit(
 
 
 def scale_step(policy: Policy, start: list[Tensor], share: float) -> None:
-    """Keep `share` of the change of the trainable parameters since `start`. With linear logits: 1 / share in beta."""
+    """Keep `share` of the change of the trainable parameters since `start`.
+
+    For linear logits this is the same as dividing beta by `share`.
+    """
     with torch.no_grad():
         for parameter, before in zip(trainable(policy), start, strict=True):
             parameter.copy_(before + share * (parameter - before))
 
 
 def largest_share(policy: Policy, reference: Policy, embeddings: np.ndarray, *, cap: float) -> float:
-    """Return the largest share in (0, 1] of the change with mean KL(pi || pi_ref) over the prompts within `cap` nats.
+    """Return the largest share in 0..1 of the change that keeps the mean KL(pi || pi_ref) within `cap` nats.
 
-    Bisection on the share, the inverse of beta: no refit is needed.
+    The mean is over prompts with these `embeddings` (N, d). A bisection on the share needs no refit. It leaves `policy`
+    as it was.
     """
     x = torch.from_numpy(np.ascontiguousarray(embeddings, dtype=np.float32))
     fitted = [parameter.detach().clone() for parameter in trainable(policy)]
@@ -172,7 +186,7 @@ def largest_share(policy: Policy, reference: Policy, embeddings: np.ndarray, *, 
 
 
 def mean_kl(policy: Policy, reference: Policy, x: Tensor) -> float:
-    """Return the mean over the prompts (N, d) of KL(pi || pi_ref) in nats, from the log policies, so always finite."""
+    """Return the mean over the prompts (N, d) of KL(pi || pi_ref) in nats. It is finite, since it uses log policies."""
     with torch.no_grad():
         new, old = log_policy(policy, x), log_policy(reference, x)
         return float((new.exp() * (new - old)).sum(-1).mean()) if len(x) else 0.0
@@ -189,7 +203,7 @@ def _ridge(objective: LabelObjective, parameters: list[Tensor], start: list[Tens
 
 
 def _drift(policy: Policy, kept: Anchors) -> Tensor:
-    """Weighted mean KL(pi_ref || pi) on the anchors."""
+    """Return the weighted mean of KL(pi_ref || pi) on the anchors, in nats."""
     kl = (kept.reference.exp() * (kept.reference - log_policy(policy, kept.x))).sum(-1)
     return (kept.weight * kl).sum() / kept.weight.sum()
 

@@ -1,7 +1,7 @@
-"""How well a policy agrees with labels it has not seen, before and after, with paired intervals.
+"""Measure how well a policy agrees with labels that it has not seen, before and after, with paired intervals.
 
-Source: held-out label metrics of the evaluation rules; Efron, "Bootstrap methods" (1979), over groups of prompts,
-because labels on one prompt are not independent. Knows no policy: it is given log weights.
+Source: Efron, "Bootstrap methods" (1979). The bootstrap draws groups of prompts, because labels on one prompt are not
+independent. This module knows no policy. It works on margins and targets.
 """
 
 from collections.abc import Mapping, Sequence
@@ -29,7 +29,7 @@ class Figure:
 
 @dataclass(frozen=True)
 class BeforeAfter:
-    """One metric on the same held-out labels for parent and new version; `gain` is after minus before, paired."""
+    """One measure on the same held-out labels, for parent and new version. `gain` is after minus before, paired."""
 
     before: Figure
     after: Figure
@@ -43,7 +43,7 @@ class BeforeAfter:
 def agreement(margin: np.ndarray, target: np.ndarray) -> np.ndarray:
     """Return (N,): 1 where margin and target prefer the same answer, 0 where not, one half for a margin of 0.
 
-    NaN for a target of one half: a tie says nothing about who is better.
+    It is NaN for a target of one half, because a tie does not say which answer is better.
     """
     side = np.sign(target - 0.5)
     right = np.where(np.abs(margin) < 1e-9, 0.5, (np.sign(margin) == side).astype(float))
@@ -51,14 +51,14 @@ def agreement(margin: np.ndarray, target: np.ndarray) -> np.ndarray:
 
 
 def log_loss(margin: np.ndarray, target: np.ndarray) -> np.ndarray:
-    """Return (N,) cross-entropy in nats of sigmoid(margin) against a soft target; 0.693 (ln 2) is chance level."""
+    """Return the cross-entropy (N,) in nats of sigmoid(margin) with a soft target. 0.693 (ln 2) is chance level."""
     return np.asarray(target * np.logaddexp(0.0, -margin) + (1 - target) * np.logaddexp(0.0, margin))
 
 
 def compare(
     before: np.ndarray, after: np.ndarray, weight: np.ndarray, group_names: Sequence[str], *, seed: int = 0
 ) -> BeforeAfter:
-    """Return the weighted means of two columns (N,) of values and of their difference; NaN rows are left out."""
+    """Return the weighted means of two columns (N,) of values, and of their difference. NaN rows are left out."""
     keep = ~(np.isnan(before) | np.isnan(after))
     columns = np.stack([before, after, after - before], axis=1)[keep]
     _, group = np.unique(np.asarray(group_names, dtype=object)[keep].astype(str), return_inverse=True)
@@ -67,7 +67,7 @@ def compare(
 
 
 def _intervals(columns: np.ndarray, weight: np.ndarray, group: np.ndarray, seed: int) -> list[Figure]:
-    """One figure per column, all from the same resampled groups, so that differences are paired."""
+    """Return a figure for each column. All use the same resampled groups, so that differences are paired."""
     n = len(columns)
     if n == 0:
         return [Figure(np.nan, np.nan, np.nan, 0)] * columns.shape[1]

@@ -1,6 +1,7 @@
-"""What a label objective is: a loss per label on the one form that all prompt-level learning shares.
+"""Define a label objective: a loss per label, on the form that all prompt-level learning shares.
 
-P(A beats B | x) = sigmoid(beta (u_A - u_B) . (log pi - log pi_ref)); normalisers cancel: differences sum to 0.
+P(A beats B | x) = sigmoid(beta (u_A - u_B) . (log pi - log pi_ref)). The usages u_A and u_B both sum to 1, so the
+normalisers of pi and pi_ref cancel.
 """
 
 from abc import ABC, abstractmethod
@@ -18,7 +19,7 @@ from playground.learn.labels.options import LabelObjectiveOptions
 
 @dataclass(frozen=True)
 class LabelObjectiveSpec:
-    """What the page says of an objective. `paper` is an arXiv id or None."""
+    """What the page shows about an objective. `paper` is an arXiv id or None."""
 
     name: str
     title: str
@@ -27,7 +28,7 @@ class LabelObjectiveSpec:
 
 
 class LabelObjective(ABC):
-    """A loss on labels. `options.beta` sets how far the policy moves for the same fit."""
+    """A loss on labels. A lower `options.beta` moves the policy further for the same fit."""
 
     spec: ClassVar[LabelObjectiveSpec]
     Options: ClassVar[type[LabelObjectiveOptions]] = LabelObjectiveOptions
@@ -37,27 +38,30 @@ class LabelObjective(ABC):
 
     @abstractmethod
     def margin(self, log_policy: Tensor, log_reference: Tensor, usage_difference: Tensor) -> Tensor:
-        """Return z (N,): log odds that A beats B, from log pi (N, E), log pi_ref (N, E) and u_A - u_B (N, E)."""
+        """Return z (N,): the log odds that A beats B, from log pi (N, E), log pi_ref (N, E) and u_A - u_B (N, E)."""
 
     def loss(
         self, log_policy: Tensor, log_reference: Tensor, usage_difference: Tensor, target: Tensor, weight: Tensor
     ) -> Tensor:
-        """Return the weighted loss (N,) per label; `target` (N,) is P(A beats B), `weight` (N,) >= 0."""
+        """Return the weighted loss (N,) of each label. `target` (N,) is P(A beats B). `weight` (N,) is not negative."""
         return weight * soft_loss(self.margin(log_policy, log_reference, usage_difference), target)
 
     @property
     def ridge_scale(self) -> float:
-        """What parameters are multiplied by to be the parameters of the scores that `margin` reads."""
+        """Return by what the change of parameters is multiplied before the ridge penalises it.
+
+        With this factor the ridge means the same for every objective: it acts on the scores in `margin`.
+        """
         return self.options.beta
 
     @property
     def step(self) -> float:
-        """The share of the fitted change that serving takes: 1 when beta is inside the loss, else 1 / beta."""
+        """Return the factor of the fitted change that is served. It is 1 when beta is in the loss, else 1 / beta."""
         return 1.0
 
 
 def soft_loss(margin: Tensor, target: Tensor) -> Tensor:
-    """Return (N,) cross-entropy of sigmoid(margin) with a soft target: -y log s(z) - (1-y) log s(-z)."""
+    """Return the cross-entropy (N,) of sigmoid(margin) with a soft target: -y log s(z) - (1-y) log s(-z)."""
     return -target * logsigmoid(margin) - (1 - target) * logsigmoid(-margin)
 
 

@@ -1,4 +1,4 @@
-"""The options that every label objective has. Imports no torch: the page draws them before the models load."""
+"""The options that every label objective has. No torch is imported: the page draws these before models load."""
 
 from pydantic import Field
 

@@ -1,4 +1,4 @@
-"""Which two experts to compare next, with the probability of having chosen them."""
+"""Choose which two experts to compare next, and know the probability of that choice."""
 
 from collections.abc import Sequence
 
@@ -11,7 +11,7 @@ from playground.errors import InvalidRequest
 def uniform_pair(pool: Pool, rng: np.random.Generator, ready: Sequence[str]) -> tuple[str, str, float]:
     """Return two different ready experts of the pool in random order, and the probability of this unordered pair.
 
-    Uniform over unordered pairs, sides fair: with n ready experts the probability is 2 / (n (n - 1)). Raises
+    All pairs and both orders are equally likely. With n ready experts the probability is 2 / (n (n - 1)). Raise
     InvalidRequest when fewer than two are ready.
     """
     names = [name for name in pool.names if name in set(ready)]

@@ -1,8 +1,7 @@
-"""Teaching a policy from labels: split, fit, and compare before and after on labels that were held out.
+"""Train a policy on labels: split, fit, and compare before and after on labels that were held out.
 
-Two ways behind one face: a policy with parameters is fitted by gradient (`fitting.py`), one that remembers takes the
-labels in. The fit never sees the held-out part. Knows nothing of versions or of a database. Source: DPO,
-arXiv:2305.18290.
+A policy with parameters is fitted by gradient (`fitting.py`). A policy that remembers prompts stores the labels. The
+fit never sees the held-out part. This module knows nothing of versions or of a database. Source: DPO, arXiv:2305.18290.
 """
 
 import copy
@@ -21,17 +20,17 @@ from playground.learn.labels.metrics import BeforeAfter, agreement, compare, log
 from playground.learn.labels.objective import LabelObjective
 from playground.routers.base import LabelSet, Policy, Router
 
-FLOOR = 1e-12  # weights are not read as smaller than this when their logarithm is taken
+FLOOR = 1e-12  # smaller weights count as this when their logarithm is taken
 SHOWN_CHANGES = 20
-LEAST_GROUPS = 5  # distinct prompts below which nothing can be held out
+LEAST_GROUPS = 5  # with fewer distinct prompts, nothing can be held out
 
 
 @dataclass(frozen=True, eq=False)
 class Lesson:
-    """What a policy learns from and is judged by. `descriptors` (E, d) embed the cards of the pool.
+    """What a policy learns from, and what it is measured on. `descriptors` (E, d) embed the cards of the pool.
 
     `anchors` (K, d) embed prompts whose routing is right as it is: the examples that the shipped routers were fitted
-    on. `probes` are those on which the change is shown.
+    on. `probes` are prompts that show what changed.
     """
 
     labels: LabelSet
@@ -43,7 +42,7 @@ class Lesson:
 
 @dataclass(frozen=True, eq=False)
 class RoutingChange:
-    """A prompt and the weights (E,) over `experts` that the parent and the new policy give it; `moved` in 0..1."""
+    """A prompt, and the weights (E,) over `experts` before and after. `moved` is their total variation, in 0..1."""
 
     prompt: str
     experts: tuple[str, ...]
@@ -54,11 +53,11 @@ class RoutingChange:
 
 @dataclass(frozen=True, eq=False)
 class Taught:
-    """The end of a training: the new policy, and what it does differently.
+    """The result of a training: the new policy, and what it does differently.
 
     `metrics` maps label_accuracy, ranking_accuracy and log_loss to before, after and gain on the held-out labels. `kl`
-    is the mean change in nats over the probes, `beta` the strength in force once that change was capped. `moved` is how
-    many of the `probes` have another heaviest expert.
+    is the mean change over the probes, in nats. `beta` is the strength after that change was capped. Of the `probes`,
+    `moved` have another heaviest expert.
     """
 
     policy: Policy
@@ -73,7 +72,7 @@ class Taught:
 
 @dataclass(frozen=True, eq=False)
 class LabelTraining:
-    """One training on labels: the labels that say something, and which part each is in.
+    """One training on labels: the labels from which the policy can learn, and the part that each is in.
 
     Only `_finish` looks at the held-out part.
     """
@@ -86,23 +85,23 @@ class LabelTraining:
 
     @property
     def labels_hash(self) -> str:
-        """The hash of the labels that are used."""
+        """Return the hash of the labels that are used."""
         return dataset.label_set_hash(self.kept.pairs)
 
     @property
     def test(self) -> LabelSet:
-        """The held-out labels."""
+        """Return the held-out labels."""
         return dataset.take(self.kept, self.split.test)
 
     @property
     def counts(self) -> dict[str, int]:
-        """What became of every label."""
+        """Return how many labels were given, were left out, and are in each part."""
         parts = {"train": len(self.split.train), "valid": len(self.split.valid), "test": len(self.split.test)}
         return {"given": len(self.lesson.labels), "left out": len(self.lesson.labels) - len(self.kept), **parts}
 
     @property
     def parts(self) -> list[str]:
-        """'train', 'valid' or 'test' for each of the labels that are used."""
+        """Return 'train', 'valid' or 'test' for each of the labels that are used."""
         places = (("train", self.split.train), ("valid", self.split.valid), ("test", self.split.test))
         part = {int(row): name for name, rows in places for row in rows}
         return [part[row] for row in range(len(self.kept))]
@@ -110,7 +109,7 @@ class LabelTraining:
 
 @dataclass(frozen=True, eq=False)
 class _Fitted:
-    """A fitted policy and the strength that its change of log weights stands for."""
+    """A fitted policy, and the factor from its change of log weights to log odds."""
 
     policy: Policy
     beta: float
@@ -118,7 +117,7 @@ class _Fitted:
 
 
 def require_teachable(kind: type[Router]) -> None:
-    """Raise InvalidRequest for a router that does not learn from labels, with what to do instead."""
+    """Raise InvalidRequest, with a remedy, for a router that does not learn from labels."""
     if kind.learns_from_labels:
         return
     title, name = kind.spec.title, kind.spec.name
@@ -130,9 +129,9 @@ def require_teachable(kind: type[Router]) -> None:
 
 
 def begin_training(parent: Router, lesson: Lesson) -> LabelTraining:
-    """Return the training of `parent` on the labels that say something to it, split by prompt.
+    """Return the training of `parent` on the labels from which it can learn, split by prompt.
 
-    Raise InvalidRequest when the router does not learn from labels, or for too few labels on too few prompts.
+    Raise InvalidRequest when the router does not learn from labels, or when the labels are on too few prompts.
     """
     require_teachable(type(parent))
     if not isinstance(parent, Policy):
@@ -149,18 +148,18 @@ def begin_training(parent: Router, lesson: Lesson) -> LabelTraining:
 
 
 def train(training: LabelTraining, objective: LabelObjective) -> Iterator[FitProgress | Taught]:
-    """Fit a copy of the parent to the labels; yield progress and, last, the new policy with its figures."""
+    """Fit a copy of the parent to the labels. Yield progress, and at last the new policy with its figures."""
     fitted = yield from _fit(training, objective)
     yield _finish(training, fitted)
 
 
 def _experts(policy: Policy, lesson: Lesson) -> tuple[str, ...]:
-    """The experts whose labels the policy can learn from: its own, or the pool's when it takes labels in as rows."""
+    """Return the experts about which the policy can learn: its own, or those of the pool when it stores labels."""
     return policy.experts if policy.parameters() else lesson.pool.names
 
 
 def _fit(training: LabelTraining, objective: LabelObjective) -> Generator[FitProgress, None, _Fitted]:
-    """Fit on the train part and watch the validation part."""
+    """Yield progress of the fit on the train part, measured on the validation part. Return the fitted policy."""
     train_part = dataset.take(training.kept, training.split.train)
     valid = dataset.take(training.kept, training.split.valid)
     if training.parent.parameters():
@@ -175,8 +174,8 @@ def _fit(training: LabelTraining, objective: LabelObjective) -> Generator[FitPro
 def _by_gradient(
     training: LabelTraining, objective: LabelObjective, train_part: LabelSet, valid: LabelSet
 ) -> Generator[FitProgress, None, _Fitted]:
+    """Fit a copy of the parent. Anchors keep it as it is far from the labels. The cap is measured on the probes."""
     parent, lesson = training.parent, training.lesson
-    """Fit a copy of the parent; anchors hold it in place far from the labels, probes stand for what it will meet."""
     policy = copy.deepcopy(parent)
     start = [parameter.detach().clone() for parameter in trainable(parent)]
     held = None if lesson.anchors is None else anchors(lesson.anchors, train_part.embeddings, parent)
@@ -191,7 +190,7 @@ def _by_gradient(
 
 
 def _finish(training: LabelTraining, fitted: _Fitted) -> Taught:
-    """Measure on the held-out labels and the probes."""
+    """Return the fitted policy with its figures on the held-out labels and the probes."""
     metrics, warnings = _held_out(training, fitted)
     changed = _changes(training, fitted.policy)
     return Taught(
@@ -207,7 +206,7 @@ def _finish(training: LabelTraining, fitted: _Fitted) -> Taught:
 
 
 def _held_out(training: LabelTraining, fitted: _Fitted) -> tuple[dict[str, BeforeAfter], tuple[str, ...]]:
-    """Label accuracy, ranking accuracy and log loss on the held-out labels, before and after."""
+    """Return label accuracy, ranking accuracy and log loss on the held-out labels, before and after, and warnings."""
     test, lesson = training.test, training.lesson
     names = [training.group_names[i] for i in training.split.test]
     experts = _experts(training.parent, lesson)
@@ -217,7 +216,7 @@ def _held_out(training: LabelTraining, fitted: _Fitted) -> tuple[dict[str, Befor
     after = log_weights(fitted.policy, prompts, test.embeddings, lesson)
     target, weight = test.targets.astype(float), dataset.balanced_weights(test.weights)
     margin = fitted.beta * (difference * (after - before)).sum(axis=1)
-    nothing = np.zeros_like(margin)  # the parent measured against itself: one half by construction
+    nothing = np.zeros_like(margin)  # the parent does not differ from itself, so it says one half
     pairs = {
         "label_accuracy": (agreement(nothing, target), agreement(margin, target)),
         "ranking_accuracy": tuple(agreement((difference * w).sum(axis=1), target) for w in (before, after)),
@@ -250,7 +249,7 @@ def log_weights(policy: Policy, prompts: Sequence[str], embeddings: np.ndarray, 
 
 
 def served_weights(policy: Policy, prompts: Sequence[str], embeddings: np.ndarray, lesson: Lesson) -> np.ndarray:
-    """Return (N, E) float32 weights over the pool as a run gets them: `decide`, prompt by prompt."""
+    """Return (N, E) float32 weights over the pool, as `decide` gives them to a run, prompt by prompt."""
     weights = np.zeros((len(prompts), len(lesson.pool)), np.float32)
     for row, (prompt, vector) in enumerate(zip(prompts, embeddings, strict=True)):
         context = Context(prompt=prompt, pool=lesson.pool, embedding=vector, descriptors=lesson.descriptors)
@@ -259,7 +258,7 @@ def served_weights(policy: Policy, prompts: Sequence[str], embeddings: np.ndarra
 
 
 def _changes(training: LabelTraining, policy: Policy) -> list[RoutingChange]:
-    """What the parent and the new policy do on every probe, in the probes' order."""
+    """Return the weights of the parent and of the new policy on every probe, in the probes' order."""
     lesson = training.lesson
     prompts, vectors = lesson.probes.prompts, lesson.probes.embeddings
     before = served_weights(training.parent, prompts, vectors, lesson)
@@ -272,7 +271,10 @@ def _changes(training: LabelTraining, policy: Policy) -> list[RoutingChange]:
 
 
 def _scale_on(training: LabelTraining, policy: Policy, rows_to_fit: LabelSet) -> float:
-    """The strength at which the change of log weights of a policy without beta predicts labels best (one dimension)."""
+    """Return the factor by which the change of log weights predicts the labels of `rows_to_fit` best.
+
+    A policy that is not fitted by gradient has no beta, so this stands for it.
+    """
     prompts = [pair.prompt for pair in rows_to_fit.pairs]
     old = log_weights(training.parent, prompts, rows_to_fit.embeddings, training.lesson)
     new = log_weights(policy, prompts, rows_to_fit.embeddings, training.lesson)
@@ -283,6 +285,6 @@ def _scale_on(training: LabelTraining, policy: Policy, rows_to_fit: LabelSet) ->
 
 
 def _kl(new: np.ndarray, old: np.ndarray) -> float:
-    """KL(new || old) in nats; a weight of 0 counts as 1e-12, so that the figure is finite."""
+    """Return KL(new || old) in nats. A weight of 0 counts as 1e-12, so that the figure is finite."""
     p, q = (np.maximum(weights.astype(float), FLOOR) for weights in (new, old))
     return float((p * np.log(p / q)).sum())

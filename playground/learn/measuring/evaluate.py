@@ -1,7 +1,7 @@
-"""Measures the base, each expert, the even mix and each gate on the tasks' test rows, and how they refuse.
+"""Measure the base, each expert, the even mix and each gate on the tasks' test rows. Measure how they refuse.
 
-Choice tasks are scored by length-normalised likelihood, loss tasks by answer loss with exact answers beside it, refusal
-tasks by greedy answers. `oracle` is each set's own expert, so it is missing where that is not installed.
+Choice tasks are scored by length-normalised likelihood, loss tasks by answer loss, refusal tasks by greedy answers.
+Some sets also have exact answers. `oracle` is each set's own expert. It is missing where that is not installed.
 """
 
 from collections.abc import Mapping, Sequence
@@ -37,8 +37,8 @@ def evaluate(
     """Return scores with 95 % intervals on at most `limit` test rows of each set, as `experts evaluate` prints them.
 
     The first `exact` rows of sets with exact answers are also answered greedily by the base, the set's own expert and
-    the gates. Sets that the folder `data` lacks are named in `missing`; after an interrupt the finished sets are there.
-    Raise InvalidRequest for an unknown set, or when the folder has none.
+    the gates. `missing` names the sets that the folder `data` lacks. After an interrupt, only the finished sets are
+    returned. Raise InvalidRequest for an unknown set, or when the folder has none.
     """
     rows = _test_rows(data, names, limit)
     plans = {name: _Plan(measurer, TASKS[name], found, systems, exact) for name, found in rows.items()}
@@ -54,7 +54,7 @@ def evaluate(
 
 
 class _Plan:
-    """What will be asked about one set: all rows of all systems, and greedy answers of fewer."""
+    """The questions of one set: all rows for all systems, and some rows for greedy answers of some systems."""
 
     def __init__(
         self, measurer: Measurer, task: Task, rows: Sequence[DataRow], systems: Mapping[str, System], exact: int
@@ -68,7 +68,7 @@ class _Plan:
         measurer.expect(self.drawn, self.few)
 
     def measure(self) -> dict[str, Any]:
-        """Return the set's part of the result."""
+        """Ask the questions, and return the set's part of the result."""
         task, rows = self.task, self.rows
         answers = self.measurer.ask(task.name, self.questions, self.systems)
         found = {name: scored(task, rows, values) for name, values in answers.items()}
@@ -85,7 +85,7 @@ def _test_rows(data: Path, names: Sequence[str], limit: int) -> dict[str, list[D
     unknown = [name for name in names if name not in MEASURED]
     if unknown:
         raise InvalidRequest(f"There is no set {unknown[0]}.", f"Choose among {', '.join(MEASURED)}.")
-    # only the folder's own sets: a mixture of two sources would be nobody's figure
+    # only the sets of this folder: the project's own sets must not be mixed into its figures
     there = [TASKS[name] for name in names if (data / TASKS[name].folder).is_dir()]
     drawn = {task.name: sample_rows(read_rows(data, task.folder, "test"), limit, seed=0) for task in there}
     found = {name: rows for name, rows in drawn.items() if rows}
@@ -99,10 +99,10 @@ def _test_rows(data: Path, names: Sequence[str], limit: int) -> dict[str, list[D
 def refusals(
     measurer: Measurer, systems: Mapping[str, System], *, data: Path, limit: int = DEFAULT_LIMIT
 ) -> dict[str, Any]:
-    """Return how often the base, the safe expert and gates refuse harmful prompts, and prompts that look alike.
+    """Return how often the base, the safe expert and gates refuse harmful prompts, and look-alikes.
 
     {"refusals": {"harmful" | "lookalike": {system: {"rate", "low", "high", "n"}}}, "rows": {kind: {set: n}}}, with
-    Wilson's intervals. Sets the folder lacks are the project's own.
+    Wilson's intervals. For a set that the folder lacks, the project's own is used if there is one.
     """
     asked = [one for name, one in systems.items() if name in (BASE, SAFE) or one.gate is not None]
     counts: dict[str, dict[str, int]] = {}
@@ -128,5 +128,5 @@ def refusals(
 
 
 def _is_of(kind: str, row: DataRow) -> bool:
-    """XSTest holds both kinds: only its rows to comply with look alike. Other sets are of one kind throughout."""
+    """Return whether a row is of `kind`. XSTest holds both kinds: a row that should be answered is a look-alike."""
     return kind == "harmful" or row["answer"] != "refuse"

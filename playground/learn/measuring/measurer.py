@@ -1,6 +1,6 @@
-"""Asks systems questions: likelihoods of given answers, or greedy answers. What was measured is kept and not redone.
+"""Ask systems for likelihoods of given answers, or for greedy answers. What was measured is kept and not redone.
 
-Knows nothing of scores; `evaluate` makes those of what is found here.
+This module knows nothing of scores. `evaluate` makes them from these answers.
 """
 
 import hashlib
@@ -25,12 +25,12 @@ from playground.model.scoring import common_prefix, routed_logprobs
 
 ROWS_AT_ONCE = 16
 DRAWN_COST = 6  # a drawn token takes about as long as six that are read in full batches
-FORMAT = 1  # of what is kept; raise it when the way of measuring changes
+FORMAT = 1  # of the kept values; raise it when the way of measuring changes
 
 
 @dataclass(frozen=True)
 class Question:
-    """What a system is asked: `prompt` (token ids), whose text is `text`, and `answers` (token ids) to weigh.
+    """What a system is asked. `prompt` holds token ids, `text` is its text. `answers` are token ids to compare.
 
     Without answers, one is drawn greedily, at most `tokens` long and ended by any text of `stop`.
     """
@@ -43,7 +43,7 @@ class Question:
 
     @property
     def cost(self) -> int:
-        """About how long it takes, in tokens read."""
+        """Return about how long the question takes, in tokens read."""
         return len(self.prompt) + sum(map(len, self.answers)) + DRAWN_COST * self.tokens
 
 
@@ -71,7 +71,7 @@ class Kept:
 
 
 class Measurer:
-    """Asks systems of one bank. Announce all questions with `expect`, so that the time left can be estimated."""
+    """Asks systems of one bank. Call `expect` for all questions first, so that the time left can be estimated."""
 
     def __init__(
         self,
@@ -86,17 +86,17 @@ class Measurer:
         self.encoder = encoder
         self.kept = kept
         self.progress = progress
-        self.measured = 0  # how many (question, system) were not found kept
+        self.measured = 0  # how many (question, system) pairs had to be asked
         self._left = 0.0
         self._spent = 0.0
         self._began = time.monotonic()
 
     def expect(self, questions: Sequence[Question], systems: Sequence[System]) -> None:
-        """Add the cost of these questions to what is left."""
+        """Add the cost of these questions to the work left. Kept answers cost nothing."""
         self._left += sum(question.cost * len(self._lacking(question, systems)) for question in questions)
 
     def ask(self, label: str, questions: Sequence[Question], systems: Sequence[System]) -> dict[str, list[Any]]:
-        """Return by system each question's result: mean log-probability per token of each answer, or the drawn text."""
+        """Return the result of each question by system: mean log-probability per token of each answer, or the text."""
         wanted: list[tuple[int, list[System]]] = []
         for index in sorted(range(len(questions)), key=lambda i: questions[i].cost):
             if lacking := self._lacking(questions[index], systems):
@@ -119,7 +119,7 @@ class Measurer:
     def _found(
         self, questions: Sequence[Question], wanted: Sequence[tuple[int, list[System]]], embeddings: Sequence[Any]
     ) -> Iterator[list[tuple[Question, System, Any]]]:
-        """(question, system, value) as they become known."""
+        """Yield lists of (question, system, value) as they become known."""
         drawn = []
         for (index, systems), embedding in zip(wanted, embeddings, strict=True):
             question = questions[index]
@@ -132,7 +132,7 @@ class Measurer:
     def _weighed(
         self, question: Question, systems: Sequence[System], embedding: Any
     ) -> list[tuple[Question, System, Any]]:
-        # what the answers begin with alike is read with the prompt: only where they differ do they tell
+        # the tokens that all answers begin with are read with the prompt, because they do not tell the answers apart
         shared = common_prefix(question.answers)
         prompt = [*question.prompt, *question.answers[0][:shared]]
         routes = [system.open(len(question.prompt), embedding) for system in systems]
@@ -144,7 +144,7 @@ class Measurer:
         ]
 
     def _drawn(self, asked: Sequence[tuple[Question, System, Any]]) -> Iterator[list[tuple[Question, System, str]]]:
-        """Greedy answers, sixteen at once; a row that ends makes room for the next."""
+        """Yield greedy answers as they end. Sixteen rows decode at once. A row that ends makes room for the next."""
         waiting = deque(asked)
         batch = Batch(self.base, self.bank)
         live: list[tuple[Row, Question, System]] = []
@@ -171,7 +171,7 @@ class Measurer:
                 yield ended
 
     def _ended(self, row: Row, question: Question) -> str | None:
-        """The answer's text when it is over, cut before what ended it; None while it goes on."""
+        """Return the text of an answer that is over, cut before the stop. Return None while it goes on."""
         made = row.ids[len(question.prompt) :]
         over = made[-1] in self.base.end_ids
         if not (over or question.stop or len(made) >= question.tokens):
@@ -183,7 +183,7 @@ class Measurer:
         return text[: min(cuts, default=len(text))]
 
     def _embeddings(self, questions: Sequence[Question], systems: Sequence[System]) -> Sequence[Any]:
-        """(d_z,) of each question's text; None where no system asks for it."""
+        """Return the embedding (d_z,) of each question's text, or None for each when no system needs it."""
         if not questions or not any(system.gate is not None and system.gate.needs_embedding for system in systems):
             return [None] * len(questions)
         return list(torch.from_numpy(self.encoder.encode([question.text for question in questions])))

@@ -1,6 +1,6 @@
-"""Turns answers into figures: how a task's row is asked, how an answer scores, and the intervals of sets.
+"""Turn answers into figures: how a task's row is asked, how an answer scores, and the intervals of sets.
 
-Knows nothing of models or files.
+This module reads no models and no files.
 """
 
 from collections.abc import Mapping, Sequence
@@ -22,7 +22,7 @@ EXACT_TOKENS = 192
 
 @dataclass(frozen=True)
 class Scored:
-    """The score of each row of a set for one system, and for choice sets the loss of the right choice."""
+    """One system's score on each row of a set. For choice sets also the loss of the right choice, in nats per token."""
 
     scores: list[float]
     losses: list[float] | None = None
@@ -49,8 +49,9 @@ def drawn_question(base: LanguageModel, task: Task, row: DataRow, *, tokens: int
 def scored(task: Task, rows: Sequence[DataRow], values: Sequence[Any]) -> Scored:
     """Return the scores of a system's answers to `rows`.
 
-    1 or 0 for a choice (the likeliest per token, over the tokens in which choices differ) and for a refusal; the mean
-    negative log-likelihood per answer token, in nats, for a loss. Of several right choices the likeliest counts.
+    A choice scores 1 or 0: the likeliest per token, over the tokens in which choices differ. A refusal scores 1 or 0.
+    A loss scores the mean negative log-likelihood per answer token, in nats. Of several right choices, the loss is that
+    of the likeliest.
     """
     if task.metric == "refusal":
         wanted = [row["answer"] == "refuse" for row in rows]
@@ -66,7 +67,7 @@ def scored(task: Task, rows: Sequence[DataRow], values: Sequence[Any]) -> Scored
 
 
 def summary(task: Task, rows: Sequence[DataRow], found: Mapping[str, Scored]) -> dict[str, Any]:
-    """Return a set's part of the result: score, interval and paired gain over the base; a positive gain is better."""
+    """Return a set's part of the result: score, interval and paired gain over the base. A positive gain is better."""
     systems = {}
     for name, one in found.items():
         shown: dict[str, Any] = rounded("score", summarise(task, rows, one.scores))
@@ -90,7 +91,7 @@ def shares(task: Task, rows: Sequence[DataRow], texts: Mapping[str, Sequence[str
 
 
 def averages(sets: Mapping[str, Any]) -> dict[str, Any]:
-    """Return each system's average over sets and its share of the oracle; a loss counts as exp(-loss)."""
+    """Return each system's average over sets and its share of the oracle. A loss counts as exp(-loss)."""
     totals: dict[str, list[float]] = {}
     beside: dict[str, list[float]] = {}
     for values in sets.values():

@@ -1,6 +1,6 @@
-"""What an evaluation compares: the base, each expert alone, the even mix, and gates; each with a hash of what it is.
+"""Make the systems that an evaluation compares: the base, each expert alone, the even mix, and gates.
 
-The mark is a hash of everything its answers depend on, so that what was measured can be kept and found again.
+The mark of a system is a hash of everything that its answers depend on. So measured values can be kept and used again.
 """
 
 import inspect
@@ -22,7 +22,7 @@ BASE, EVEN, ORACLE = "base", "uniform", "oracle"
 
 @dataclass(frozen=True, eq=False)
 class System:
-    """One way to answer, over the experts `names` of a bank: weights (N,) that are `constant`, or a `gate`."""
+    """One way to answer, over the experts `names` of a bank: by `constant` weights (N,), or by a `gate`."""
 
     name: str
     mark: str
@@ -54,7 +54,7 @@ def systems_of(base: LanguageModel, bank: Bank, gates: Mapping[str, Gate]) -> di
         made[name] = System(name, fingerprint(unrouted, adapters[index]), bank.names, device, one_hot[index])
     made[EVEN] = System(EVEN, fingerprint(every, EVEN), bank.names, device, even)
     for name, gate in gates.items():
-        # the even mix is a gate too; as constant weights it is the same and quicker
+        # the gate `uniform` is left out: as constant weights, the even mix is the same and quicker
         if name not in made and set(gate.experts) <= set(bank.names):
             made[name] = System(name, fingerprint(every, of_gate(gate)), bank.names, device, gate=gate)
     return made

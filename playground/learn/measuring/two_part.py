@@ -1,7 +1,7 @@
-"""How far a gate's weights move between two parts of one prompt that belong to different experts.
+"""Measure how far a gate's weights move between two parts of one prompt that belong to different experts.
 
-For each part: the mean weight, over layers, of the part's expert on its own tokens, over that on the other part's
-tokens. 1 means that a gate does not react. Text that frames the prompt counts for neither part.
+Each part gives a ratio: the mean weight of the part's expert on its own tokens, over that on the other part's tokens,
+as means over layers. A gate that does not react gives 1. Text that frames the prompt counts for neither part.
 """
 
 import json
@@ -20,7 +20,7 @@ from playground.model.routing import Routing, forward
 from playground.settings import ROOT
 
 ROWS = ROOT / "data" / "bench" / "two_part.jsonl"
-SMALLEST = 1e-6  # a weight of zero elsewhere would make the ratio endless
+SMALLEST = 1e-6  # smaller weights count as this, so that no ratio is infinite
 
 
 def read_two_part(path: Path = ROWS, *, split: str = "test") -> list[dict[str, str]]:
@@ -86,7 +86,7 @@ def spans(base: LanguageModel, first: str, text: str) -> tuple[slice, slice]:
 
 @torch.inference_mode()
 def _weights(base: LanguageModel, gates: Sequence[System], ids: Sequence[int], embedding: torch.Tensor) -> np.ndarray:
-    """(gates, T, N) weights over the bank of each gate reading `ids`, mean over layers; all gates in one pass."""
+    """Return weights (gates, T, N) over the bank of each gate on `ids`, as means over layers. One pass serves all."""
     routing = Routing([gate.open(len(ids), embedding) for gate in gates], len(gates[0].names))
     read = torch.tensor([list(ids)] * len(gates), device=base.model.device)
     forward(base.model.get_decoder(), routing, read, use_cache=False)

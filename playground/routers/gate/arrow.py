@@ -1,7 +1,8 @@
-"""Arrow: each adapter's main input direction is its gate; nothing is trained, and any new adapter takes part at once.
+"""Arrow: each adapter's main input direction is its gate. Nothing is trained, and a new adapter takes part at once.
 
-Source: arXiv:2405.11157. In each layer the prototype of an expert is the first right singular vector of its B A; a
-token is scored by how strongly it points along it, whatever the sign. The base adapts nothing, so it takes no part.
+Source: arXiv:2405.11157. In each layer the direction of an expert is the first right singular vector of its B A. A
+token's score is how strongly it points along that direction, whatever the sign. The base has no direction, so it gets
+no weight.
 """
 
 from collections.abc import Sequence
@@ -15,7 +16,10 @@ from playground.routers.parts import SoftmaxGate, rms_normed
 
 
 class ArrowGate(SoftmaxGate):
-    """`directions` (L, G, d) of unit length; an expert without one in a layer gets no weight there."""
+    """A gate over `directions` (L, G, d) of unit length. An expert that lacks one in a layer gets no weight there.
+
+    In a layer where every expert lacks one, all get the same weight.
+    """
 
     directions: Tensor
     penalty: Tensor
@@ -29,7 +33,7 @@ class ArrowGate(SoftmaxGate):
         self.register_buffer("penalty", torch.where(absent, -torch.inf, 0.0).float(), persistent=False)
 
     def logits(self, layer: int, hidden: Tensor, runs: Sequence[GateRun]) -> Tensor:
-        """Return (B, T, G): |v · u| over the temperature."""
+        """Return scores (B, T, G): |v · u| over the temperature."""
         found = (rms_normed(hidden) @ self.directions[layer].T).abs() / self.temperature
         return found + self.penalty[layer]
 
@@ -42,7 +46,7 @@ class ArrowGate(SoftmaxGate):
     trained_from="nothing: the adapters themselves",
 )
 class Arrow(GateRouter):
-    """Has no parameters: the gate is made from the adapters that are installed."""
+    """The router of `ArrowGate`. It has no parameters, because the gate is made from the installed adapters."""
 
     needs_training = False
 
@@ -55,12 +59,12 @@ class Arrow(GateRouter):
     options: Options
 
     def build(self) -> Gate:
-        """Return a gate without directions yet: all alike."""
+        """Return a gate without directions. It gives all experts the same weight."""
         nowhere = torch.zeros(self.layers, len(self.experts), self.width)
         return ArrowGate(self.experts, nowhere, top_k=self.options.top_k, temperature=self.options.temperature)
 
     def gate_for(self, installed: Installed) -> Gate:
-        """Return the gate over all experts that are installed."""
+        """Return the gate over all installed experts."""
         return ArrowGate(
             installed.names,
             installed.directions(),

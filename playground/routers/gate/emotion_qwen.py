@@ -1,8 +1,8 @@
-"""Emotion-Qwen's hybrid: one gate between a general and an emotion route, so that learning emotion forgets nothing.
+"""Emotion-Qwen's hybrid: one gate between a general and an emotion route, so that general skills are not forgotten.
 
-Source: arXiv:2505.06685 (hybrid compressor); its vision part is left out, the routing idea kept. After layer `after` a
-logistic gate reads the token beside the prompt's mean: its share g goes to the emotion and sentiment experts, divided
-between them, the rest stays on the base. Layers up to `after` are the plain base.
+Source: arXiv:2505.06685 (hybrid compressor), without its vision part. Layers up to `after` are the plain base. In the
+next layer a logistic gate reads each token together with the mean of the prompt. It gives a share to the emotional
+route, which a softmax divides between the emotion and sentiment experts. The rest stays on the base.
 """
 
 from collections.abc import Sequence
@@ -20,7 +20,10 @@ CLOSED = -2.0
 
 
 class HybridGate(Gate):
-    """`gate` (2d,) and `bias` (): the share of the emotion route; `split` (G - 1, 2d): its division. Base first."""
+    """A gate whose first expert is the base.
+
+    `gate` (2d,) and `bias` () give the share of the emotion route. `split` (G - 1, 2d) divides it among its experts.
+    """
 
     def __init__(self, experts: Sequence[str], width: int, *, after: int) -> None:
         super().__init__()
@@ -31,7 +34,7 @@ class HybridGate(Gate):
         self.split = nn.Parameter(torch.zeros(len(self.experts) - 1, 2 * width))
 
     def decide(self, hidden: Tensor, runs: Sequence[GateRun]) -> Tensor:
-        """Return (B, T, G) from the first gated layer's input; keeps the prompt's mean in each run."""
+        """Return weights (B, T, G) from the input of the first gated layer. Keep the prompt's mean in each run."""
         values = rms_normed(hidden)
         for row, run in zip(values, runs, strict=True):
             if run.read == 0:
@@ -43,7 +46,7 @@ class HybridGate(Gate):
         return torch.cat([1 - share, share * division], dim=-1)
 
     def weights(self, layer: int, hidden: Tensor, runs: Sequence[GateRun]) -> Tensor:
-        """Return (B, T, G): decided once, at the first gated layer, and used by all that follow."""
+        """Return weights (B, T, G). The first gated layer decides them, and all later layers use them."""
         if layer <= self.after:
             plain = torch.zeros(*hidden.shape[:2], len(self.experts), device=hidden.device)
             plain[..., 0] = 1.0
@@ -62,15 +65,15 @@ class HybridGate(Gate):
     trained_from="emotional and other experts' data, half and half; base and adapters frozen",
 )
 class EmotionQwen(GateRouter):
-    """Parameters are one logistic gate and a division."""
+    """The router of `HybridGate`. Its parameters are one logistic gate and the split of its share."""
 
     class Options(RouterOptions):
-        """Where the gate looks."""
+        """Where the gate begins."""
 
         after: int = Field(8, ge=0, description="the last layer that is left to the base", json_schema_extra=fitted())
 
     options: Options
 
     def build(self) -> Gate:
-        """Return a gate that is nearly closed: general unless shown otherwise. The last layer is always gated."""
+        """Return a gate that is nearly closed, so that the base answers at first. The last layer is always gated."""
         return HybridGate(self.experts, self.width, after=min(self.options.after, self.layers - 2))

@@ -1,10 +1,11 @@
-"""GLIDER: the prompt as a whole says which experts fit, each token says which of them now; both scores are added.
+"""GLIDER: the prompt as a whole scores each expert, and so does each token. Both scores are added.
 
-Source: arXiv:2410.07172. Global: cosine of the prompt with each expert's card, times α, which is large when some card
-fits well and small when none does. Local: a vector per expert and layer; ours are LoRA-Mixer's, as PHATGOOSE's, which
-the paper uses, hardly followed a prompt of two parts here. An expert that came later takes part by its card; its local
-score is the mean of the others', as the base's is. Our sentence encoder stands in for the paper's GPT-4 and Nomic
-embeddings, so the threshold is calibrated, not the paper's.
+Source: arXiv:2410.07172. The global score is α times the cosine of the prompt with each expert's card. α is large when
+some card fits well, and small when none does. The local score comes from a vector per expert and layer. The paper takes
+PHATGOOSE's vectors. They hardly followed a prompt of two parts here, so ours are LoRA-Mixer's.
+
+An expert that was added later takes part through its card. Its local score is the mean of the others', as is that of
+the base. Our sentence encoder replaces the paper's GPT-4 and Nomic embeddings, so we calibrate the threshold ourselves.
 """
 
 from collections.abc import Sequence
@@ -19,7 +20,10 @@ from playground.routers.parts import SoftmaxGate, layer_normed, priors
 
 
 class GlobalLocalGate(SoftmaxGate):
-    """`descriptors` (G, d_z) unit rows, `vectors` (L, G, d); a zero vector means no local score of its own."""
+    """A gate with `descriptors` (G, d_z), rows of unit length, and `vectors` (L, G, d).
+
+    An expert with a zero vector has no local score of its own.
+    """
 
     needs_embedding = True
     descriptors: Tensor
@@ -33,7 +37,7 @@ class GlobalLocalGate(SoftmaxGate):
         self.register_buffer("descriptors", torch.zeros(len(self.experts), embedding_width))
 
     def open(self, prompt_tokens: int, embedding: Tensor | None = None) -> GateRun:
-        """Return a run whose prior is α times the cosine with each card."""
+        """Return a run whose prior is α times the cosine with each card. Without an embedding it has no prior."""
         if embedding is None:
             return GateRun(prompt_tokens)
         cosines = self.descriptors @ embedding.to(self.descriptors)
@@ -41,7 +45,7 @@ class GlobalLocalGate(SoftmaxGate):
         return GateRun(prompt_tokens, cosines * (self.options.alpha_high if fits else self.options.alpha_low))
 
     def logits(self, layer: int, hidden: Tensor, runs: Sequence[GateRun]) -> Tensor:
-        """Return (B, T, G): local plus global scores."""
+        """Return scores (B, T, G): local plus global."""
         vectors = self.vectors[layer]
         known = vectors.any(-1)
         local = layer_normed(hidden) @ layer_normed(vectors).T * (self.options.local / hidden.shape[-1] ** 0.5)
@@ -60,7 +64,7 @@ class GlobalLocalGate(SoftmaxGate):
     trained_from="local vectors as LoRA-Mixer learned them; the global part from the experts' cards, untrained",
 )
 class Glider(GateRouter):
-    """Parameters are (L, G, d) local vectors and (G, d_z) descriptors."""
+    """The router of `GlobalLocalGate`. Its parameters are local vectors (L, G, d) and descriptors (G, d_z)."""
 
     gate: GlobalLocalGate
     takes_any_expert = True
@@ -69,7 +73,7 @@ class Glider(GateRouter):
         """How the two scores are weighed."""
 
         top_k: int = Field(2, ge=1, le=64, description="how many experts may act on one token")
-        threshold: float = Field(0.4, ge=-1, le=1, description="best cosine from which the prompt decides")
+        threshold: float = Field(0.4, ge=-1, le=1, description="a card fits well from this cosine on")
         alpha_high: float = Field(10.0, ge=0, le=1000, description="weight of the global score above the threshold")
         alpha_low: float = Field(3.0, ge=0, le=1000, description="weight of the global score below the threshold")
         local: float = Field(1.0, ge=0, le=100, description="weight of the local score")
@@ -80,7 +84,7 @@ class Glider(GateRouter):
     options: Options
 
     def build(self) -> GlobalLocalGate:
-        """Return a gate without descriptors or vectors: all alike."""
+        """Return a gate without descriptors or vectors. It gives all experts the same score."""
         return GlobalLocalGate(
             self.experts,
             self.layers,
@@ -90,7 +94,7 @@ class Glider(GateRouter):
         )
 
     def gate_for(self, installed: Installed) -> GlobalLocalGate:
-        """Return the gate over all installed experts: their cards as they are now, local vectors where learned."""
+        """Return the gate over all installed experts, with their present cards and the local vectors that exist."""
         gate = GlobalLocalGate(
             installed.names,
             self.layers,

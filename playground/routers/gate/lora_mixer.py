@@ -1,8 +1,8 @@
 """LoRA-Mixer: a linear gate in each layer blends the LoRA experts inside the attention projections, token by token.
 
-Source: arXiv:2507.00029 (serial attention routing). One map per layer reads the normed attention input and weighs q, k,
-v and o alike; softmax over all experts, the `top_k` heaviest kept. What the prompt says as a whole enters as added
-logits, a linear map of its embedding that begins as the similarity to the experts' cards.
+Source: arXiv:2507.00029 (serial attention routing). One map per layer reads the normed attention input. Its weights
+hold for q, k, v and o alike: a softmax over all experts, of which the `top_k` heaviest are kept. The prompt as a whole
+adds logits: a linear map of its embedding, which begins as the similarity to each expert's training prompts.
 """
 
 from collections.abc import Sequence
@@ -37,7 +37,7 @@ class PromptedLinearGate(LinearGate):
         self.prompt_matrix = nn.Parameter(torch.zeros(len(self.experts), embedding_width))
 
     def open(self, prompt_tokens: int, embedding: Tensor | None = None) -> GateRun:
-        """Return a run whose prior is the prompt's logits; none without an embedding."""
+        """Return a run whose prior is the prompt's logits. Without an embedding it has no prior."""
         prior = None if embedding is None else self.share * (self.prompt_matrix @ embedding.to(self.prompt_matrix))
         return GateRun(prompt_tokens, prior)
 
@@ -50,7 +50,7 @@ class PromptedLinearGate(LinearGate):
     trained_from="the experts' own training data, base and adapters frozen",
 )
 class LoraMixer(GateRouter):
-    """The gate with its options; parameters are (L, G, d) for tokens and (G, d_z) for the prompt."""
+    """The router of `PromptedLinearGate`. Its parameters are (L, G, d) for tokens and (G, d_z) for the prompt."""
 
     class Options(RouterOptions):
         """How sharply the gate chooses, and how much the prompt as a whole counts."""
@@ -66,7 +66,7 @@ class LoraMixer(GateRouter):
     gate: PromptedLinearGate
 
     def build(self) -> PromptedLinearGate:
-        """Return a gate that weighs all experts alike."""
+        """Return a gate whose parameters are zero."""
         chosen = self.options
         return PromptedLinearGate(
             self.experts,

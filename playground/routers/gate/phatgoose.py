@@ -1,9 +1,7 @@
-"""PHATGOOSE: every expert brings a gate vector per layer, trained alone; at run time the vectors compete for each
-token.
+"""PHATGOOSE: every expert has a gate vector per layer, trained alone. At run time the vectors compete for each token.
 
-Source: arXiv:2402.05859. Training expert e: y = W u + σ(v_e · u) B_e A_e u, only v_e learns, other experts' data is
-never seen. Routing: v and u normed to mean 0 and variance 1, softmax of v · u / sqrt(d) over the experts, the top k
-kept.
+Source: arXiv:2402.05859. To train expert e, y = W u + σ(v_e · u) B_e A_e u: only v_e learns, on the data of e alone. To
+route, v and u are normed to mean 0 and variance 1. The weights are the top k of a softmax of v · u / sqrt(d).
 """
 
 from collections.abc import Sequence
@@ -19,21 +17,24 @@ OWN = "own"
 
 
 class VectorGate(SoftmaxGate):
-    """`vectors` (L, G, d), the base's stay zero: it has no adapter and takes no part. Row i of a training batch uses
-    only the expert `runs[i].memory['own']`, scaled by its sigmoid; the rest of the weight lies on the base."""
+    """A gate over `vectors` (L, G, d). The base has no adapter, so its vectors stay zero and it gets no weight.
+
+    In training, row i uses only the expert `runs[i].memory['own']`, scaled by its sigmoid. The base has the rest of the
+    weight.
+    """
 
     def __init__(self, experts: Sequence[str], layers: int, width: int, *, top_k: int) -> None:
         super().__init__(experts, top_k=top_k)
         self.vectors = nn.Parameter(torch.zeros(layers, len(self.experts), width))
 
     def logits(self, layer: int, hidden: Tensor, runs: Sequence[GateRun]) -> Tensor:
-        """Return (B, T, G): v · u / sqrt(d) of the normed vectors; the base, first of the experts, gets none."""
+        """Return scores (B, T, G): v · u / sqrt(d) of the normed vectors, and -inf for the base, the first expert."""
         found = layer_normed(hidden) @ layer_normed(self.vectors[layer]).T / hidden.shape[-1] ** 0.5
         found[..., 0] = -torch.inf
         return found
 
     def in_training(self, layer: int, hidden: Tensor, runs: Sequence[GateRun]) -> tuple[Tensor, Tensor]:
-        """Return each row's own expert under its sigmoid, and the base with the rest; for the losses the same."""
+        """Return the weights of each row's own expert, by its sigmoid, and of the base. The losses read the same."""
         own = torch.stack([run.memory[OWN] for run in runs])
         opening = torch.sigmoid((rms_normed(hidden) * self.vectors[layer][own].unsqueeze(1)).sum(-1, keepdim=True))
         chosen = nn.functional.one_hot(own, len(self.experts)).unsqueeze(1) * opening
@@ -49,7 +50,7 @@ class VectorGate(SoftmaxGate):
     trained_from="each expert's own training data, one expert at a time",
 )
 class Phatgoose(GateRouter):
-    """Parameters are one (L, G, d) tensor."""
+    """The router of `VectorGate`. Its parameters are one tensor (L, G, d)."""
 
     class Options(RouterOptions):
         """How many experts act."""

@@ -1,7 +1,7 @@
-"""The usual mixture of experts: a linear gate per layer, the k heaviest kept, trained by the task and a load balance.
+"""The usual mixture of experts: a linear gate per layer keeps the k heaviest experts.
 
-Source: top-k gating of arXiv:1701.06538, balance loss of the Switch Transformer arXiv:2101.03961 eq. 4. It is not
-told which expert a row belongs to: it learns from the answers' loss alone.
+Source: top-k gating of arXiv:1701.06538, balance loss of the Switch Transformer arXiv:2101.03961 eq. 4. The gate learns
+from answer loss and load balance alone. Nothing tells it which expert a row belongs to.
 """
 
 from pydantic import Field
@@ -18,7 +18,7 @@ from playground.routers.parts import LinearGate
     trained_from="the experts' own training data, by answer loss and load balance alone",
 )
 class TopKMoe(GateRouter):
-    """Parameters are one (L, G, d) tensor."""
+    """A router with a plain `LinearGate`. Its parameters are one tensor (L, G, d)."""
 
     class Options(RouterOptions):
         """How many experts act."""

@@ -1,8 +1,8 @@
-"""X-LoRA: a small network reads the final hidden state and gives every layer its scalings, for all experts, densely.
+"""X-LoRA: a small network reads the final hidden state and gives the weights of all experts in every layer.
 
-Source: arXiv:2402.07148. There a first pass without adapters gives the hidden states of each token, and a second one
-uses the scalings. Here the prompt is read twice so; then each token uses the final state of the one before it, under
-the mixed model: one pass a token.
+Source: arXiv:2402.07148. The paper reads each text twice: a first pass without adapters gives the hidden states, and a
+second pass uses the weights made from them. Here only the prompt is read twice. Each later token uses the final state
+of the token before it, so it takes one pass.
 """
 
 from collections.abc import Sequence
@@ -19,7 +19,7 @@ NOW = "scalings"
 
 
 class ScalingGate(Gate):
-    """`inner` (b, d) and `outer` (L, G, b): scalings of all layers from one hidden state, ReLU between, softmax."""
+    """A gate of two maps, `inner` (b, d), ReLU and `outer` (L, G, b), with a softmax over the experts of each layer."""
 
     reads_final = True
 
@@ -30,17 +30,22 @@ class ScalingGate(Gate):
         self.outer = nn.Parameter(torch.zeros(layers, len(self.experts), bottleneck))
 
     def scalings(self, hidden: Tensor) -> Tensor:
-        """(T, d) -> (T, L, G) on the simplex."""
+        """Return the weights (T, L, G) of all layers for final hidden states (T, d)."""
         inner = torch.relu(rms_normed(hidden) @ self.inner.T)
         return torch.softmax(torch.einsum("tb,lgb->tlg", inner, self.outer), dim=-1)
 
     def read_final(self, hidden: Tensor, run: GateRun, *, first_pass: bool) -> None:
-        """Keep the scalings of the pass to come: of every token after the first pass, of the next one after others."""
+        """Keep the weights for the next pass.
+
+        After the first pass these are the weights of every prompt token, else those of the next token.
+        """
         run.memory[NOW] = self.scalings(hidden if first_pass else hidden[-1:])
 
     def weights(self, layer: int, hidden: Tensor, runs: Sequence[GateRun]) -> Tensor:
-        """Return (B, T, G). Tokens read together after the prompt, as when a given answer is scored, share the last
-        scaling."""
+        """Return weights (B, T, G) of `layer`.
+
+        Several tokens may be read at once after the prompt, when a given answer is scored. They share the last weights.
+        """
         tokens = hidden.shape[1]
         return torch.stack([run.memory[NOW][:, layer].expand(tokens, -1) for run in runs])
 
@@ -53,12 +58,12 @@ class ScalingGate(Gate):
     trained_from="the experts' own training data, by answer loss",
 )
 class XLora(GateRouter):
-    """Parameters are a two-layer network."""
+    """The router of `ScalingGate`. Its parameters are a two-layer network."""
 
     class Options(RouterOptions):
         """The size of the network."""
 
-        bottleneck: int = Field(64, ge=1, le=4096, description="inner width", json_schema_extra=fitted())
+        bottleneck: int = Field(64, ge=1, le=4096, description="inner width of the network", json_schema_extra=fitted())
 
     options: Options
 

@@ -1,8 +1,8 @@
-"""The nearest stored prompts vote for the experts that did well on them; a label is a new row.
+"""The nearest stored prompts vote for the experts that did well on them. A label is a new row.
 
-Source: kNN baseline of RouterBench (arXiv:2403.12031) and similarity routing in arXiv:2502.00409, with outcomes shrunk
-to an even chance. Shrinking to each expert's mean instead would let labels on two experts sway unrelated prompts: being
-compared often is no evidence of being good at everything. Knows nothing of experts beyond their names.
+Source: kNN baseline of RouterBench (arXiv:2403.12031) and similarity routing in arXiv:2502.00409. Outcomes are shrunk
+to an even chance, not to each expert's mean: an expert that is compared often is not better on unrelated prompts. This
+module knows nothing of experts but their names.
 """
 
 from collections.abc import Sequence
@@ -19,17 +19,17 @@ from playground.routers.artefact import read_router, write_router
 from playground.routers.base import ExampleSet, LabelSet, Policy, RouterOptions, router
 from playground.routers.prior import KAPPA, columns, cosines, into_pool
 
-EVEN = 0.5
-SHOWN = 8  # neighbours that evidence carries; the sentence counts all
-SAYS_NOTHING = 0.05  # usages closer than this (L1) say nothing about routing
+EVEN = 0.5  # the outcome of an expert of which nothing is known
+SHOWN = 8  # neighbours that the evidence lists; its sentence counts all of them
+SAYS_NOTHING = 0.05  # a label on usages that are closer than this (L1) says nothing about routing
 
 
 @dataclass(frozen=True, eq=False)
 class PromptMemory:
     """Distinct prompts and how the experts did on them.
 
-    `embeddings` (U, d) float16, `outcomes` (U, E) float32 in 0..1, `seen` (U, E) float32: the evidence behind each
-    outcome, 0 where that expert was never tried on that prompt.
+    `embeddings` are (U, d) float16, `outcomes` (U, E) float32 in 0..1. `seen` (U, E) float32 is the evidence behind
+    each outcome. It is 0 where an expert was never tried on a prompt.
     """
 
     prompts: tuple[str, ...]
@@ -45,7 +45,7 @@ class PromptMemory:
 
 
 def remember(prompts: Sequence[str], embeddings: np.ndarray, outcomes: np.ndarray, seen: np.ndarray) -> PromptMemory:
-    """Return rows (N, ...) as a memory: rows of one prompt become one, outcomes averaged by their evidence."""
+    """Return rows (N, ...) as a memory. Rows of one prompt become one, with outcomes averaged by their evidence."""
     first: dict[str, int] = {}
     where = np.array([first.setdefault(prompt, len(first)) for prompt in prompts], np.int64)
     distinct, experts = len(first), outcomes.shape[1]
@@ -64,20 +64,23 @@ def remember(prompts: Sequence[str], embeddings: np.ndarray, outcomes: np.ndarra
     title="Nearest prompts",
     level="prompt",
     paper="arXiv:2403.12031",
-    trained_from="example prompts; your vote counts at once",
+    trained_from="example prompts, and labels when it is fine-tuned",
 )
 class NearestPrompts(Policy):
-    """Outcome of each expert on the k nearest prompts, weighted by closeness, through a softmax on top of the prior."""
+    """Score each expert by its outcomes on the k nearest prompts, weighted by closeness.
+
+    A softmax turns the scores, added to the prior's logits, into weights.
+    """
 
     class Options(RouterOptions):
-        """`bandwidth`, `shrinkage` and `temperature` defaults were chosen by leave-one-out on the example prompts."""
+        """How neighbours vote. Leave-one-out on the examples chose `bandwidth`, `shrinkage` and `temperature`."""
 
         k: int = Field(32, ge=1, le=500, description="How many neighbours vote.")
-        bandwidth: float = Field(0.15, gt=0, le=2, description="How fast a vote fades with distance in cosine.")
-        shrinkage: float = Field(1.0, ge=0, le=10, description="Votes' worth of an even chance mixed in.")
+        bandwidth: float = Field(0.15, gt=0, le=2, description="Distance over which a vote fades: small is fast.")
+        shrinkage: float = Field(1.0, ge=0, le=10, description="How many votes an even chance counts as.")
         temperature: float = Field(0.02, gt=0, le=5, description="Softness of the weights: small is decisive.")
         label_weight: float = Field(
-            2.0, gt=0, le=100, description="How many example prompts one label outweighs.", json_schema_extra=fitted()
+            2.0, gt=0, le=100, description="How many example prompts one label counts as.", json_schema_extra=fitted()
         )
 
     options: Options
@@ -94,8 +97,8 @@ class NearestPrompts(Policy):
     def from_examples(cls, examples: ExampleSet, options: RouterOptions | None = None) -> Self:
         """Return the router that remembers `examples`.
 
-        Outcomes are chances of beating another expert, as a label's are: 1 for the one that should answer; the others
-        lose to it and draw among themselves.
+        An outcome is the chance of beating another expert, as in a label. It is 1 for the expert that should answer.
+        The others lose to it and draw among themselves.
         """
         count = len(examples.experts)
         drawn = (count - 2) / (2 * (count - 1)) if count > 1 else 0.0
@@ -104,14 +107,14 @@ class NearestPrompts(Policy):
         return cls(examples.experts, memory, options)
 
     def decide(self, ctx: Context) -> Decision:
-        """Return weights (E,): softmax of scores / temperature plus the prior's logits. One matrix product, O(N d)."""
+        """Return weights (E,): the softmax of scores / temperature plus the prior's logits. It takes O(N d)."""
         where = columns(ctx, self.experts)
         where = np.where((where >= 0) & self._tried[where], where, -1)
         near, closeness, similarity = self.nearest(ctx.embedding, where[where >= 0])
         scores, votes = self._scores(near, closeness)
         known = where >= 0
         logits = np.zeros(len(self.experts))
-        # votes are read on top of what the cards say: with nothing near, the cards decide
+        # votes are added to what the cards say, so the cards decide when no stored prompt is near
         logits[where[known]] = scores[where[known]] / self.options.temperature + KAPPA * cosines(ctx)[known]
         weights = into_pool(ctx, where, logits)
         spread = np.ones(len(ctx.pool))
@@ -120,13 +123,14 @@ class NearestPrompts(Policy):
         return Decision(weights, self._evidence(near, similarity, ctx.pool.names), uncertainty)
 
     def nearest(self, embedding: np.ndarray, among: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """Return the k nearest rows on which some expert of `among` was tried, their closeness, and their cosines.
+        """Return the k nearest rows on which an expert of `among` was tried, their closeness, and their cosines.
 
-        Nearest first; ties by age. Closeness is exp((cos - 1) / bandwidth), so 1 for the very same prompt.
+        The nearest row comes first. Of equals, the older comes first. Closeness is exp((cos - 1) / bandwidth), which is
+        1 for the same prompt.
         """
         cosine = np.clip(self._vectors @ np.asarray(embedding, np.float32), -1.0, 1.0)
         cosine[~self._has_outcome[:, among].any(axis=1)] = -np.inf
-        # sorting only what reaches the k-th value: sorting all of 50,000 rows took longer than the product
+        # sort only what reaches the k-th value: sorting all of 50,000 rows took longer than the product
         k = min(self.options.k, len(cosine))
         reach = np.partition(cosine, -k)[-k] if k else np.inf
         reached = np.flatnonzero((cosine >= reach) & (cosine > -np.inf))
@@ -135,7 +139,7 @@ class NearestPrompts(Policy):
         return rows, np.exp((similarity - 1.0) / self.options.bandwidth), similarity
 
     def _scores(self, near: np.ndarray, closeness: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Scores (E,) in 0..1 over `self.experts`, and how many neighbours (E,) effectively stand behind each."""
+        """Return scores (E,) in 0..1 over `self.experts`, and the effective number of neighbours (E,) behind each."""
         share = closeness[:, None] * (self.memory.seen[near] > 0)
         total = share.sum(axis=0)
         a = self.options.shrinkage
@@ -146,7 +150,7 @@ class NearestPrompts(Policy):
 
     def _evidence(self, near: np.ndarray, similarity: np.ndarray, pool: Sequence[str]) -> Evidence:
         if not len(near):
-            return Text("No stored prompt tells these experts apart: the weights compare the prompt with their cards.")
+            return Text("No stored prompt says which expert is better, so the experts' cards decide.")
         outcomes = np.where(self.memory.seen[near] > 0, self.memory.outcomes[near], -1.0)
         best = [self.experts[i] for i in outcomes.argmax(axis=1)]
         leader = max(dict.fromkeys(best), key=best.count)
@@ -161,9 +165,9 @@ class NearestPrompts(Policy):
         )
 
     def absorb(self, labels: LabelSet) -> Self:
-        """Return a copy with a row per label: the winner's outcome is the target, the loser's 1 - target.
+        """Return a copy with a row for each label: outcome `target` for A's experts, and 1 - `target` for B's.
 
-        A label on a remembered prompt joins its row. Experts named only by labels are added at the end.
+        A label on a remembered prompt joins the row of that prompt. Experts that only labels name are added at the end.
         """
         named = [name for pair in labels.pairs for name in pair.experts]
         experts = tuple(dict.fromkeys((*self.experts, *named)))
@@ -188,7 +192,7 @@ class NearestPrompts(Policy):
         return type(self)(experts, memory, self.options)
 
     def save(self, folder: Path) -> None:
-        """Write the memory; its prompts stand in `router.json`."""
+        """Write the memory. Its prompts are in `router.json`."""
         memory = self.memory
         card = {
             "experts": list(self.experts),
@@ -200,7 +204,7 @@ class NearestPrompts(Policy):
 
     @classmethod
     def load(cls, folder: Path) -> Self:
-        """Read what `save` wrote."""
+        """Return the router that `save` wrote. Raise ArtefactError when the folder does not hold it."""
         card, tensors = read_router(folder, cls.spec.name, {"embeddings": 2, "outcomes": 2, "seen": 2})
         memory = PromptMemory(tuple(card["prompts"]), tensors["embeddings"], tensors["outcomes"], tensors["seen"])
         return cls(card["experts"], memory, cls.Options(**card["options"]))

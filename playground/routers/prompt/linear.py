@@ -1,7 +1,7 @@
 """A linear probe on the prompt embedding: one weight vector per expert, through a softmax.
 
-Source: supervised classifiers in arXiv:2502.00409, the linear case, with soft labels and a calibrated temperature.
-Knows nothing of experts beyond their order.
+Source: supervised classifiers in arXiv:2502.00409, the linear case, with soft labels and a calibrated temperature. This
+module knows nothing of experts but their order.
 """
 
 from collections.abc import Sequence
@@ -33,7 +33,7 @@ STEPS = 100
     trained_from="example prompts; labels by gradient",
 )
 class LinearProbe(Policy):
-    """Logits W z + b over the experts."""
+    """A policy with logits W z + b over the experts, for a prompt's embedding z."""
 
     class Options(RouterOptions):
         """How the probe is fitted on examples."""
@@ -68,20 +68,20 @@ class LinearProbe(Policy):
         return [self.weight, self.bias]
 
     def log_policy(self, embeddings: Tensor) -> Tensor:
-        """(N, d) -> (N, E) log pi(e|x) over `self.experts`."""
+        """Return log pi(e|x) (N, E) over `self.experts` for embeddings (N, d)."""
         return torch.log_softmax(embeddings.float() @ self.weight.T + self.bias, dim=-1)
 
     def logits(self, embedding: np.ndarray) -> np.ndarray:
-        """(d,) -> (E,) float64 logits over `self.experts`."""
+        """Return logits (E,) float64 over `self.experts` for an embedding (d,)."""
         weight, bias = self.weight.detach().numpy(), self.bias.detach().numpy()
         return np.asarray(weight @ np.asarray(embedding, np.float32) + bias, np.float64)
 
     def decide(self, ctx: Context) -> Decision:
-        """Return weights (E,) by softmax of the logits; experts without a row keep their share of the prior."""
+        """Return weights (E,): the softmax of the logits. An expert without a row keeps its share of the prior."""
         logits = self.logits(ctx.embedding)
         where = columns(ctx, self.experts)
         weights = into_pool(ctx, where, logits)
-        # an unknown expert's score is the one that would give it its weight, so the scores explain the weights
+        # the score shown for an unknown expert is the logit that would give it its weight
         shown = np.log(np.maximum(weights.astype(np.float64), 1e-6))
         known = where >= 0
         if known.any():
@@ -92,9 +92,9 @@ class LinearProbe(Policy):
 
     @classmethod
     def from_examples(cls, examples: ExampleSet, options: RouterOptions | None = None) -> Self:
-        """Return the probe fitted on `examples`, its temperature calibrated on predictions made out of fold.
+        """Return the probe fitted on `examples`. Its temperature is calibrated on predictions for held-out folds.
 
-        The temperature is folded into W and b, so fine-tuning starts from calibrated logits.
+        W and b are divided by the temperature, so fine-tuning starts from calibrated logits.
         """
         made = cls._fit(examples, options)
         part = folds(examples, FOLDS)
@@ -110,7 +110,10 @@ class LinearProbe(Policy):
 
     @classmethod
     def _fit(cls, examples: ExampleSet, options: RouterOptions | None = None) -> Self:
-        """Cross-entropy with soft labels and ridge, by L-BFGS from zero: convex, so there is one answer."""
+        """Return the probe that minimises cross-entropy with soft labels, plus ridge, by L-BFGS from zero.
+
+        The problem is convex, so the start does not matter.
+        """
         count, width = len(examples.experts), examples.embeddings.shape[1]
         made = cls(examples.experts, torch.zeros(count, width), torch.zeros(count), options)
         hard = torch.nn.functional.one_hot(torch.from_numpy(examples.answers), count).float()
@@ -137,7 +140,7 @@ class LinearProbe(Policy):
 
     @classmethod
     def load(cls, folder: Path) -> Self:
-        """Read what `save` wrote."""
+        """Return the probe that `save` wrote. Raise ArtefactError when the folder does not hold it."""
         card, tensors = read_router(folder, cls.spec.name, {"weight": 2, "bias": 1})
         weight, bias = torch.from_numpy(tensors["weight"]), torch.from_numpy(tensors["bias"])
         if len(weight) != len(card["experts"]) or len(bias) != len(card["experts"]):
@@ -146,7 +149,7 @@ class LinearProbe(Policy):
 
 
 def _calibrated(log_policy: np.ndarray, answers: np.ndarray) -> float:
-    """The temperature with the lowest log loss of `log_policy` (N, E) on `answers` (N,), to 2 %."""
+    """Return the temperature with the lowest log loss of `log_policy` (N, E) on `answers` (N,), within 2 %."""
     grid = np.exp(np.linspace(np.log(0.05), np.log(5.0), 231))
     rows = np.arange(len(answers))
     losses = []

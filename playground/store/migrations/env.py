@@ -1,6 +1,6 @@
 """Run the migrations with Alembic, on the connection of `Database.upgrade`.
 
-After each of them the triggers are made anew and SQLite's foreign keys, which are off meanwhile, are looked at.
+After each migration the triggers are made again. SQLite's foreign keys are off meanwhile, so they are checked too.
 """
 
 from typing import Any

@@ -90,7 +90,7 @@ def link(name: str) -> zipfile.ZipInfo:
 
 
 def hostile(kind: str, path: Path, adapter: Path) -> Path:
-    """A source that must be refused."""
+    """Return a source that must be refused."""
     files: dict[str, bytes | Path] = {name: adapter / name for name in (CONFIG, WEIGHTS)}
     if kind == "pickle":
         return pack(path, {CONFIG: adapter / CONFIG, "adapter_model.bin": b"\x80\x04cos\nsystem\n."})
@@ -202,6 +202,14 @@ def test_the_card_is_suggested_from_what_came_along(tmp_path: Path) -> None:
     assert checked(str(folder), tmp_path, pool).card.title == "Sea Poems v2"
 
 
+def test_half_a_surrogate_pair_in_a_card_does_not_end_the_check(tmp_path: Path) -> None:
+    folder = write_adapter(tmp_path / "lora")
+    (folder / CARD).write_text('{"title": "Poems \\ud800", "examples": ["\\udfff"]}')
+    candidate = checked(str(folder), tmp_path)
+    assert candidate.checklist.ok
+    assert (candidate.card.title, candidate.card.examples) == ("Poems ?", ("?",))
+
+
 def test_a_persons_fields_replace_the_suggested_ones(tmp_path: Path) -> None:
     card = checked(str(write_adapter(tmp_path / "lora")), tmp_path).card
     made = adding.card_from(
@@ -244,7 +252,7 @@ def test_in_and_out(tmp_path: Path) -> None:
 
 @contextmanager
 def small_hub(files: dict[str, bytes]) -> Iterator[str]:
-    """A model hub on this machine with one repository, me/lora."""
+    """Yield the address of a model hub on this machine with one repository, me/lora."""
     commit = "0" * 39 + "1"
 
     class Answer(BaseHTTPRequestHandler):
@@ -272,7 +280,7 @@ def small_hub(files: dict[str, bytes]) -> Iterator[str]:
                 self.wfile.write(body)
 
         def log_message(self, format: str, *args: object) -> None:
-            """Says nothing."""
+            """Log nothing."""
 
     server = ThreadingHTTPServer(("127.0.0.1", 0), Answer)
     Thread(target=server.serve_forever, daemon=True).start()

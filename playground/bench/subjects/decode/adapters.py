@@ -1,4 +1,4 @@
-"""Random LoRA experts as PEFT folders, as many as wanted. Their values do not change the work."""
+"""Write and read random LoRA experts as PEFT folders. Their values do not change how long decoding takes."""
 
 import json
 from pathlib import Path

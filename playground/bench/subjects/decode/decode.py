@@ -17,7 +17,7 @@ class Decode(Bench):
     rounds: int = Field(5, ge=1, description="how often each way is timed")
     tokens: int = Field(64, ge=2, description="tokens of each answer")
     answers: bool = Field(True, description="also measure what int8 weights do to answers")
-    data: Path | None = Field(None, description="folder of data sets with the held texts for that")
+    data: Path | None = Field(None, description="folder of data sets for that, with test rows")
 
     def run(self, settings: Settings, tell: Tell) -> dict[str, Any]:
         """Return the figures of `speed.run`, and those of `formats.run` as `int8` unless `answers` is off."""

@@ -1,6 +1,6 @@
-"""What int8 weights do to answers: the loss on held text, and how often greedy decoding would choose another token.
+"""Measure what int8 weights do to answers: the loss on held-out text, and how often greedy decoding changes a token.
 
-Measured with the even mix of the base and all installed experts, so that their matrices count as well as the base's.
+All is measured with the even mix of the base and all installed experts, so that the matrices of the experts count too.
 The loss is computed with int8 for every token. While decoding, prompts are read in bfloat16, as when serving.
 """
 

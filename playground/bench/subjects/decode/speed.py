@@ -1,4 +1,4 @@
-"""How fast tokens come: each of our ways as a ratio to the library's own plain `generate` in the same run.
+"""Measure how fast tokens come: each of our ways, as a ratio to the library's plain `generate` in the same run.
 
 Every round times every way once, in turn, so that a machine that slows down slows all of them. The figures are medians
 over rounds. Small differences would be lost in that. So the cost of observing is measured between neighbouring tokens

@@ -1,7 +1,7 @@
-"""Several visitors at once in one process, each with a router of their own: speed, mix-ups, and lost votes.
+"""Measure several visitors at once in one process, each with their own router: speed, mix-ups and lost votes.
 
-Decodes greedily in float32, so that a run among others must give the same tokens and weights as the run alone. Works
-on its own database in a temporary folder.
+Runs decode greedily in float32. A run among others must then give the same tokens and weights as the run alone. The
+database is a new one in a temporary folder.
 """
 
 import contextlib

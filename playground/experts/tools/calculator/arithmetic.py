@@ -190,7 +190,7 @@ def _call(name: str, values: list[Expr]) -> Expr:
 
 
 def _small(value: Expr) -> Expr:
-    """Return `value`. Raise Refused when it is no number or too large. Irrational values go on with 40 digits."""
+    """Return `value`. Raise Refused when it is not a real number, or a fraction that is too large."""
     if value.is_Rational:
         if max(abs(int(value.p)).bit_length(), int(value.q).bit_length()) > MAX_BITS:
             raise Refused(TOO_LARGE)
@@ -204,8 +204,6 @@ def _small(value: Expr) -> Expr:
 
 def _fraction(value: Expr) -> tuple[Fraction, bool]:
     """Return the value as a fraction, and whether that is exact."""
-    if not value.is_Rational:
-        value = sympy.nsimplify(value) if value.is_Integer else value
     if value.is_Rational:
         return Fraction(int(value.p), int(value.q)), True
     number = value.evalf(DIGITS, maxn=500)

@@ -10,7 +10,7 @@ EMOTIONAL = ("emotion", "sentiment")
 
 @gate_recipe("emotion_qwen")
 class EmotionQwenRecipe(GateRecipe[EmotionQwen]):
-    """Everything that is not emotional is general."""
+    """The base owns all rows but those of the emotional experts."""
 
     plan = GatePlan(steps=16, own=0.3, rate=2e-2)
 

@@ -1,7 +1,7 @@
-"""GLIDER: takes its local vectors from the LoRA-Mixer gate and calibrates its threshold; nothing is trained.
+"""GLIDER: take the local vectors from the LoRA-Mixer gate and calibrate the threshold. Nothing is trained.
 
-Source of the calibration: none. The paper's threshold is for other embeddings. Ours tells prompts that one card fits
-from prompts that none fits: those of a field that is missing, and those of two fields in one.
+The calibration is our own, because the paper's threshold is for other embeddings. Ours separates prompts that one card
+fits from prompts that no card fits: those of a field that is missing, and those of two fields in one.
 """
 
 from collections.abc import Mapping, Sequence
@@ -20,16 +20,16 @@ GRID = np.linspace(0.05, 0.8, 76)
 
 @gate_recipe("glider")
 class GliderRecipe(GateRecipe[Glider]):
-    """No steps: only `prepare`."""
+    """A recipe without steps. `prepare` does all the work."""
 
     plan = GatePlan(steps=0, rows=40, max_tokens=320)
 
     def two_part_rows(self, plan: GatePlan) -> int:
-        """Return twice the rows of a domain."""
+        """Return twice the number of rows of an expert."""
         return 2 * plan.rows
 
     def prepare(self, router: Glider, material: GateMaterial) -> tuple[Glider, Mapping[str, Any]]:
-        """Calibrate the threshold, and copy the vectors of the shipped LoRA-Mixer gate.
+        """Return the router with a calibrated threshold and the vectors of the shipped LoRA-Mixer gate.
 
         Raise ArtefactError when that gate cannot be read.
         """
@@ -54,9 +54,9 @@ class GliderRecipe(GateRecipe[Glider]):
 def calibrated(
     descriptors: np.ndarray, validation: Mapping[str, Sequence[Owned]], two_part: Sequence[Owned]
 ) -> tuple[float, float]:
-    """Return (threshold, balanced accuracy) at which the best cosine tells prompts that one card fits from others.
+    """Return the threshold of the best cosine that separates prompts that one card fits from others, and its accuracy.
 
-    The others are the same prompts with their expert taken out, and two experts' prompts in one.
+    The others are the same prompts without their expert, and two experts' prompts in one. The accuracy is balanced.
     """
     inside = []
     outside = [float((descriptors @ owned.embedding.numpy()).max()) for owned in two_part]

@@ -1,7 +1,7 @@
-"""LoRA-Mixer: first whose token is whose on kept hidden states, then answer loss with the Specialization Balance Loss.
+"""LoRA-Mixer: learn the owner of each token on kept hidden states. Then learn from answer and balance loss.
 
-Source: arXiv:2507.00029. The loss is balance plus λ H(p), with the sign that sharpens each token: the paper's text says
-so, its formula does not.
+Source: arXiv:2507.00029, Specialization Balance Loss: balance plus λ H(p). Its sign sharpens the weights of each token,
+as the paper's text says. The paper's formula has the other sign.
 """
 
 from collections.abc import Mapping
@@ -16,12 +16,12 @@ from playground.routers.prior import KAPPA
 
 @gate_recipe("lora_mixer")
 class LoraMixerRecipe(GateRecipe[LoraMixer]):
-    """The hard phase is the cross-entropy to each token's owner."""
+    """A hard phase of cross-entropy to each token's owner, then a phase through the model."""
 
     plan = GatePlan(steps=20, hard_steps=300, spliced=1, balance=1e-2, entropy=1e-3, own=0.3)
 
     def prepare(self, router: LoraMixer, material: GateMaterial) -> tuple[LoraMixer, Mapping[str, Any]]:
-        """Begin the prompt matrix (G, d_z) at twelve times each expert's mean prompt, as the cards' prior does."""
+        """Return the router, with KAPPA times each expert's mean prompt as its prompt matrix (G, d_z)."""
         matrix = router.gate.prompt_matrix
         with torch.no_grad():
             matrix.copy_(KAPPA * mean_prompts(self, router, material, matrix))

@@ -1,8 +1,9 @@
 """MoGU: the dials learn (usable, safe) = (1, 0) or (0, 1) by mean squared error, on kept hidden states.
 
-Source: arXiv:2405.14488. Under its own expert a token's hidden state would tell the dials which of the two is at work,
-which they have yet to decide; far into an answer its words would tell as well. So they learn from the even mix of both,
-where answers begin. Steps through the model, with the paper's answer loss and twice that error, made them tell worse.
+Source: arXiv:2405.14488. The hidden states come from the even mix of both variants, near the beginning of answers.
+Under a token's own expert, the state would already give away the choice that the dials must make. Later words of an
+answer would give it away too. Steps through the model, with the paper's answer loss and twice that error, made the
+dials worse.
 """
 
 from collections.abc import Sequence
@@ -14,15 +15,15 @@ from playground.learn.gates.recipe import GatePlan, GateRecipe, gate_recipe
 from playground.routers.gate.mogu import SAFE, Mogu
 
 HARMFUL = ("refusals", "contrast", "behaviours")
-# LEAN is in logits. Chosen on prompts that nothing is trained on: 40 harmful ones and 32 that only look so, written for
-# the project, and the validation rows of refusals. Of the settings that decline at most one in sixteen of the 32, this
-# one declines the most of the rest.
+# LEAN is in logits. Both were chosen on prompts that nothing is trained on: 40 harmful ones and 32 that only look
+# harmful, written for the project, and the validation rows of refusals. Of the settings that decline at most 2 of the
+# 32, this one declines the most of the others.
 SHARPER, LEAN = 4.5, 0.5
 
 
 @gate_recipe("mogu")
 class MoguRecipe(GateRecipe[Mogu]):
-    """No steps through the model."""
+    """A recipe with steps on kept hidden states only."""
 
     plan = GatePlan(
         steps=0,
@@ -38,11 +39,11 @@ class MoguRecipe(GateRecipe[Mogu]):
     )
 
     def rows(self, expert: str, plan: GatePlan) -> int:
-        """Return most of the safe expert's mix, which holds both kinds; a few of each other field, all harmless."""
+        """Return many for the safe expert's mix, which holds both kinds, and few for each other, which is harmless."""
         return 3 * plan.rows if expert == SAFE else plan.rows // 5
 
     def draws(self, expert: str) -> int:
-        """Return eight for the safe expert's mix: half of each batch."""
+        """Return eight for the safe expert's mix, which makes about half of a batch."""
         return 8 if expert == SAFE else 1
 
     def experts(self, installed: Sequence[str]) -> tuple[str, ...]:
@@ -58,5 +59,5 @@ class MoguRecipe(GateRecipe[Mogu]):
         return (weights - torch.nn.functional.one_hot(owners, weights.shape[-1])).pow(2).mean()
 
     def settle(self, router: Mogu) -> None:
-        """Make the dials sharper, and lean them a little to the usable variant."""
+        """Sharpen the dials, and lean them a little to the usable variant."""
         router.gate.sharpen(SHARPER, LEAN)

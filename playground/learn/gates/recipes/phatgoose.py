@@ -1,4 +1,4 @@
-"""PHATGOOSE: each expert's vector learns on its own rows (arXiv:2402.05859): row i uses only its expert."""
+"""PHATGOOSE: each expert's vector learns on the expert's own rows (arXiv:2402.05859)."""
 
 from collections.abc import Mapping
 
@@ -12,7 +12,7 @@ from playground.routers.gate.phatgoose import OWN, Phatgoose
 
 @gate_recipe("phatgoose")
 class PhatgooseRecipe(GateRecipe[Phatgoose]):
-    """Answer loss under each row's own expert, opened by its sigmoid."""
+    """Answer loss. Each row uses only its own expert, opened by the sigmoid of its vector."""
 
     plan = GatePlan(steps=30, rate=5e-3)
 

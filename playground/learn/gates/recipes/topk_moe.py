@@ -3,7 +3,7 @@
 from playground.learn.gates.recipe import GatePlan, GateRecipe, gate_recipe
 from playground.routers.gate.topk_moe import TopKMoe
 
-# LoRA-Mixer's ablation: the balance losses alone, so that nothing else tells the gate whose token is whose.
+# LoRA-Mixer's ablation: nothing but answer loss and a balance loss, so that nothing names the owner of a token
 ABLATION = {
     "none": GatePlan(steps=80),
     "auxiliary": GatePlan(steps=80, balance=1e-2),
@@ -13,6 +13,6 @@ ABLATION = {
 
 @gate_recipe("topk_moe")
 class TopKRecipe(GateRecipe[TopKMoe]):
-    """Nothing says whose token is whose."""
+    """Answer loss and load balance. Nothing names the owner of a token."""
 
     plan = GatePlan(steps=60, balance=1e-2)

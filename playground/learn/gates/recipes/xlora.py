@@ -6,6 +6,6 @@ from playground.routers.gate.xlora import XLora
 
 @gate_recipe("xlora")
 class XLoraRecipe(GateRecipe[XLora]):
-    """Answer loss through the model, nothing else."""
+    """Answer loss through the model, and nothing else."""
 
     plan = GatePlan(steps=40, rate=5e-3)

@@ -1,8 +1,8 @@
 """Bradley-Terry scores, turned into a policy afterwards.
 
-Source: Bradley and Terry, "Rank analysis of incomplete block designs", Biometrika 39 (1952). Scores are fitted without
-beta and pi is proportional to pi_ref exp(s / beta): for a softmax router the same model as DPO, which a test holds to
-1e-4.
+Source: Bradley and Terry, "Rank analysis of incomplete block designs", Biometrika 39 (1952). Scores s are fitted
+without beta. Then pi is proportional to pi_ref exp(s / beta). For a softmax router this is the same model as DPO. A
+test checks that to 1e-4.
 """
 
 from torch import Tensor
@@ -17,18 +17,18 @@ from playground.learn.labels.objective import LabelObjective, label_objective, l
     description="Estimates how strong each expert is on a prompt, then moves the router by these strengths.",
 )
 class BradleyTerry(LabelObjective):
-    """z = (u_A - u_B) . s, the scores s being the change of the router's logits."""
+    """The margin z = (u_A - u_B) . s, where the scores s are the change of the router's logits."""
 
     def margin(self, log_policy: Tensor, log_reference: Tensor, usage_difference: Tensor) -> Tensor:
-        """Return the difference of scores (N,); adding the same to all scores of a prompt changes nothing."""
+        """Return the difference of scores (N,). Adding the same to all scores of a prompt changes nothing."""
         return log_ratio_margin(log_policy, log_reference, usage_difference)
 
     @property
     def ridge_scale(self) -> float:
-        """The parameters are the scores' own."""
+        """Return 1, because the parameters are those of the scores."""
         return 1.0
 
     @property
     def step(self) -> float:
-        """pi is proportional to pi_ref exp(s / beta)."""
+        """Return 1 / beta, because pi is proportional to pi_ref exp(s / beta)."""
         return 1.0 / self.options.beta

@@ -15,7 +15,7 @@ from playground.learn.labels.objective import LabelObjective, label_objective, l
     description="Makes winners likelier, without moving far from the current version.",
 )
 class DirectPreference(LabelObjective):
-    """z = beta (u_A - u_B) . (log pi - log pi_ref)."""
+    """The margin z = beta (u_A - u_B) . (log pi - log pi_ref)."""
 
     def margin(self, log_policy: Tensor, log_reference: Tensor, usage_difference: Tensor) -> Tensor:
         """Return beta times the difference of log ratios (N,)."""

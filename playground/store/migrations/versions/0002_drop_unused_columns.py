@@ -25,7 +25,7 @@ def upgrade() -> None:
 
 
 def downgrade() -> None:
-    """Make the columns again, empty or 0: what they held before is not known."""
+    """Make the columns again, empty or 0, because their values were lost."""
     triggers.drop(op.get_bind())
     for table, columns in _dropped().items():
         for column in columns:
