@@ -16,4 +16,4 @@ class Manual(Policy):
     def decide(self, ctx: Context) -> Decision:
         """Return equal weights (E,)."""
         weights = np.full(len(ctx.pool), 1 / len(ctx.pool), np.float32)
-        return Decision(weights, Text("Every expert has the same weight. Drag a weight to route by hand."))
+        return Decision(weights, Text("Every expert has the same weight: drag one to route by hand."))
