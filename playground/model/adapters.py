@@ -70,13 +70,39 @@ def adaptable(model: nn.Module) -> dict[str, tuple[int, int]]:
     """Return (d_out, d_in) of every linear module in a layer of `model`, by path. Routed modules are included."""
     found = {}
     for path, module in model.named_modules():
-        if LAYER.search(path):
-            shape = getattr(module, "routed_shape", None)
-            if shape is None and isinstance(module, nn.Linear):
-                shape = (module.out_features, module.in_features)
-            if shape is not None:
-                found[path] = shape
+        shape = getattr(module, "routed_shape", None)
+        if shape is None and is_routable(model, path, module):
+            shape = (module.out_features, module.in_features)
+        if shape is not None:
+            found[path] = shape
     return found
+
+
+def is_routable(model: nn.Module, path: str, module: nn.Module) -> bool:
+    """Return whether `module` at `path` is a plain linear module in a layer of the text decoder that reads every token.
+
+    The modules of a mixture of experts read some tokens only. Some subclasses compute more than a product.
+    """
+    if not isinstance(module, nn.Linear) or not LAYER.search(path) or "experts" in path.split("."):
+        return False
+    return path.startswith(decoder_path(model)) and (type(module) is nn.Linear or _is_product(module))
+
+
+@torch.no_grad()
+def _is_product(module: nn.Linear) -> bool:
+    """Return whether `module` computes x Wᵀ + b. It is tried with one x."""
+    tried = torch.linspace(-1, 1, module.in_features).to(module.weight)[None]
+    try:
+        made: Tensor = module(tried)
+        return torch.equal(made, nn.functional.linear(tried, module.weight, module.bias))
+    except Exception:  # noqa: BLE001  it wants something else than x, so it is not a product
+        return False
+
+
+def decoder_path(model: Any) -> str:
+    """Return the path of the text decoder in `model`, with a dot at its end. Return "" when it is the model itself."""
+    decoder = model.get_decoder() if hasattr(model, "get_decoder") else model
+    return next((f"{path}." for path, module in model.named_modules() if path and module is decoder), "")
 
 
 def read_adapter(folder: Path, name: str, model: nn.Module) -> Adapter:

@@ -10,7 +10,7 @@ from typing import cast
 
 from torch import nn
 
-from playground.model.adapters import LAYER, Adapter
+from playground.model.adapters import LAYER, Adapter, is_routable
 from playground.model.attention import observe_attention
 from playground.model.int8 import Product, install_head
 from playground.model.lora import RoutedLinear, Site
@@ -68,7 +68,7 @@ def _install(model: nn.Module, *, int8: bool) -> list[Site]:
     """
     groups: dict[tuple[str, tuple[str, ...]], list[tuple[str, nn.Linear]]] = {}
     for path, module in model.named_modules():
-        if isinstance(module, nn.Linear) and LAYER.search(path):
+        if is_routable(model, path, module):
             parent, _, leaf = path.rpartition(".")
             shared = _shared_input(leaf)
             groups.setdefault((parent, shared), []).append((path, module))

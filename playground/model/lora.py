@@ -37,8 +37,14 @@ class Site:
         self.int8 = int8
         self.splits = [linear.out_features for linear in linears]
         self.width = sum(self.splits)
-        biases = [linear.bias for linear in linears]
-        self.bias = torch.cat([b.detach() for b in biases]) if all(b is not None for b in biases) else None
+        self.bias: Tensor | None = None
+        if any(linear.bias is not None for linear in linears):
+            none = [linear.weight.new_zeros(linear.out_features) for linear in linears]
+            biases = [
+                zero if linear.bias is None else linear.bias.detach()
+                for linear, zero in zip(linears, none, strict=True)
+            ]
+            self.bias = torch.cat(biases)
         self._place(torch.cat([linear.weight.detach() for linear in linears]))
 
     def _place(self, weight: Tensor) -> None:
@@ -90,11 +96,17 @@ class Site:
         return [self.base, self.fused] if self._up is None else [self.base, self.fused, self._up]
 
     def apply(self, hidden: Tensor, routing: Routing | None) -> tuple[Tensor, ...]:
-        """Return (B, T, d_out) of each module for (B, T, d_in): the base product plus the weighted experts."""
-        weights = None if routing is None or routing.is_base_only else routing.decide(self.layer, hidden)
-        share = self.share(weights)
+        """Return (B, T, d_out) of each module for (B, T, d_in): the base product plus the weighted experts.
+
+        Some architectures flatten the tokens first. They get (B T, d_out) for (B T, d_in).
+        """
+        weights, share = None, None
+        if routing is not None and not routing.is_base_only:
+            shaped = hidden if hidden.dim() == 3 else hidden.view(len(routing.rows), -1, hidden.shape[-1])
+            weights = routing.decide(self.layer, shaped)
+            share = self.share(weights)
         if share is not None:
-            share = share.expand(*hidden.shape[:-1], -1).flatten(0, -2)
+            share = share.expand(*shaped.shape[:-1], -1).flatten(0, -2)
         joint = self.joint(hidden.flatten(0, -2), share)
         return joint.view(*hidden.shape[:-1], -1).split(self.splits, dim=-1)
 

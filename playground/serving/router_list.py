@@ -33,6 +33,7 @@ def _describe(name: str, engine: Engine, versions: Versions) -> RouterInfo:
         )
         takes_any = isinstance(loaded, GateRouter) and loaded.takes_any_expert
         if isinstance(loaded, GateRouter):
+            engine.base.check_gates()
             loaded.check_model(engine.base.layers, engine.base.width)
             missing = set() if takes_any else set(loaded.experts) - set(engine.bank.names)
             reason = f"It needs the expert {sorted(missing)[0]}, which is not installed." if missing else ""
