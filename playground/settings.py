@@ -75,6 +75,11 @@ class Settings(BaseSettings):
     max_prompt_chars: int = Field(
         8000, ge=100, description="Longest prompt, in characters. Longer prompts are cut, with a notice."
     )
+    max_prompt_tokens: int = Field(
+        4096,
+        ge=64,
+        description="Longest prompt, in tokens of the language model. Longer prompts are refused, with a message.",
+    )
     max_queue: int = Field(32, ge=1, description="Runs that can wait for the model. More are refused, with a message.")
     max_batch: int = Field(8, ge=1, le=64, description="Runs that the model decodes together in one batch.")
     admin_password: str = Field(

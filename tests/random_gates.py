@@ -34,6 +34,25 @@ def randomise(router: GateRouter) -> GateRouter:
     return router
 
 
+def weigh_pieces(gate: Gate, hidden: torch.Tensor, pieces: Sequence[int], *, embedding_width: int) -> torch.Tensor:
+    """Return what `weigh_rows` returns, with the rows read in `pieces` (their lengths), as a long prompt is."""
+    ramp = torch.nn.functional.normalize(torch.arange(1.0, embedding_width + 1), dim=0)
+    runs = [gate.open(hidden.shape[2], ramp if gate.needs_embedding else None) for _ in range(hidden.shape[1])]
+    made, start = [], 0
+    for row, run in enumerate(runs):
+        if gate.reads_final:
+            gate.read_final(hidden[-1, row], run, first_pass=True)
+    for tokens in pieces:
+        piece = hidden[:, :, start : start + tokens]
+        made.append(torch.stack([gate.weights(layer, of_layer, runs) for layer, of_layer in enumerate(piece)]))
+        for row, run in enumerate(runs):
+            if gate.reads_final:
+                gate.read_final(piece[-1, row], run, first_pass=False)
+            run.read += tokens
+        start += tokens
+    return torch.cat(made, dim=2)
+
+
 def weigh_rows(gate: Gate, hidden: torch.Tensor, *, embedding_width: int, prompt_tokens: int = 3) -> torch.Tensor:
     """Return the (L, B, T, G) weights of one pass over whole rows (L, B, T, d), as the model would ask for them."""
     ramp = torch.nn.functional.normalize(torch.arange(1.0, embedding_width + 1), dim=0)

@@ -77,6 +77,43 @@ def rolled(joint: np.ndarray | None, heads: np.ndarray) -> np.ndarray:
     return step if joint is None else np.asarray(step @ joint)
 
 
+class AttentionMap:
+    """A map (H, M, M) of the attention among T tokens, added up from pieces of the text.
+
+    M is T up to `most`. A longer text has blocks of `block` tokens: a cell is how much of a token's attention goes to
+    all of a block, as a mean over the tokens of the asking block. Rows still add up to 1.
+    """
+
+    def __init__(self, tokens: int, most: int) -> None:
+        self.tokens = tokens
+        self.block = -(-tokens // most)
+        self.size = -(-tokens // self.block)
+        self._sums: np.ndarray | None = None
+
+    def add(self, start: int, attention: np.ndarray) -> None:
+        """Add the attention (H, Q, S) of the Q tokens from `start` on, to the S tokens up to the last of them."""
+        heads, asking, seen = attention.shape
+        if self._sums is None:
+            self._sums = np.zeros((heads, self.size, self.size), np.float32)
+        if self.block > 1:
+            attention = np.add.reduceat(attention, np.arange(0, seen, self.block), axis=-1)
+            places = np.arange(start, start + asking) // self.block
+            edges = np.flatnonzero(np.diff(places, prepend=-1))
+            attention, start = np.add.reduceat(attention, edges, axis=-2), int(places[0])
+        self._sums[:, start : start + attention.shape[1], : attention.shape[2]] += attention
+
+    def result(self) -> np.ndarray:
+        """Return the map (H, M, M) float32. Raise ValueError before anything was added."""
+        if self._sums is None:
+            raise ValueError("no attention was added")
+        askers = np.minimum(self.block, self.tokens - self.block * np.arange(self.size))
+        return np.asarray(self._sums / askers[:, None])
+
+    def texts(self, texts: Sequence[str]) -> list[str]:
+        """Return the M texts of the blocks, from those of the tokens."""
+        return ["".join(texts[i : i + self.block]) for i in range(0, len(texts), self.block)]
+
+
 def shrunk(image: np.ndarray, size: int) -> np.ndarray:
     """Return (..., T, T) made at most `size` wide by taking the largest value of each block.
 

@@ -5,21 +5,24 @@ This module knows nothing of prompts as text, routers or events. One thread owns
 Shapes: B rows, S tokens so far (left-padded to the longest row), V vocabulary, N bank experts, L layers.
 """
 
+import logging
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Generator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
-from transformers import DynamicCache
 
 from playground.core.values import Observe
 from playground.model.bank import Bank
 from playground.model.base import LanguageModel
+from playground.model.reading import KeyValues, State, new_state, read
 from playground.model.routing import Routing, RowRouting, forward
 from playground.model.sampling import Drawn, Sampler
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(eq=False)
@@ -60,72 +63,160 @@ class Seen:
     attention: np.ndarray | None
 
 
+@dataclass(eq=False)
+class Group:
+    """Hold rows that share one forward pass, and what the model has read of them."""
+
+    rows: list[Row]
+    state: State
+
+
+@dataclass(frozen=True, eq=False)
+class Joining:
+    """Hold a row whose prompt was read: what the pass showed, and its first token."""
+
+    group: Group
+    seen: Seen
+    step: Step
+
+
 class Batch:
     """Hold rows that decode together.
 
-    `join` reads the prompt of a row alone and draws its first token. Every row in the batch therefore has one token
-    that the model has not read. `step` reads these tokens and draws the next.
+    `read` reads the prompt of a row alone and draws its first token; `admit` adds the row. Every row in the batch
+    therefore has one token that the model has not read. `step` or `advance` reads these tokens and draws the next.
+
+    Rows share one forward pass where the base allows it. A row that breaks is alone in that: the others go on.
     """
 
     def __init__(self, base: LanguageModel, bank: Bank) -> None:
         self.base = base
         self.bank = bank
         self.rows: list[Row] = []
-        self._cache: Any = None
-        self._mask: Tensor | None = None
+        self._groups: list[Group] = []
 
     def __len__(self) -> int:
         return len(self.rows)
 
-    @torch.inference_mode()
     def join(self, row: Row) -> tuple[Seen, Step]:
-        """Read the prompt of `row` and add it to the batch. Return what the pass showed, and the first token."""
-        device = self.base.model.device
-        ids = torch.tensor([row.ids], device=device)
-        cache = DynamicCache(config=self.base.model.config)
-        routing = self._routing([row])
-        output = forward(self.base.model, routing, ids, past_key_values=cache, use_cache=True, logits_to_keep=1)
-        [seen] = self._shown(routing, [row], pads=[0])
-        mask = torch.ones(1, ids.shape[1], dtype=torch.long, device=device)
-        if self._mask is None or not self.rows:
-            self._cache, self._mask = cache, mask
-        else:
-            self._merge(cache, mask)
-        self.rows.append(row)
-        return seen, _draw(row, output.logits[0, -1], seen)
+        """Read the prompt of `row` at one go and add the row. Return what the pass showed, and the first token."""
+        reading = self.read(row)
+        while True:
+            try:
+                next(reading)
+            except StopIteration as ended:
+                self.admit(ended.value)
+                return ended.value.seen, ended.value.step
 
+    @torch.inference_mode()
+    def read(self, row: Row) -> Generator[int, None, Joining]:
+        """Read the prompt of `row`, and draw its first token. The batch does not change.
+
+        Yield the tokens that are left, between two pieces of a long prompt. Return the row as it can be admitted.
+        """
+        state = new_state(self.base)
+        pieces: list[Seen] = []
+        logits: list[Tensor] = []
+
+        def take(_start: int, routing: Routing, output: Any) -> None:
+            pieces.extend(self._shown(routing, [row], pads=[0]))
+            logits[:] = [output.logits[0, -1]]
+
+        yield from read(state, row.routing, self.bank, row.ids, make=lambda _: self._routing([row]), take=take)
+        seen = _joined(pieces)
+        return Joining(Group([row], state), seen, _draw(row, logits[0], seen))
+
+    @torch.inference_mode()
+    def admit(self, joining: Joining) -> None:
+        """Add a row whose prompt was read."""
+        group = joining.group
+        last = self._groups[-1] if self._groups else None
+        if last is not None and isinstance(last.state, KeyValues) and isinstance(group.state, KeyValues):
+            last.state.merge(group.state)
+            last.rows += group.rows
+        else:
+            self._groups.append(group)
+        self.rows += group.rows
+
+    @torch.inference_mode()
     def leave(self, row: Row) -> None:
         """Take `row` out of the batch."""
-        index = self.rows.index(row)
-        self.rows.pop(index)
-        if not self.rows or self._mask is None:
-            self._cache, self._mask = None, None
-            return
-        kept = [i for i in range(self._mask.shape[0]) if i != index]
-        self._mask = self._mask[kept]
-        slack = int((self._mask.sum(0) == 0).long().cumprod(0).sum())
-        self._mask = self._mask[:, slack:]
-        for layer in self._cache.layers:
-            layer.keys = layer.keys[kept][:, :, slack:]
-            layer.values = layer.values[kept][:, :, slack:]
+        for group in self._groups:
+            if row in group.rows and len(group.rows) > 1 and isinstance(group.state, KeyValues):
+                group.state.keep([i for i, other in enumerate(group.rows) if other is not row])
+            group.rows = [other for other in group.rows if other is not row]
+        self._groups = [group for group in self._groups if group.rows]
+        self.rows.remove(row)
+
+    def step(self) -> list[Step]:
+        """Do what `advance` does. Raise what broke a row."""
+        made = []
+        for step in self.advance():
+            if isinstance(step, Exception):
+                raise step
+            made.append(step)
+        return made
 
     @torch.inference_mode()
-    def step(self) -> list[Step]:
-        """Read the newest token of every row and draw the next. Return one step for each row, in row order."""
-        if self._mask is None:
+    def advance(self) -> list[Step | Exception]:
+        """Read the newest token of every row and draw the next.
+
+        Return one step for each row, in row order, or what broke it. A row that broke must leave.
+        """
+        if not self.rows:
             raise RuntimeError("the batch is empty")
-        ids = torch.tensor([[row.ids[-1]] for row in self.rows], device=self._mask.device)
-        self._mask = torch.cat([self._mask, self._mask.new_ones(len(self.rows), 1)], dim=1)
-        routing = self._routing(self.rows)
-        arguments: dict[str, Any] = {}
-        pads = [0]
-        if len(self.rows) > 1:
-            lengths = self._mask.sum(1, keepdim=True)
-            arguments = {"attention_mask": self._mask, "position_ids": lengths - 1}
-            pads = (self._mask.shape[1] - lengths).flatten().tolist()
-        output = forward(self.base.model, routing, ids, past_key_values=self._cache, use_cache=True, **arguments)
-        shown = self._shown(routing, self.rows, pads)
-        return [_draw(row, output.logits[i, -1], shown[i]) for i, row in enumerate(self.rows)]
+        made: dict[Row, Step | Exception] = {}
+        for group in list(self._groups):
+            try:
+                made |= self._pass(group)
+            except Exception as error:
+                log.exception("a pass broke rows=%s", len(group.rows))
+                if len(group.rows) == 1:
+                    made[group.rows[0]] = error
+                else:
+                    made |= self._pass_alone(group)
+        return [made[row] for row in self.rows]
+
+    def _pass(self, group: Group) -> dict[Row, Step | Exception]:
+        """Return the steps of the rows of `group`, from one pass. When it breaks, all is as it was before."""
+        state, rows = group.state, group.rows
+        length = state.mask.shape[1] if isinstance(state, KeyValues) else 0
+        runs = [row.routing.run for row in rows if row.routing.run is not None]
+        before = [(run.read, dict(run.memory)) for run in runs]
+        try:
+            ids, arguments = state.before([row.ids for row in rows], 1)
+            routing = self._routing(rows)
+            output = forward(self.base.model, routing, ids, **arguments)
+            state.after(output)
+            shown = self._shown(routing, rows, state.pads)
+        except Exception:
+            if isinstance(state, KeyValues):
+                state.undo(length)
+            for run, (read_before, memory) in zip(runs, before, strict=True):
+                run.read, run.memory = read_before, memory
+            raise
+        return {row: _drawn(row, output.logits[i, -1], shown[i]) for i, row in enumerate(rows)}
+
+    def _pass_alone(self, group: Group) -> dict[Row, Step | Exception]:
+        """Return the steps of the rows of a group whose pass broke, from a pass each. The sound ones stay a group."""
+        made: dict[Row, Step | Exception] = {}
+        sound: list[Group] = []
+        for index, row in enumerate(group.rows):
+            single = Group([row], group.state.copy_of(index) if isinstance(group.state, KeyValues) else group.state)
+            try:
+                made |= self._pass(single)
+            except Exception as error:
+                log.exception("a row broke")
+                made[row] = error
+            else:
+                sound.append(single)
+        self._groups.remove(group)
+        for single in sound:
+            if single is not sound[0] and isinstance(sound[0].state, KeyValues):
+                sound[0].state.merge(single.state)  # type: ignore[arg-type]
+                sound[0].rows += single.rows
+        self._groups += sound[:1]
+        return made
 
     def _routing(self, rows: Sequence[Row]) -> Routing:
         observed: dict[int, list[tuple[int, int]]] = {}
@@ -156,16 +247,22 @@ class Batch:
             return np.asarray(constant[index])
         return None if row.routing.constant is None else row.routing.constant.float().cpu().numpy()
 
-    def _merge(self, cache: Any, mask: Tensor) -> None:
-        """Add the cache of a row to that of the batch. Pad the shorter one on the left."""
-        if self._mask is None:
-            raise RuntimeError("nothing to merge into")
-        old, new = self._mask.shape[1], mask.shape[1]
-        length = max(old, new)
-        self._mask = torch.cat([_pad(self._mask, length - old, 1), _pad(mask, length - new, 1)])
-        for mine, other in zip(self._cache.layers, cache.layers, strict=True):
-            mine.keys = torch.cat([_pad(mine.keys, length - old, 2), _pad(other.keys, length - new, 2)])
-            mine.values = torch.cat([_pad(mine.values, length - old, 2), _pad(other.values, length - new, 2)])
+
+def _joined(pieces: Sequence[Seen]) -> Seen:
+    """Return what the passes over the pieces of one prompt showed, as one."""
+    last = pieces[-1]
+    if len(pieces) == 1 or last.layer_weights is None:
+        return last
+    layered = np.concatenate([piece.layer_weights for piece in pieces if piece.layer_weights is not None])
+    return Seen(layered, last.constant, last.attention)
+
+
+def _drawn(row: Row, logits: Tensor, seen: Seen) -> Step | Exception:
+    """Return the next token of `row`, or what broke the draw."""
+    try:
+        return _draw(row, logits, seen)
+    except Exception as error:  # noqa: BLE001  told to the owner of the row, who ends its run
+        return error
 
 
 def _draw(row: Row, logits: Tensor, seen: Seen) -> Step:
@@ -178,12 +275,3 @@ def _draw(row: Row, logits: Tensor, seen: Seen) -> Step:
     if seen.constant is None:
         raise RuntimeError("a pass showed no weights")
     return Step(drawn, seen.constant, None, seen.attention)
-
-
-def _pad(values: Tensor, count: int, axis: int) -> Tensor:
-    """Return `values` with `count` zeros before its entries along `axis`."""
-    if count == 0:
-        return values
-    shape = list(values.shape)
-    shape[axis] = count
-    return torch.cat([values.new_zeros(shape), values], dim=axis)

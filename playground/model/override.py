@@ -20,6 +20,7 @@ class HeldLayers(Gate):
         self.layers = frozenset(layers)
         self.experts = tuple(names)
         self.reads_final = inner.gate is not None and inner.gate.reads_final  # type: ignore[misc]
+        self.reads_whole_prompt = inner.gate is not None and inner.gate.reads_whole_prompt  # type: ignore[misc]
         self.register_buffer("held", weights, persistent=False)
 
     def weights(self, layer: int, hidden: Tensor, runs: Sequence[GateRun]) -> Tensor:

@@ -37,7 +37,7 @@ class QuickLayer:
             routing is None
             or hidden_states.shape[1] != 1
             or torch.is_grad_enabled()
-            or routing.reads_attention
+            or routing.on_attention is not None
             or cache is None
             or type(cache.layers[self.self_attn.layer_idx]) is not DynamicLayer
         ):

@@ -52,16 +52,17 @@ class Routing:
     Rows made when the bank held fewer experts give the later ones no weight.
 
     The call fills some fields. `by_layer` holds the weights (B, T, N) of each layer; constant weights stand once,
-    under key -1. `attention` holds the observed rows, {row: (S,)}, or {layer: (B, H, T, S)} when `whole_layer` is set.
-    `each_layer` is given the attention (B, H, T, S) of every layer as it is computed; nothing is kept then, and an
-    exception from it ends the call. `turn` is the sine of this call's positions as `model/quick.py` needs it.
+    under key -1. `attention` holds the observed rows, {row: (S,)}. `on_attention` is given
+    (layer, first, attention (B, H, Q, S)) of each layer in `layers_read` (None is all) as it is computed: that of Q
+    tokens from `first` of this call on. An exception from it ends the call. `turn` is the sine of this call's
+    positions as `model/quick.py` needs it.
     """
 
     rows: Sequence[RowRouting]
     size: int
     observed: dict[int, list[tuple[int, int]]] = field(default_factory=dict)
-    whole_layer: int = -1
-    each_layer: Callable[[int, Tensor], None] | None = None
+    on_attention: Callable[[int, int, Tensor], None] | None = None
+    layers_read: Collection[int] | None = None
     by_layer: dict[int, Tensor] = field(default_factory=dict)
     attention: dict[int, Tensor] = field(default_factory=dict)
     stash: dict[int, tuple[Tensor, tuple[Tensor, ...]]] = field(default_factory=dict)
@@ -74,7 +75,12 @@ class Routing:
             self.by_layer[-1] = torch.stack(constants).unsqueeze(1)
         self.is_base_only = self.is_constant and not bool(self.by_layer[-1][..., 1:].any())
         self._groups = [] if self.is_constant else self._grouped()
-        self.reads_attention = self.whole_layer >= 0 or self.each_layer is not None
+
+    def reads(self, layer: int) -> bool:
+        """Return whether the attention of `layer` is asked for, whole or in a row."""
+        if layer in self.observed:
+            return True
+        return self.on_attention is not None and (self.layers_read is None or layer in self.layers_read)
 
     @staticmethod
     def _constant(row: RowRouting) -> Tensor:
@@ -188,22 +194,35 @@ def forward(model: Any, routing: Routing, ids: Tensor, **arguments: Any) -> Any:
     return output
 
 
+def needs_first_pass(row: RowRouting) -> bool:
+    """Return whether the row's gate must first see the plain base's final hidden states of the prompt."""
+    fresh = row.run is not None and row.run.read == 0 and not row.run.saw_plain
+    return fresh and row.gate is not None and row.gate.reads_final
+
+
 def read_first(model: Any, routing: Routing, ids: Tensor) -> None:
     """Give the final hidden states of the plain base over a prompt to gates that ask for them (X-LoRA's first pass)."""
-    fresh = [
-        (index, row)
-        for index, row in enumerate(routing.rows)
-        if row.gate is not None and row.gate.reads_final and row.run is not None and row.run.read == 0
-    ]
+    fresh = [(index, row) for index, row in enumerate(routing.rows) if needs_first_pass(row)]
     if not fresh:
         return
-    plain = torch.zeros(routing.size, device=ids.device)
-    plain[0] = 1.0
-    first = Routing([RowRouting(constant=plain)] * len(fresh), routing.size)
-    with torch.no_grad(), routed(first):
+    with torch.no_grad(), routed(plain_routing(len(fresh), routing.size, ids.device)):
         hidden = model.get_decoder()(input_ids=ids[[i for i, _ in fresh]], use_cache=False).last_hidden_state
     for place, (_, row) in enumerate(fresh):
-        _give_final(row, hidden[place], first_pass=True)
+        give_first(row, hidden[place])
+
+
+def plain_routing(rows: int, size: int, device: torch.device | str) -> Routing:
+    """Return the routing of `rows` rows through the plain base, in a bank of `size` experts."""
+    plain = torch.zeros(size, device=device)
+    plain[0] = 1.0
+    return Routing([RowRouting(constant=plain)] * rows, size)
+
+
+def give_first(row: RowRouting, hidden: Tensor) -> None:
+    """Give the plain base's final hidden states (T, d) of the whole prompt to the row's gate."""
+    _give_final(row, hidden, first_pass=True)
+    if row.run is not None:
+        row.run.saw_plain = True
 
 
 def _give_final(row: RowRouting, hidden: Tensor, *, first_pass: bool) -> None:

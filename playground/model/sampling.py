@@ -1,14 +1,17 @@
 """Draw the next token: temperature, top-p, repetition penalty and seed. The functions work on the logits of one row."""
 
+import math
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
 from playground.core.values import Sampling
+from playground.errors import PlaygroundError
 
 ALTERNATIVES = 5
 BLOCK = 256
+GREEDY_BELOW = 1e-3  # a temperature under which every draw is the likeliest token
 
 
 @dataclass(frozen=True)
@@ -49,10 +52,17 @@ class Sampler:
     def draw(self, logits: Tensor, forced: int | None = None) -> Drawn:
         """Return the next token of `logits` (V,), or `forced`. The probabilities shown are the model's own, before any
         setting.
+
+        Raise PlaygroundError when the model's scores are not numbers.
         """
         logprobs = torch.log_softmax(logits.float(), dim=-1).cpu()
         probabilities = logprobs.exp()
         entropy = -float((probabilities * logprobs.clamp_min(-1e4)).sum())
+        if not math.isfinite(entropy):  # one value that is not finite makes the sum so
+            raise PlaygroundError(
+                "The model computed values that are not numbers, so the answer ends here.",
+                "Choose other experts: one of them may be damaged.",
+            )
         top, ids = likeliest(probabilities, min(ALTERNATIVES, len(probabilities)))
         token = forced if forced is not None else self._choose(logprobs)
         self.penalised[token] = True
@@ -64,7 +74,7 @@ class Sampler:
         if settings.repetition_penalty > 1.0:
             # log-probabilities are not positive, so the penalty of CTRL (arXiv:1909.05858) is a product
             scores = torch.where(self.penalised, scores * settings.repetition_penalty, scores)
-        if settings.temperature <= 0:
+        if settings.temperature < GREEDY_BELOW:
             return int(scores.argmax())
         likely = torch.softmax(scores / settings.temperature, dim=-1)
         values, ids = likely.topk(min(256, likely.shape[-1]))

@@ -213,12 +213,15 @@ class GateRun:
     """The state that a gate keeps for one run. `Gate.open` makes it, and the run's row carries it.
 
     `prompt_tokens` is the length of the prompt. `prior` (G,) holds the logits or scores from the prompt as a whole.
-    `read` is how many tokens the model had read before this call. `memory` holds whatever else the gate keeps.
+    `read` is how many tokens the model had read before this call. `saw_plain` says whether `read_final` was given the
+    plain base's pass over the prompt. `memory` holds whatever else the gate keeps. Replace its entries; never change
+    one in place.
     """
 
     prompt_tokens: int
     prior: Tensor | None = None
     read: int = 0
+    saw_plain: bool = False
     memory: dict[str, Tensor] = field(default_factory=dict)
 
 
@@ -226,13 +229,15 @@ class Gate(nn.Module):
     """A module that decides inside the model. Each layer calls `weights` for each token. It holds no state of a run.
 
     `experts` are mixable experts in the order of the last axis, G of them; the engine maps them to a run's pool.
-    `top_k` is how many of them may act on one token; None is all.
+    `top_k` is how many of them may act on one token; None is all. The model reads a long prompt in pieces; a gate whose
+    weights on one prompt token depend on later ones says `reads_whole_prompt`, and is given the prompt in one pass.
     """
 
     experts: tuple[str, ...]
     top_k: int | None = None
     needs_embedding: ClassVar[bool] = False
     reads_final: ClassVar[bool] = False
+    reads_whole_prompt: ClassVar[bool] = False
 
     def open(self, prompt_tokens: int, embedding: Tensor | None = None) -> GateRun:
         """Return the state of a new run: its prompt's length and, when `needs_embedding`, its embedding (d,)."""

@@ -46,6 +46,7 @@ class Engine:
         *,
         decoder: Decoder,
         encoder: TextEncoder,
+        max_prompt_tokens: int,
         pool: Pool,
         answerers: Mapping[str, Answerer],
         resolve: Resolver,
@@ -54,6 +55,7 @@ class Engine:
         self.bank = bank
         self.decoder = decoder
         self.encoder = encoder
+        self.max_prompt_tokens = max_prompt_tokens
         self.pool = pool
         self.answerers = answerers
         self.resolve = resolve
@@ -121,6 +123,11 @@ class Engine:
         try:
             run.ids = self.base.chat_ids(run.request.prompt)
             run.prompt_tokens = len(run.ids)
+            if run.prompt_tokens > self.max_prompt_tokens:
+                raise InvalidRequest(
+                    f"The prompt is {run.prompt_tokens:,} tokens long; at most {self.max_prompt_tokens:,} are read.",
+                    "Shorten it. The host can raise PLAYGROUND_MAX_PROMPT_TOKENS.",
+                )
             override = run.request.override
             if override is not None and not run.request.override_layers:
                 decision = decide.overridden(override)
@@ -205,7 +212,7 @@ class Engine:
         row = Row(
             ids=list(run.ids),
             routing=run.routing,
-            sampler=Sampler(sampling, int(self.base.model.config.vocab_size)),
+            sampler=Sampler(sampling, self.base.vocabulary),
             observe=run.request.observe,
             forced=deque(run.forced),
         )

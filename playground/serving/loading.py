@@ -23,6 +23,7 @@ from playground.model.adapters import Adapter, examine, read_adapter
 from playground.model.artefacts import base_folder
 from playground.model.bank import Bank
 from playground.model.base import LanguageModel, choose_dtype, load_base
+from playground.model.probe import references, support_of
 from playground.model.worker import PROCESSORS, Decoder
 from playground.routers.base import Beginning, Router
 from playground.routers.examples import example_set, load_examples
@@ -60,7 +61,10 @@ def load_everything(
     """
     began = time.monotonic()
     base = load_model(settings, progress)
+    expected = references(base) if settings.base_model else None  # the embedded model is known
     bank, pool = load_bank(base, add_configured(base, pool, settings))
+    if expected is not None:
+        base = replace(base, support=support_of(base, bank, expected))
     encoder = Encoder(settings)
 
     def beginning() -> Beginning:
@@ -83,6 +87,7 @@ def load_everything(
             threads=settings.threads or max(1, PROCESSORS - spare),
         ),
         encoder=encoder,
+        max_prompt_tokens=settings.max_prompt_tokens,
         pool=pool,
         answerers=load_answerers(),
         resolve=lambda request: resolve(versions, request),

@@ -17,6 +17,8 @@ from playground.model.subspaces import input_directions
 from playground.routers.base import Gate, GateRouter, Installed, Router
 from playground.serving.run import Run
 
+WHOLE_PROMPT = 1024  # tokens that are read at once, without a token for others
+
 
 class Mixtures:
     """Make the routing of runs over one bank. A router's gate is made once for each set of experts."""
@@ -40,6 +42,7 @@ class Mixtures:
             return None
         kept = self._gates.get(router)
         if kept is None or kept[0] != self.bank.names:
+            self.base.check_gates()
             router.check_model(self.base.layers, self.base.width)
             kept = (self.bank.names, router.gate_for(self.installed(pool)))
             self._gates[router] = kept
@@ -77,6 +80,12 @@ class Mixtures:
         if missing:
             raise InvalidRequest(
                 f"The gate needs the expert {sorted(missing)[0]}.", "Add it, or choose another router."
+            )
+        if gate.reads_whole_prompt and run.prompt_tokens > WHOLE_PROMPT:
+            raise InvalidRequest(
+                f"This router reads the prompt in one piece, of at most {WHOLE_PROMPT:,} tokens. Yours has "
+                f"{run.prompt_tokens:,}.",
+                "Shorten it, or choose another router.",
             )
         embedding = None
         if gate.needs_embedding:

@@ -3,21 +3,26 @@
 Shapes: L layers, H heads, T tokens of prompt and answer, E experts of the pool, K tokens of an answer.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Generator, Sequence
+from typing import Any
 
 import numpy as np
 import torch
 
 from playground.core.events import Decided, Event, RunStarted, TokenGenerated, ToolCalled
-from playground.core.route_measures import AttentionOverview, Likelihoods, rolled, shrunk
+from playground.core.route_measures import AttentionMap, AttentionOverview, Likelihoods, rolled, shrunk
 from playground.core.values import RunRequest
 from playground.errors import InvalidRequest, NotReady
 from playground.experts.base import OUTSIDE
-from playground.model.routing import Routing, RowRouting, forward
+from playground.model.reading import new_state, piece_of, read
+from playground.model.routing import Routing, RowRouting
 from playground.serving.engine import Engine
 from playground.serving.run import Run
 
 THUMBNAIL = 40  # tokens across in the picture of one head among all
+MAP_SIDE = 512  # cells across in the map of one layer: a longer run has a cell for several tokens
+OVERVIEW_SIDE = 256  # the same, of all layers together
+Attended = Callable[[int, int, torch.Tensor], None]  # (first token that asks, layer, attention (1, H, Q, S))
 
 
 class Replay:
@@ -28,51 +33,68 @@ class Replay:
         self.base = engine.base
 
     def attention(self, events: Sequence[Event], layer: int) -> tuple[np.ndarray, list[str]]:
-        """Return the attention (H, T, T) float16 of `layer` over a finished run, and the T token texts.
+        """Return the attention (H, M, M) float16 of `layer` over a finished run, and its M texts.
 
-        It takes one forward pass in the model's thread. Raise InvalidRequest for a layer that is not there.
+        M is the number of tokens up to MAP_SIDE. A longer run has a cell for each block of tokens.
+        Raise InvalidRequest for a layer without attention, NotReady when too much waits for the model.
         """
         if not 0 <= layer < self.base.layers or not self.base.heads:
             raise InvalidRequest(f"There is no layer {layer + 1}.", f"Choose one from 1 to {self.base.layers}.")
         run, routing = self.reopen(events)
+        found = AttentionMap(len(run.ids), MAP_SIDE)
+        seen: list[int] = []
 
-        def read() -> np.ndarray:
-            call = Routing([routing], len(self.engine.bank), whole_layer=layer)
-            self._read(run, call, run.ids, logits_to_keep=1)
-            return np.asarray(call.attention[layer][0].to(torch.float16).cpu().numpy())
+        def take(start: int, at: int, attention: torch.Tensor) -> None:
+            seen.append(at)
+            found.add(start, attention[0].float().cpu().numpy())
 
-        return self.engine.decoder.call(read), self._texts(run.ids)
+        self.engine.decoder.read(self._attention(run, routing, take, {layer}))
+        if not seen:
+            raise InvalidRequest(f"Layer {layer + 1} of this model has no attention.", "Choose another layer.")
+        return found.result().astype(np.float16), found.texts(self._texts(run.ids))
 
     def overview(self, events: Sequence[Event], on_layer: Callable[[int, int], None]) -> AttentionOverview:
-        """Return all heads of all layers, from one pass in the model's thread, and their rollout.
+        """Return all heads of all layers, from one reading of the run, and their rollout.
 
-        `on_layer` gets (layers done, layers) after each and may raise to end it. Raise InvalidRequest without
-        attention.
+        `on_layer` gets (layers done, layers) as it goes on and may raise to end it. Raise InvalidRequest without
+        attention, NotReady when too much waits for the model.
         """
         if not self.base.heads:
-            raise InvalidRequest("This model has no attention heads.", "Choose another base model.")
+            raise InvalidRequest("This model has no attention that can be seen.", "Choose another base model.")
         run, routing = self.reopen(events)
-        small: list[np.ndarray] = []
-        joint: np.ndarray | None = None
+        layers, tokens = self.base.layers, len(run.ids)
+        found: dict[int, AttentionMap] = {}
 
-        def take(layer: int, attention: torch.Tensor) -> None:
-            nonlocal joint
-            heads = attention[0].float().cpu().numpy()
+        def take(start: int, at: int, attention: torch.Tensor) -> None:
+            found.setdefault(at, AttentionMap(tokens, OVERVIEW_SIDE)).add(start, attention[0].float().cpu().numpy())
+            asked = attention.shape[2]
+            on_layer((layers * start + (at + 1) * asked) // tokens, layers)
+
+        self.engine.decoder.read(self._attention(run, routing, take))
+        small, joint = [], None
+        for at in sorted(found):
+            heads = found[at].result()
             joint = rolled(joint, heads)
             small.append(shrunk(heads, THUMBNAIL))
-            on_layer(len(small), self.base.layers)
-
-        def read() -> None:
-            call = Routing([routing], len(self.engine.bank), each_layer=take)
-            self._read(run, call, run.ids, logits_to_keep=1)
-
-        self.engine.decoder.call(read)
         if joint is None:
             raise InvalidRequest("The attention of this model cannot be read.", "Choose another base model.")
-        return AttentionOverview(np.stack(small), joint, self._texts(run.ids))
+        return AttentionOverview(np.stack(small), joint, found[min(found)].texts(self._texts(run.ids)))
+
+    def _attention(
+        self, run: Run, routing: RowRouting, take: Attended, layers: Collection[int] | None = None
+    ) -> Generator[int]:
+        """Read a run again, a piece at a time. Give `take` the attention of `layers` (None is all) in each piece."""
+
+        def make(start: int) -> Routing:
+            def attended(layer: int, first: int, attention: torch.Tensor) -> None:
+                take(start + first, layer, attention)
+
+            return Routing([routing], len(self.engine.bank), on_attention=attended, layers_read=layers)
+
+        return self._reading(run, routing, run.ids, make=make)
 
     def likelihoods(self, first: Sequence[Event], second: Sequence[Event]) -> Likelihoods:
-        """Return how likely each routing finds each answer: one pass each, at temperature 1 and without penalties.
+        """Return how likely each routing finds each answer: one reading each, at temperature 1 and without penalties.
 
         Raise InvalidRequest when an answer is empty, or was not written by the model.
         """
@@ -92,13 +114,24 @@ class Replay:
         run, routing = self.reopen(routed)
         ids = [*run.ids[: run.prompt_tokens], *answer]
 
-        def read() -> float:
-            call = Routing([routing], len(self.engine.bank))
-            logits = self._read(run, call, ids, logits_to_keep=len(answer) + 1)
-            logprobs = torch.log_softmax(logits[:-1].float(), dim=-1)
-            return float(logprobs.gather(1, torch.tensor(answer, device=logits.device).unsqueeze(1)).mean())
+        found: list[torch.Tensor] = []
+        first = run.prompt_tokens - 1  # the position whose scores are for the answer's first token
 
-        return self.engine.decoder.call(read)
+        def wanted(start: int, end: int) -> int:
+            return max(1, end - max(start, first))
+
+        def make(_start: int) -> Routing:
+            return Routing([routing], len(self.engine.bank))
+
+        def take(start: int, _routing: Routing, output: Any) -> None:
+            end = min(start + piece, len(ids))
+            if end > first:
+                found.append(torch.log_softmax(output.logits[0, -wanted(start, end) :].float(), dim=-1))
+
+        piece = piece_of(self.base, routing, len(ids))
+        self.engine.decoder.read(self._reading(run, routing, ids, make=make, take=take, logits=wanted))
+        logprobs = torch.cat(found)[:-1]
+        return float(logprobs.gather(1, torch.tensor(answer, device=logprobs.device).unsqueeze(1)).mean())
 
     def reopen(self, events: Sequence[Event]) -> tuple[Run, RowRouting]:
         """Return a stored run and its routing as if it began anew. Raise InvalidRequest when its parts are gone."""
@@ -141,17 +174,22 @@ class Replay:
             return token.weights
         return token.layer_weights[free[0]].astype(np.float32)
 
-    def _read(self, run: Run, call: Routing, ids: Sequence[int], *, logits_to_keep: int) -> torch.Tensor:
-        """Return logits (K, V) of one pass over `ids` under `call`. Call it in the model's thread only.
+    @torch.inference_mode()
+    def _reading(
+        self, run: Run, routing: RowRouting, ids: Sequence[int], *, make: Callable[[int], Routing], **arguments: Any
+    ) -> Generator[int]:
+        """Read `ids` under `routing`, a piece at a time, as `model/reading.py` does. For the model's thread.
 
         Raise NotReady when an expert of the run was removed.
         """
-        if not self.engine.decoder.knows(run.bank_experts):
-            raise NotReady("An expert was removed just now.", "Try again.")
-        read = torch.tensor([list(ids)], device=self.base.model.device)
-        with torch.inference_mode():
-            output = forward(self.base.model, call, read, use_cache=False, logits_to_keep=logits_to_keep)
-        return output.logits[0]
+
+        def checked(start: int) -> Routing:
+            if not self.engine.decoder.knows(run.bank_experts):
+                raise NotReady("An expert was removed just now.", "Try again.")
+            return make(start)
+
+        arguments.setdefault("take", lambda *_: None)
+        yield from read(new_state(self.base), routing, self.engine.bank, ids, make=checked, **arguments)
 
     def _texts(self, ids: Sequence[int]) -> list[str]:
         return [self.base.tokenizer.decode([token]) for token in ids]

@@ -70,8 +70,14 @@ class Runtime:
 
     @property
     def status(self) -> Status:
-        """Return where loading stands now."""
-        return self._status
+        """Return where loading stands now. When it is done, the message says what does not work as usual."""
+        if self._loaded is None or self._status.phase != "ready":
+            return self._status
+        restarts, limits = self._loaded.engine.decoder.restarts, self._loaded.engine.base.limits
+        told = [f"with this language model, {limits}"] if limits else []
+        if restarts:
+            told.append(f"the model's thread broke and began anew ({restarts} times so far)")
+        return replace(self._status, message="; ".join(told) or "Ready")
 
     @property
     def is_ready(self) -> bool:

@@ -2,6 +2,8 @@
 
 import base64
 import threading
+import time
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -13,6 +15,7 @@ if TYPE_CHECKING:
     from playground.serving.runtime import Runtime
 
 MOST_JOBS = 64
+LEFT_SECONDS = 30.0  # a page that has not asked how far its computation is for so long has left
 
 
 class Stopped(InvalidRequest):
@@ -29,22 +32,32 @@ def as_floats(shares: np.ndarray) -> str:
     return base64.b64encode(np.ascontiguousarray(shares, "<f4").tobytes()).decode()
 
 
+@dataclass
+class Job:
+    """Hold how far a computation is, whether it is still wanted, and when its page last asked."""
+
+    done: int = 0
+    layers: int = 0
+    is_wanted: bool = True
+    asked: float = field(default_factory=time.monotonic)
+
+
 class AttentionOnDemand:
     """Computes the attention that the run view asks for. Arguments come from the browser and are checked here.
 
-    A running computation is kept under the random name that its page gave it, as [layers done, layers, wanted].
+    A running computation is kept under the random name that its page gave it.
     """
 
     def __init__(self, runtime: "Runtime") -> None:
         self.runtime = runtime
-        self._jobs: dict[str, list[int]] = {}
+        self._jobs: dict[str, Job] = {}
         self._lock = threading.Lock()
 
     def server_functions(self) -> list[Any]:
         """Return the functions that the page can call. The framework needs plain functions, not methods."""
 
         def attention(asked: Any) -> dict[str, Any]:
-            """Return all heads of one layer of a stored run: (H, T, T) as bytes."""
+            """Return all heads of one layer of a stored run: (H, M, M) as bytes."""
             return self.layer(asked)
 
         def attention_all(asked: Any) -> dict[str, Any]:
@@ -78,11 +91,11 @@ class AttentionOnDemand:
         with self._lock:
             if len(self._jobs) >= MOST_JOBS:
                 return {"error": "Too many pictures are being computed. Try again in a minute."}
-            job = self._jobs.setdefault(name, [0, 0, 1])
+            job = self._jobs.setdefault(name, Job())
 
         def on_layer(done: int, layers: int) -> None:
-            job[0], job[1] = done, layers
-            if not job[2]:
+            job.done, job.layers = done, layers
+            if not job.is_wanted or time.monotonic() - job.asked > LEFT_SECONDS:
                 raise Stopped("Stopped.")
 
         try:
@@ -108,6 +121,6 @@ class AttentionOnDemand:
             job = self._jobs.get(name)
         if job is None:
             return {}
-        if stop:
-            job[2] = 0
-        return {"done": job[0], "layers": job[1]}
+        job.asked = time.monotonic()
+        job.is_wanted = job.is_wanted and not stop
+        return {"done": job.done, "layers": job.layers}

@@ -18,7 +18,7 @@ WORDS = {"starting": "starting", "converting": "preparing the language model", "
 def sentence(status: "Status") -> str:
     """Return what is happening, with figures where there are any."""
     if status.phase == "ready":
-        return "ready"
+        return "ready" if status.message == "Ready" else f"ready: {status.message}"
     if status.phase == "downloading" and status.total:
         return f"downloading the language model: {megabytes(status.done)} of {megabytes(status.total)} MB"
     if status.phase == "failed":

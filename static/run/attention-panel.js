@@ -120,8 +120,9 @@ export class AttentionPanel {
   rowOf(shown, at) {
     const { state } = this.view;
     if (!shown.isWhole) return at;
-    if (at < 0) return shown.names.length - state.tokens.length + at; // a prompt token asks for itself
-    return Math.min(shown.queries - 1, state.promptTexts.length + at - 1);
+    // a prompt token asks for itself
+    const position = at < 0 ? state.texts.length - state.tokens.length + at : state.promptTexts.length + at - 1;
+    return Math.min(shown.queries - 1, Math.floor(position / shown.block));
   }
 
   drawShown(shown) {
@@ -129,8 +130,9 @@ export class AttentionPanel {
     const at = focus ?? state.tokens.length - 1;
     const row = this.rowOf(shown, at);
     const values = row >= 0 && row < shown.queries ? shown.row(row) : null;
-    const asking = shown.isWhole ? row + (at < 0 ? 0 : 1) : shown.first + row;
-    this.text.write(shown.names, state.promptTexts.length);
+    const isNext = at >= 0 && shown.block === 1; // the position that asks writes the next token
+    const asking = shown.isWhole ? row + (isNext ? 1 : 0) : shown.first + row;
+    this.text.write(shown.names, Math.ceil(state.promptTexts.length / (shown.block || 1)));
     this.text.tint(values, asking, this.withoutFirst);
     this.row = values && { values, names: shown.names };
     if (this.isGrid) return;
@@ -140,7 +142,8 @@ export class AttentionPanel {
     const room = this.view.find('.attention-scroll').clientWidth;
     drawMap(this.canvas, { ...shown, focus: row, room, withoutFirst: this.withoutFirst });
     const note = this.mode === 'rollout' ? NOTES.rollout : shown.isWhole ? NOTES.whole : NOTES.observed;
-    this.note.textContent = this.source.error || note;
+    const blocks = shown.block > 1 ? ` The run is long: each row and column stands for ${shown.block} tokens.` : '';
+    this.note.textContent = this.source.error || note + blocks;
     this.canvas.setAttribute('aria-label', this.mapWords(values, shown.names));
     this.buttons.draw(this.mode === 'head' ? state.heads[this.layer] || null : null, this.head);
   }

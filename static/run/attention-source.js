@@ -74,11 +74,13 @@ export class AttentionSource {
   }
 }
 
-const square = (data, size, at, names) => ({
+/** A whole map. A long run has `block` tokens in each cell. */
+const square = (state, data, size, at, names) => ({
   isWhole: true,
   queries: size,
   keys: size,
   names,
+  block: Math.ceil(state.texts.length / size),
   row: (i) => data.subarray(at + i * size, at + i * size + i + 1),
 });
 
@@ -90,10 +92,10 @@ const square = (data, size, at, names) => ({
 export function attentionOf(state, { mode, layer, head }) {
   if (mode === 'rollout') {
     const { overview } = state;
-    return overview && square(overview.rollout, overview.size, 0, overview.tokens);
+    return overview && square(state, overview.rollout, overview.size, 0, overview.tokens);
   }
   const whole = state.heads[layer];
-  if (whole) return square(whole.data, whole.size, head * whole.size * whole.size, whole.tokens);
+  if (whole) return square(state, whole.data, whole.size, head * whole.size * whole.size, whole.tokens);
   const { observed_layer, observed_head } = state.started;
   const rows = state.tokens.map((token) => token.attention);
   if (layer !== observed_layer || head !== observed_head || !rows.some(Boolean)) return null;

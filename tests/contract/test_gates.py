@@ -11,7 +11,7 @@ import torch
 from playground.errors import ArtefactError, InvalidRequest, NotReady
 from playground.routers.base import ROUTERS, Beginning, ExampleSet, Gate, GateRouter, Installed
 from tests.contract.options import ends
-from tests.random_gates import GATES, NAMES, gate_kind, installed_experts, randomise, weigh_rows
+from tests.random_gates import GATES, NAMES, gate_kind, installed_experts, randomise, weigh_pieces, weigh_rows
 
 LAYERS, WIDTH, Z = 12, 16, 384  # Z is the width of the default encoder's embeddings
 RUN_TIME = [(name, *end) for name in GATES for end in ends(ROUTERS.get(name).Options, run_time=True)]
@@ -67,6 +67,16 @@ def test_weights_are_on_the_simplex_the_same_every_time_and_rows_do_not_see_each
     changed = hidden.clone()
     changed[:, 1] = 5.0
     torch.testing.assert_close(weigh(gate, changed)[:, 0], weights[:, 0])
+
+
+@pytest.mark.parametrize("name", GATES)
+def test_a_prompt_read_in_pieces_has_the_weights_of_one_pass(name: str, hidden: torch.Tensor) -> None:
+    gate = make(name).gate_for(installed())
+    if gate.reads_whole_prompt:
+        pytest.skip("it is given the prompt in one pass")
+    whole = weigh(gate, hidden, prompt_tokens=5)
+    for pieces in ((5,), (2, 3), (1, 1, 3)):
+        torch.testing.assert_close(weigh_pieces(gate, hidden, pieces, embedding_width=Z), whole)
 
 
 @pytest.mark.parametrize("name", GATES)

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from playground.core.route_measures import (
+    AttentionMap,
     consent,
     entropy,
     first_difference,
@@ -130,3 +131,44 @@ def test_usage_correlation_needs_runs_in_which_both_could_answer() -> None:
     assert found[0, 0] == pytest.approx(1)
     assert np.isnan(found[0, 2])
     assert np.isnan(usage_correlation(np.zeros((0, 2)))).all()
+
+
+# --- maps of long runs -----------------------------------------------------------------------------------------------
+
+
+def causal(heads: int, tokens: int) -> np.ndarray:
+    made = np.tril(RNG.random((heads, tokens, tokens)) + 0.01)
+    return np.asarray(made / made.sum(-1, keepdims=True), np.float32)
+
+
+def added(attention: np.ndarray, most: int, pieces: tuple[int, ...]) -> AttentionMap:
+    found, start = AttentionMap(attention.shape[-1], most), 0
+    for count in pieces:
+        found.add(start, attention[:, start : start + count, : start + count])
+        start += count
+    return found
+
+
+@pytest.mark.parametrize("pieces", [(10,), (4, 6), (1, 2, 3, 4)])
+def test_a_map_of_a_short_run_is_its_attention(pieces: tuple[int, ...]) -> None:
+    attention = causal(2, 10)
+    found = added(attention, 16, pieces)
+    assert (found.block, found.size) == (1, 10)
+    assert found.result() == pytest.approx(attention)
+    assert found.texts(list("abcdefghij")) == list("abcdefghij")
+
+
+@pytest.mark.parametrize("pieces", [(10,), (4, 6), (1, 2, 3, 4), (7, 3)])
+def test_a_cell_of_a_long_run_is_the_mean_over_askers_of_the_sum_over_what_is_seen(pieces: tuple[int, ...]) -> None:
+    attention = causal(2, 10)
+    found = added(attention, 4, pieces)
+    assert (found.block, found.size) == (3, 4)
+    slow = [[attention[:, a : a + 3, b : b + 3].sum(-1).mean(-1) for b in range(0, 10, 3)] for a in range(0, 10, 3)]
+    assert found.result() == pytest.approx(np.moveaxis(np.array(slow), -1, 0), abs=1e-6)
+    assert found.result().sum(-1) == pytest.approx(np.ones((2, 4)), abs=1e-5)
+    assert found.texts(list("abcdefghij")) == ["abc", "def", "ghi", "j"]
+
+
+def test_a_map_of_nothing_is_refused() -> None:
+    with pytest.raises(ValueError, match="no attention"):
+        AttentionMap(3, 2).result()

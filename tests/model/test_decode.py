@@ -1,6 +1,7 @@
 """The decode loop: the library's own `generate`, token for token; batches that rows join and leave; observation."""
 
 import threading
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -43,6 +44,11 @@ def alone(base: LanguageModel, bank: Bank, row: Row, tokens: int = 16) -> list[S
 
 def ids(steps: list[Step]) -> list[int]:
     return [step.drawn.token_id for step in steps]
+
+
+def keeping(maps: dict[int, torch.Tensor]) -> Callable[[int, int, torch.Tensor], None]:
+    """Return what puts the attention of each layer into `maps`."""
+    return lambda layer, _first, attention: maps.__setitem__(layer, attention)
 
 
 def constant(*weights: float) -> RowRouting:
@@ -128,26 +134,28 @@ def test_observing_changes_no_token_and_shows_the_attention(tiny_base: LanguageM
     row = make_row(tiny_base, PROMPTS[1], routing, Observe(layer=1, head=3))
     seen = alone(tiny_base, bank, row)
     assert ids(seen) == ids(blind)
-    call = Routing([routing], len(bank), whole_layer=1)
+    maps: dict[int, torch.Tensor] = {}
+    call = Routing([routing], len(bank), on_attention=keeping(maps), layers_read={1})
     with torch.inference_mode(), routed(call):
         tiny_base.model(input_ids=torch.tensor([row.ids]))
     start = len(row.ids) - len(seen) - 1
     for index, step in enumerate(seen):
         assert step.attention is not None
         assert step.attention.sum() == pytest.approx(1, abs=1e-5)
-        expected = call.attention[1][0, 3, start + index, : start + index + 1]
+        expected = maps[1][0, 3, start + index, : start + index + 1]
         torch.testing.assert_close(torch.from_numpy(step.attention), expected, atol=1e-5, rtol=0)
 
 
 def test_observed_attention_equals_the_librarys_eager_weights(tiny_base: LanguageModel, bank: Bank) -> None:
     text = torch.tensor([tiny_base.chat_ids(PROMPTS[1])])
-    call = Routing([constant(1, 0, 0, 0)], len(bank), whole_layer=0)
+    maps: dict[int, torch.Tensor] = {}
+    call = Routing([constant(1, 0, 0, 0)], len(bank), on_attention=keeping(maps), layers_read={0})
     with torch.inference_mode(), routed(call):
         tiny_base.model(input_ids=text)
     tiny_base.model.set_attn_implementation("eager")
     with torch.inference_mode():
         eager = tiny_base.model(input_ids=text, output_attentions=True).attentions[0]
-    torch.testing.assert_close(call.attention[0], eager, atol=1e-5, rtol=0)
+    torch.testing.assert_close(maps[0], eager, atol=1e-5, rtol=0)
 
 
 def test_two_threads_never_see_each_others_routing(tiny_base: LanguageModel, bank: Bank) -> None:

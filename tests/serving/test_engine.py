@@ -105,6 +105,7 @@ def engine(tiny_model_folder: Path, tmp_path_factory: pytest.TempPathFactory) ->
         bank,
         decoder=decoder,
         encoder=HashEncoder(),
+        max_prompt_tokens=200,
         pool=load_catalogue(experts).select(EXPERTS),
         answerers={"calculator": Calculator()},
         resolve=resolve,
@@ -252,6 +253,26 @@ def test_a_prompt_too_long_for_the_model_says_so(engine: Engine) -> None:
     events = list(engine.run(RunRequest("x" * 4000, router="alpha", sampling=GREEDY)))
     assert isinstance(events[-1], Failed)
     assert "Shorten it" in events[-1].remedy
+
+
+def test_a_prompt_longer_than_the_host_allows_says_so(engine: Engine) -> None:
+    [*_, last] = engine.run(RunRequest("word " * 60, router="alpha", sampling=GREEDY))
+    assert isinstance(last, Failed)
+    assert "at most 200" in last.message
+    assert "PLAYGROUND_MAX_PROMPT_TOKENS" in last.remedy
+
+
+def test_a_gate_that_reads_the_whole_prompt_has_a_bound_of_its_own(
+    engine: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("playground.serving.mixture.WHOLE_PROMPT", 8)
+    request = RunRequest("a prompt of some words", router="lora_mixer", sampling=GREEDY)
+    assert isinstance(list(engine.run(request))[-1], Finished)
+    gate = engine.mixtures.gate_of(engine.resolve(request)[0], engine.pool)
+    monkeypatch.setattr(gate, "reads_whole_prompt", True, raising=False)
+    [*_, last] = engine.run(request)
+    assert isinstance(last, Failed)
+    assert "one piece" in last.message
 
 
 def test_a_bug_in_a_router_ends_its_run_only_and_tells_no_secrets(engine: Engine) -> None:

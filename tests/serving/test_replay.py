@@ -83,6 +83,30 @@ def test_the_overview_holds_every_head_and_their_rollout(engine: Engine) -> None
     assert found.rollout.sum(-1) == pytest.approx(np.ones(len(found.tokens)), abs=1e-4)
 
 
+@pytest.mark.parametrize("router", ["alpha", "lora_mixer"])
+def test_a_run_read_in_pieces_shows_what_one_pass_shows(engine: Engine, router: str) -> None:
+    first, second = stored(engine, ask(router)), stored(engine, ask("lora_mixer"))
+    replay = Replay(engine)
+    whole = replay.attention(first, 1)[0], replay.overview(first, lambda *_: None), replay.likelihoods(first, second)
+    replay.base = replace(engine.base, support=replace(engine.base.support, piece=7))
+    pieces = replay.attention(first, 1)[0], replay.overview(first, lambda *_: None), replay.likelihoods(first, second)
+    assert pieces[0] == pytest.approx(whole[0], abs=2e-3)
+    assert pieces[1].heads == pytest.approx(whole[1].heads, abs=1e-4)
+    assert pieces[1].rollout == pytest.approx(whole[1].rollout, abs=1e-4)
+    assert vars(pieces[2]) == pytest.approx(vars(whole[2]), abs=1e-4)
+
+
+def test_a_long_run_has_a_cell_for_several_tokens(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
+    events = stored(engine, ask())
+    heads, texts = Replay(engine).attention(events, 1)
+    monkeypatch.setattr("playground.serving.replay.MAP_SIDE", 16)
+    small, names = Replay(engine).attention(events, 1)
+    assert small.shape == (len(heads), len(names), len(names))
+    assert len(names) <= 16
+    assert "".join(names) == "".join(texts)
+    assert small.astype(np.float32).sum(-1) == pytest.approx(1, abs=5e-3)
+
+
 def test_an_overview_can_be_ended_between_layers(engine: Engine) -> None:
     def stop(done: int, layers: int) -> None:
         raise InvalidRequest("Stopped.")

@@ -148,7 +148,7 @@ class Measurer:
         waiting = deque(asked)
         batch = Batch(self.base, self.bank)
         live: list[tuple[Row, Question, System]] = []
-        vocabulary = int(self.base.model.config.vocab_size)
+        vocabulary = self.base.vocabulary
         while waiting or live:
             if live:
                 batch.step()

@@ -25,6 +25,8 @@ class HybridGate(Gate):
     `gate` (2d,) and `bias` () give the share of the emotion route. `split` (G - 1, 2d) divides it among its experts.
     """
 
+    reads_whole_prompt = True  # of the mean
+
     def __init__(self, experts: Sequence[str], width: int, *, after: int) -> None:
         super().__init__()
         self.experts = tuple(experts)

@@ -35,10 +35,13 @@ class ScalingGate(Gate):
         return torch.softmax(torch.einsum("tb,lgb->tlg", inner, self.outer), dim=-1)
 
     def read_final(self, hidden: Tensor, run: GateRun, *, first_pass: bool) -> None:
-        """Keep the weights for the next pass.
+        """Keep the weights for the passes to come.
 
         After the first pass these are the weights of every prompt token, else those of the next token.
         """
+        known = run.memory.get(NOW)
+        if not first_pass and known is not None and len(known) > run.read + len(hidden):
+            return  # the prompt is read in pieces, and the first pass gave the weights of all of it
         run.memory[NOW] = self.scalings(hidden if first_pass else hidden[-1:])
 
     def weights(self, layer: int, hidden: Tensor, runs: Sequence[GateRun]) -> Tensor:
@@ -47,7 +50,11 @@ class ScalingGate(Gate):
         Several tokens may be read at once after the prompt, when a given answer is scored. They share the last weights.
         """
         tokens = hidden.shape[1]
-        return torch.stack([run.memory[NOW][:, layer].expand(tokens, -1) for run in runs])
+        rows = []
+        for run in runs:
+            known = run.memory[NOW][:, layer]
+            rows.append(known[run.read : run.read + tokens] if len(known) > 1 else known.expand(tokens, -1))
+        return torch.stack(rows)
 
 
 @router(

@@ -145,7 +145,7 @@ def agreement(served: Served, answers: Sequence[tuple[list[int], list[int]]]) ->
 
 
 def _row(base: LanguageModel, bank: Bank, ids: Sequence[int], forced: Sequence[int] = ()) -> Row:
-    sampler = Sampler(Sampling(temperature=0, repetition_penalty=1.0), int(base.model.config.vocab_size))
+    sampler = Sampler(Sampling(temperature=0, repetition_penalty=1.0), base.vocabulary)
     return Row(list(ids), even_mix(bank), sampler, forced=deque(forced))
 
 

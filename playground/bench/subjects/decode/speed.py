@@ -79,7 +79,7 @@ class Loop:
         """Return a batch that has read the prompt once for each of `routings`."""
         batch = Batch(self.base, self.bank)
         for routing in routings:
-            sampler = Sampler(Sampling(temperature=0, repetition_penalty=1.0), int(self.base.model.config.vocab_size))
+            sampler = Sampler(Sampling(temperature=0, repetition_penalty=1.0), self.base.vocabulary)
             batch.join(Row(list(self.ids), routing, sampler, observe))
         return batch
 
