@@ -275,7 +275,9 @@ def _targets(
     title = "Target modules"
     missing = [module for module in halves if module not in shapes]
     if missing:
-        detail = f"the base has no linear module {missing[0][:120]} in a layer{_others(missing)}."
+        near = next((path for path in shapes if _is_end(path, missing[0]) or _is_end(missing[0], path)), "")
+        told = f" It has {near}." if near else ""
+        detail = f"the base has no linear module {missing[0][:120]} in a layer{_others(missing)}.{told}"
         raise _Stop(title, detail, OTHER_BASE)
     untold = [module for module in halves if module not in plan.targeted]
     if untold:
@@ -292,6 +294,10 @@ def _targets(
         detail = f"{left} targeted modules have no tensors; PEFT would draw them at random."
         raise _Stop(title, detail, SAVE_AGAIN)
     return Line(title, "warn", f"{where}; {left} targeted modules have no tensors and stay as the base's.")
+
+
+def _is_end(path: str, end: str) -> bool:
+    return path.endswith(f".{end}")
 
 
 def _others(modules: list[str]) -> str:

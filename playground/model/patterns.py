@@ -11,12 +11,19 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
-SECONDS = 5.0
+SECONDS = 5  # of a processor
+PATIENCE = 6  # how many times as long it may take on the clock, when the machine is busy
 MAX_EXPRESSIONS = 4000
+TOO_LONG = "matching them takes too long"
 # JSON in, JSON out: for each expression the places of the names that it matches, with the group called "idx".
 WORKER = """
 import json, re, sys
-names, expressions = json.load(sys.stdin)
+names, expressions, seconds = json.load(sys.stdin)
+try:
+    import resource
+    resource.setrlimit(resource.RLIMIT_CPU, (seconds, seconds))
+except ImportError:
+    pass  # not on Windows: there the time on the clock alone is limited
 found = []
 for number, (way, expression) in enumerate(expressions):
     try:
@@ -51,7 +58,7 @@ class Matches:
         return name in self.groups
 
 
-def match_names(expressions: Sequence[Expression], names: Sequence[str], *, seconds: float = SECONDS) -> list[Matches]:
+def match_names(expressions: Sequence[Expression], names: Sequence[str], *, seconds: int = SECONDS) -> list[Matches]:
     """Return for each expression which of `names` it matches. Raise CannotMatch."""
     if not expressions:
         return []
@@ -60,17 +67,19 @@ def match_names(expressions: Sequence[Expression], names: Sequence[str], *, seco
     try:
         done = subprocess.run(
             [sys.executable, "-I", "-S", "-c", WORKER],
-            input=json.dumps([list(names), list(expressions)]),
+            input=json.dumps([list(names), list(expressions), seconds]),
             capture_output=True,
             encoding="utf-8",
-            timeout=seconds,
-            check=True,
+            timeout=seconds * PATIENCE,
+            check=False,
         )
-        told: dict[str, Any] = json.loads(done.stdout)
+        told: dict[str, Any] = json.loads(done.stdout) if done.returncode == 0 else {}
     except subprocess.TimeoutExpired as error:
-        raise CannotMatch(f"matching them takes more than {seconds:g} seconds") from error
-    except (subprocess.SubprocessError, OSError, ValueError) as error:
-        raise CannotMatch("matching them ended early") from error
+        raise CannotMatch(TOO_LONG) from error
+    except (OSError, ValueError) as error:
+        raise CannotMatch("the process that matches them cannot be used") from error
+    if not told:
+        raise CannotMatch(TOO_LONG)
     if "broken" in told:
         raise CannotMatch(f"one is broken ({told['why']})", int(told["broken"]))
     return [Matches({names[place]: group for place, group in matches}) for matches in told["found"]]

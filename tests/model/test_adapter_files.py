@@ -14,7 +14,7 @@ from torch import Tensor
 from playground.core.checklist import Line
 from playground.model.adapters import CONFIG, WEIGHTS, Examined, Half, examine, half_of
 from playground.model.base import LanguageModel
-from playground.model.patterns import MAX_EXPRESSIONS, SECONDS, CannotMatch, match_names
+from playground.model.patterns import MAX_EXPRESSIONS, PATIENCE, SECONDS, CannotMatch, match_names
 
 Q = "model.layers.0.self_attn.q_proj"
 PREFIX = "base_model.model."
@@ -154,17 +154,17 @@ def test_the_first_alpha_pattern_that_matches_counts(tiny_base: LanguageModel, t
 
 @pytest.mark.parametrize("expression", [r"([\w.]+)+!", r"(.*)*(.*)*(.*)*x", "(a?){4294967294}b"])
 def test_an_expression_that_does_not_end_is_ended(expression: str) -> None:
-    with pytest.raises(CannotMatch, match=r"takes more than 0\.5 seconds"):
-        match_names([("fullmatch", expression)], [Q], seconds=0.5)
+    with pytest.raises(CannotMatch, match="takes too long"):
+        match_names([("fullmatch", expression)], [Q], seconds=1)
 
 
-@pytest.mark.parametrize("count", [MAX_EXPRESSIONS, 16_000])
+@pytest.mark.parametrize("count", [1000, 16_000])
 def test_many_patterns_take_a_bounded_time(tiny_base: LanguageModel, tmp_path: Path, count: int) -> None:
     many = {f"model.layers.{n}.self_attn.o_proj": 2 for n in range(count)}
     folder = folder_of(tmp_path / "many", halves(), rank_pattern=many)
     began = time.monotonic()
     found = looked(tiny_base, folder)
-    assert time.monotonic() - began < 2 * SECONDS
+    assert time.monotonic() - began < 2 * SECONDS * PATIENCE
     failed = found.checklist.failure
     assert failed is None if count <= MAX_EXPRESSIONS else failed is not None and "16,000 of them" in failed.detail
 
@@ -188,6 +188,20 @@ def test_a_wrong_name_is_called_by_what_is_wrong_with_it(
     tiny_base: LanguageModel, tmp_path: Path, old: str, new: str, says: str
 ) -> None:
     assert says in failure(tiny_base, folder_of(tmp_path / "names", renamed(old, new))).detail
+
+
+@pytest.mark.parametrize(
+    ("named", "says"),
+    [
+        ("layers.0.self_attn.q_proj", f"no linear module layers.0.self_attn.q_proj in a layer. It has {Q}."),
+        (f"language_model.{Q}", f"in a layer. It has {Q}."),
+        ("model.layers.7.self_attn.q_proj", "no linear module model.layers.7.self_attn.q_proj in a layer."),
+    ],
+)
+def test_a_module_under_another_name_is_told_with_the_bases(
+    tiny_base: LanguageModel, tmp_path: Path, named: str, says: str
+) -> None:
+    assert failure(tiny_base, folder_of(tmp_path / "other", renamed(Q, named))).detail.endswith(says)
 
 
 POINTER = b"version https://git-lfs.github.com/spec/v1\noid sha256:00\nsize 1234567\n"
