@@ -58,7 +58,7 @@ class Settings(BaseSettings):
         description="Adapters added at the start, with commas between: folders, zip files or hub ids. Added once, then "
         "kept in data_dir.",
     )
-    max_adapter_mb: int = Field(64, ge=1, le=256, description="Largest adapter that may be added, in megabytes.")
+    max_adapter_mb: int = Field(64, ge=1, le=4096, description="Largest adapter that may be added, in megabytes.")
     dtype: Literal["auto", "float32", "bfloat16", "int8"] = Field(
         "auto",
         description="Number format of the language model. auto: bfloat16 where the processor computes it. int8: "

@@ -22,6 +22,7 @@ from playground.settings import Settings
 
 if TYPE_CHECKING:
     from playground.model.base import LanguageModel
+    from playground.serving.loading import Call
     from playground.serving.runtime import Runtime
 
 __all__ = ["Candidate", "Card", "card_from", "discard"]
@@ -78,7 +79,7 @@ def check(runtime: "Runtime", source: str | Sequence[Path], password: str) -> Ca
     identity.require_admin(runtime.settings, password)
     runtime.wait(LOAD_SECONDS)
     engine = runtime.engine
-    return check_source(source, engine.base, engine.pool, runtime.settings)
+    return check_source(source, engine.base, engine.pool, runtime.settings, call=engine.decoder.call)
 
 
 def add(runtime: "Runtime", candidate: Candidate, card: Card, password: str) -> Expert:
@@ -128,7 +129,8 @@ def _restack(runtime: "Runtime", pool: Pool) -> None:
     """Give the engine the experts of `pool`. Experts it has keep their places; new ones follow."""
     engine = runtime.engine
     # imports torch, which is there once models are loaded
-    adapters, pool = importlib.import_module("playground.serving.loading").read_adapters(engine.base, pool)
+    loading = importlib.import_module("playground.serving.loading")
+    adapters, pool = loading.read_adapters(engine.base, pool, tried=engine.bank.names, call=engine.decoder.call)
     place = {name: i for i, name in enumerate(engine.bank.names)}
     adapters.sort(key=lambda adapter: place.get(adapter.name, len(place)))
     engine.change_experts(adapters, pool)
@@ -136,14 +138,14 @@ def _restack(runtime: "Runtime", pool: Pool) -> None:
 
 def client_check(runtime: "Runtime", source: str, password: str) -> dict[str, Any]:
     """Return whether an adapter fits, as JSON."""
-    candidate = check(runtime, str(source)[:500], password)
+    candidate = check(runtime, str(source), password)
     discard(candidate)
     return {"source": candidate.label, **candidate.checklist.as_json()}
 
 
 def client_add(runtime: "Runtime", source: str, fields: Mapping[str, Any], password: str) -> dict[str, Any]:
     """Check an adapter and add it with a card of `fields`. Return the outcome as JSON."""
-    candidate = check(runtime, str(source)[:500], password)
+    candidate = check(runtime, str(source), password)
     try:
         expert = add(runtime, candidate, card_from(candidate.card, **fields), password)
     finally:
@@ -154,10 +156,20 @@ def client_add(runtime: "Runtime", source: str, fields: Mapping[str, Any], passw
 # --- on the folders alone -------------------------------------------------------------------------------------------
 
 
-def check_source(source: str | Sequence[Path], base: "LanguageModel", pool: Pool, settings: Settings) -> Candidate:
-    """Fetch an adapter and check it against a base model. Raise InvalidRequest, StorageError."""
+def check_source(
+    source: str | Sequence[Path],
+    base: "LanguageModel",
+    pool: Pool,
+    settings: Settings,
+    *,
+    call: "Call | None" = None,
+) -> Candidate:
+    """Fetch an adapter and check it against a base model. Raise InvalidRequest, StorageError.
+
+    `call` runs the trial in the model's thread. Without it the model is taken to be used by nobody else.
+    """
     loading = importlib.import_module("playground.serving.loading")  # imports torch
-    candidate: Candidate = loading.check_adapter(source, base, pool, settings)
+    candidate: Candidate = loading.check_adapter(source, base, pool, settings, call=call or loading.at_once)
     return candidate
 
 

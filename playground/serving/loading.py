@@ -5,10 +5,10 @@ This module imports the model libraries, so others import it only when they load
 
 import logging
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol, TypeVar
 
 import torch
 
@@ -17,13 +17,14 @@ from playground.core.values import Expert, Pool, RunRequest
 from playground.encode.encoder import Encoder
 from playground.errors import PlaygroundError
 from playground.experts.adapters import adding
-from playground.experts.adapters.cards import free_name
+from playground.experts.adapters.cards import MAX_SOURCE, free_name
 from playground.experts.catalogue import load_answerers, load_catalogue
 from playground.model.adapters import Adapter, examine, read_adapter
 from playground.model.artefacts import base_folder
 from playground.model.bank import Bank
 from playground.model.base import LanguageModel, choose_dtype, load_base
 from playground.model.probe import references, support_of
+from playground.model.trial import failing, try_adapter
 from playground.model.worker import PROCESSORS, Decoder
 from playground.routers.base import Beginning, Router
 from playground.routers.examples import example_set, load_examples
@@ -35,6 +36,19 @@ from playground.store.database import Database
 log = logging.getLogger(__name__)
 EMBEDDED_NAME = "SmolLM2-135M-Instruct"
 Progress = Callable[[Any, int, int], None]  # (phase, done, total)
+T = TypeVar("T")
+
+
+class Call(Protocol):
+    """Run a function where nothing else uses the model, like `Decoder.call`."""
+
+    def __call__(self, function: Callable[[], T], /) -> T:
+        """Return what the function returns."""
+
+
+def at_once(function: Callable[[], T], /) -> T:
+    """Run `function` here: the way to use a model that nobody else uses."""
+    return function()
 
 
 @dataclass(frozen=True, eq=False)
@@ -122,29 +136,48 @@ def load_bank(base: LanguageModel, pool: Pool) -> tuple[Bank, Pool]:
     return bank, pool
 
 
-def read_adapters(base: LanguageModel, pool: Pool) -> tuple[list[Adapter], Pool]:
-    """Return the adapters of `pool` that fit the base, in pool order, and the pool with the others marked not ready."""
-    adapters: list[Adapter] = []
-    experts: list[Expert] = []
+def read_adapters(
+    base: LanguageModel, pool: Pool, *, tried: Collection[str] = (), call: Call = at_once
+) -> tuple[list[Adapter], Pool]:
+    """Return the adapters of `pool` that fit the base, in pool order, and the pool with the others marked not ready.
+
+    They are tried on the base, through `call`, but for those named in `tried`.
+    """
+    found: dict[str, Adapter] = {}
+    reasons: dict[str, str] = {}
     for expert in pool.experts:
         if expert.kind == "lora" and expert.ready:
             try:
-                adapters.append(read_adapter(Path(expert.folder), expert.name, base.model))
+                found[expert.name] = read_adapter(Path(expert.folder), expert.name, base.model)
             except PlaygroundError as error:
-                log.warning("expert refused name=%s reason=%s", expert.name, error.message)
-                expert = replace(expert, ready=False, reason=str(error))
-        experts.append(expert)
-    return adapters, Pool(tuple(experts))
+                reasons[expert.name] = str(error)
+    new = [adapter for adapter in found.values() if adapter.name not in tried]
+    for name, line in call(lambda: failing(base, new)).items():
+        reasons[name] = f"{name}: {line.detail} {line.remedy}"
+    for name, reason in reasons.items():
+        log.warning("expert refused name=%s reason=%s", name, reason)
+    experts = (
+        replace(expert, ready=False, reason=reasons[expert.name]) if expert.name in reasons else expert
+        for expert in pool.experts
+    )
+    return [adapter for name, adapter in found.items() if name not in reasons], Pool(tuple(experts))
 
 
 def check_adapter(
-    source: str | Sequence[Path], base: LanguageModel, pool: Pool, settings: Settings
+    source: str | Sequence[Path], base: LanguageModel, pool: Pool, settings: Settings, *, call: Call = at_once
 ) -> adding.Candidate:
-    """Fetch an adapter and check it. Nothing is added yet. Raise InvalidRequest, StorageError."""
+    """Fetch an adapter and check it. It is tried on the base through `call`. Nothing is added yet.
+
+    Raise InvalidRequest, StorageError.
+    """
     limit = settings.max_adapter_bytes
 
     def fits(folder: Path, name: str) -> Checklist:
-        return examine(folder, name, base.model, base_name=base.name, limit_bytes=limit).checklist
+        examined = examine(folder, name, base.model, base_name=base.name, limit_bytes=limit)
+        if examined.adapter is None:
+            return examined.checklist
+        adapter = examined.adapter
+        return examined.checklist + Checklist((call(lambda: try_adapter(base, adapter)),))
 
     return adding.check(source, pool=pool, added_dir=settings.added_dir, limit_bytes=limit, examine=fits)
 
@@ -157,14 +190,14 @@ def add_configured(base: LanguageModel, pool: Pool, settings: Settings) -> Pool:
     """
     refused: list[Expert] = []
     for source in settings.adapter_sources:
-        if source in {expert.source for expert in pool.experts}:
+        if source[:MAX_SOURCE] in {expert.source for expert in pool.experts}:
             continue
         title = source.rstrip("/").rpartition("/")[2][:60] or source[:60]
         try:
             candidate = check_adapter(source, base, pool, settings)
             try:
                 candidate.checklist.require(title)
-                adding.keep(candidate, candidate.card.model_copy(update={"source": source[:200]}), pool)
+                adding.keep(candidate, candidate.card.model_copy(update={"source": source[:MAX_SOURCE]}), pool)
             finally:
                 adding.discard(candidate)
             pool = load_catalogue(settings.experts_dir, settings.added_dir)

@@ -85,7 +85,7 @@ class ExpertsTab:
         self.source = gr.Textbox(
             label="Or a folder on this machine, or a hub id",
             placeholder="owner/name",
-            max_length=500,
+            max_length=4096,
             lines=1,
             elem_id="adapter-source",
         )

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from playground.actions import experts
+from playground.core.checklist import Line
 from playground.core.events import Event, Failed, Finished, RunStarted, TokenGenerated
 from playground.core.values import Expert, RunRequest, Sampling
 from playground.errors import InvalidRequest, NotReady
@@ -190,3 +191,76 @@ def test_adapters_of_the_setting_are_added_once_and_kept(tiny_settings: Settings
     second = Runtime(settings)
     assert "poems" in second.pool.names  # before any model is loaded
     second.close()
+
+
+def poison(folder: Path, size: float) -> Path:
+    """Make one matrix of an adapter huge, though finite."""
+    from safetensors.torch import load_file, save_file  # noqa: PLC0415  (imports torch)
+
+    tensors = load_file(folder / "adapter_model.safetensors")
+    first = min(name for name in tensors if "lora_B" in name)
+    tensors[first] = tensors[first].sign() * size
+    save_file(tensors, folder / "adapter_model.safetensors")
+    return folder
+
+
+@pytest.mark.parametrize("size", [1e6, 1e30])
+def test_a_poisoned_adapter_never_joins(runtime: Runtime, tmp_path: Path, size: float) -> None:
+    before = text_of(list(runtime.run(RunRequest("hello there", router="arrow", sampling=SHORT))))
+    folder = poison(write_tiny_expert(tmp_path, "poison", 6, seed=9), size)
+    candidate = experts.check(runtime, str(folder), "")
+    failure = candidate.checklist.failure
+    assert failure is not None
+    assert "times as large as the base's own weights" in failure.detail
+    with pytest.raises(InvalidRequest, match="times as large"):
+        experts.add(runtime, candidate, card_from(candidate.card), "")
+    assert runtime.engine.bank.names == ("base", "alpha", "beta")
+    assert text_of(list(runtime.run(RunRequest("hello there", router="arrow", sampling=SHORT)))) == before
+
+
+def test_an_adapter_is_tried_in_the_models_thread(
+    runtime: Runtime, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from playground.serving import loading  # noqa: PLC0415  (imports torch)
+
+    threads: list[str] = []
+
+    def tried(base: object, adapter: object) -> Line:
+        threads.append(threading.current_thread().name)
+        return Line("Trial", "fail", "it overflows.", "Train the adapter again.")
+
+    monkeypatch.setattr(loading, "try_adapter", tried)
+    candidate = experts.check(runtime, str(write_tiny_expert(tmp_path, "poems", 6, seed=7)), "")
+    assert threads == ["model"]
+    assert candidate.checklist.failure == Line("Trial", "fail", "it overflows.", "Train the adapter again.")
+
+
+def test_a_poisoned_folder_is_not_ready_at_the_start(tiny_settings: Settings) -> None:
+    poison(tiny_settings.experts_dir / "beta", 1e30)
+    made = Runtime(tiny_settings)
+    made.wait(300)
+    try:
+        assert made.engine.bank.names == ("base", "alpha")
+        beta = made.pool.experts[made.pool.index("beta")]
+        assert not beta.ready
+        assert "times as large" in beta.reason
+        assert ended(list(made.run(RunRequest("hello", router="knn", sampling=SHORT))))
+    finally:
+        made.close()
+
+
+@pytest.mark.parametrize("length", [150, 260, 3000])
+def test_a_source_of_any_length_is_added_once(tiny_settings: Settings, tmp_path: Path, length: int) -> None:
+    from playground.experts.catalogue import load_catalogue  # noqa: PLC0415  (only this test needs it)
+    from playground.serving.loading import add_configured, load_model  # noqa: PLC0415  (imports torch)
+
+    place = tmp_path
+    while len(str(place)) < length:
+        place = place / "hydra_output_directory_with_every_override_in_its_name"
+    folder = write_tiny_expert(place, "poems", 6, seed=7)
+    settings = tiny_settings.model_copy(update={"adapters": str(folder)})
+    base = load_model(settings)
+    for _ in range(3):
+        pool = load_catalogue(settings.experts_dir, settings.added_dir)  # as each start reads it
+        assert [expert.name for expert in add_configured(base, pool, settings).experts if expert.is_added] == ["poems"]
+    assert [path.name for path in settings.added_dir.iterdir()] == ["poems"]

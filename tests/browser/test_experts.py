@@ -65,7 +65,7 @@ def test_an_adapter_is_uploaded_added_and_removed(browser: Any, served: tuple[st
     expect(page.locator("#adapter-files").get_by_label("sea_poems.zip", exact=True)).to_be_visible(timeout=WAIT_MS)
     page.locator("#check-adapter").click()
     expect(page.locator("#add-adapter")).to_be_visible(timeout=WAIT_MS)
-    expect(page.locator('#checklist li[data-state="pass"]')).to_have_count(9)
+    expect(page.locator('#checklist li[data-state="pass"]')).to_have_count(10)
     title = page.locator("#card-title").get_by_role("textbox")
     expect(title).to_have_value("Sea_Poems")
     title.fill("<b>Sea</b>")

@@ -30,7 +30,7 @@ def test_an_adapter_is_checked_added_listed_and_removed(
     assert looked["ok"]
     titles = [line["title"] for line in looked["lines"]]
     expected = ["Files", "Configuration", "Kind", "Base model", "Size", "Tensors", "Target modules", "Shapes"]
-    assert titles == [*expected, "Rank and scale", "Name"]
+    assert titles == [*expected, "Rank and scale", "Trial", "Name"]
     added = command("add", str(folder), "--name", "sea", "--title", "Sea", "--example", "A wave", "--licence", "CC0")
     assert (added["added"]["name"], added["added"]["examples"]) == ("sea", ["A wave"])
     listed = {expert["name"]: expert for expert in command()["experts"]}

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from safetensors.numpy import save_file
 
+from playground.experts.adapters.facts import facts_of
 from playground.experts.base import EXPERT_KINDS, TOOLS, Answerer, kept_names
 from playground.experts.catalogue import load_answerers, load_catalogue
 from playground.settings import ROOT
@@ -85,6 +86,24 @@ def test_a_broken_folder_is_an_expert_with_a_reason(tmp_path, damage, says):
     assert says in pool.experts[1].reason
 
 
+@pytest.mark.parametrize(
+    ("config", "encoding"),
+    [
+        ({"r": 8}, "utf-8-sig"),
+        ({"r": 8}, "utf-16"),
+        ({"target_modules": ["q_proj"]}, "utf-8"),  # the rank is PEFT's default
+    ],
+)
+def test_a_configuration_that_peft_can_read_is_ready(tmp_path, config, encoding):
+    folder = adapter(tmp_path / "emotion", CARD)
+    (folder / "adapter_config.json").write_text(json.dumps({"peft_type": "LORA", **config}), encoding=encoding)
+    expert = load_catalogue(tmp_path).experts[1]
+    assert (expert.ready, expert.reason) == (True, "")
+    told = facts_of(expert)
+    assert told is not None
+    assert (told.rank, told.alpha) == (8, 8.0)
+
+
 @pytest.mark.parametrize("taken", ["base", *TOOLS])
 def test_a_name_that_is_taken_does_not_hide_the_other_expert(tmp_path, taken):
     adapter(tmp_path / "one", {**CARD, "name": taken})
@@ -140,6 +159,7 @@ class Endpoints(Kind):
 SHOW = """
 import json, pathlib
 from playground.experts.base import AnswerRequest
+from playground.experts.adapters.facts import facts_of
 from playground.experts.catalogue import load_answerers, load_catalogue
 pool = load_catalogue(pathlib.Path("nothing"))
 answers = {n: [e.text for e in a.answer(AnswerRequest("hello"))] for n, a in load_answerers().items() if n == "echo"}

@@ -17,19 +17,20 @@ from typing import Any
 
 from pydantic import ValidationError
 
+from playground.core.adapter_format import WEIGHTS
 from playground.core.checklist import Checklist, Line
 from playground.core.values import Expert, Pool
 from playground.errors import InvalidRequest, StorageError
-from playground.experts.adapters.cards import CARD, WEIGHTS, Card, free_name
+from playground.experts.adapters.cards import CARD, MAX_SOURCE, Card, free_name
 from playground.experts.adapters.facts import facts_of, file_fact
-from playground.experts.adapters.sources import README, stage
+from playground.experts.adapters.model_card import licence_of
+from playground.experts.adapters.sources import README, SIZE, stage
 from playground.experts.base import SLOTS, kept_names
 
 STAGING = ".staging-"  # the catalogue skips names that begin with a dot
 STAGING_SECONDS = 86_400.0
 MAX_EXAMPLES = 16
 NOT_STATED = "not stated"
-LICENCE = re.compile(r"^license:[ \t]*[\"']?([\w.+ -]{1,60}?)[\"']?[ \t]*$", re.MULTILINE)
 Examine = Callable[[Path, str], Checklist]  # (folder, name) -> whether the adapter fits the base
 
 
@@ -72,6 +73,9 @@ def check(
         checklist = staged.checklist
         if checklist.ok:
             checklist += examine(folder, card.name)
+        elif staged.is_too_large:  # another reason comes first: with it, a larger limit would not help
+            deeper = examine(folder, card.name)
+            checklist = checklist if deeper.failure is None or deeper.failure.title == SIZE else deeper
         if checklist.ok:
             checklist += Checklist.of([*_twins(folder, pool), name_line(card.name, pool)])
         undo.pop_all()
@@ -126,7 +130,7 @@ def _suggested(label: str, folder: Path, pool: Pool) -> Card:
         trained_on=str(told.get("trained_on") or "")[:300],
         figure=str(told.get("figure") or "")[:300],
         examples=tuple(str(text)[:2000] for text in examples[:MAX_EXAMPLES]) if isinstance(examples, list) else (),
-        source=label[:200],
+        source=label[:MAX_SOURCE],
     )
 
 
@@ -134,9 +138,8 @@ def _told(folder: Path) -> dict[str, Any]:
     """Return what the files that came with an adapter say: its own card, or the licence of a model card."""
     told: dict[str, Any] = {}
     try:
-        front = (folder / README).read_text("utf-8", errors="replace").split("---", 2)
-        licence = LICENCE.search(front[1]) if len(front) == 3 and not front[0].strip() else None
-        told = {"licence": licence[1]} if licence else {}
+        licence = licence_of((folder / README).read_text("utf-8", errors="replace"))
+        told = {"licence": licence} if licence else {}
     except OSError:
         pass  # most adapters have none
     try:

@@ -3,19 +3,29 @@
 Only cards and file headers are read, never weights.
 """
 
-import json
 import re
 from collections.abc import Collection
 from pathlib import Path
-from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from playground.core.adapter_format import (
+    CONFIG,
+    LENGTH_BYTES,
+    MAX_CONFIG_BYTES,
+    START_BYTES,
+    WEIGHTS,
+    WrongFormat,
+    header_length,
+    parse_config,
+    parse_header,
+)
 from playground.core.plugins import NAME
 from playground.core.values import Expert
 from playground.experts.base import SLOTS, kept_names
 
-CONFIG, WEIGHTS, CARD = "adapter_config.json", "adapter_model.safetensors", "card.json"
+CARD = "card.json"
+MAX_SOURCE = 4096  # a path can be this long; one that was cut would never be recognised again
 
 
 class Card(BaseModel):
@@ -32,7 +42,7 @@ class Card(BaseModel):
     trained_on: str = Field("", max_length=300)
     figure: str = Field("", max_length=400)
     examples: tuple[str, ...] = Field((), max_length=100)
-    source: str = Field("", max_length=200)
+    source: str = Field("", max_length=MAX_SOURCE)
 
 
 def load_expert(folder: Path) -> Expert:
@@ -92,32 +102,28 @@ def free_name(text: str, names: Collection[str]) -> str:
 def _adapter_problem(folder: Path) -> str:
     """Return why the adapter cannot be used, judged by its configuration and header. Empty when nothing is wrong."""
     try:
-        config: Any = json.loads((folder / CONFIG).read_bytes())
-    except FileNotFoundError:
-        return f"{CONFIG} is missing."
-    except (OSError, ValueError):
-        return f"{CONFIG} cannot be read."
-    if not isinstance(config, dict) or config.get("peft_type") != "LORA":
-        return f"{CONFIG} does not describe a LoRA adapter."
-    if not isinstance(config.get("r"), int) or config["r"] < 1:
-        return f"{CONFIG} has no rank."
-    return _weights_problem(folder / WEIGHTS)
+        with (folder / CONFIG).open("rb") as file:
+            config = parse_config(file.read(MAX_CONFIG_BYTES + 1))
+        if config.get("peft_type") != "LORA":
+            return f"{CONFIG} does not describe a LoRA adapter."
+        if "r" not in config and "target_modules" not in config:
+            return f"{CONFIG} names neither rank nor target_modules."
+        return _weights_problem(folder / WEIGHTS)
+    except FileNotFoundError as error:
+        return f"{Path(error.filename).name} is missing."
+    except OSError as error:
+        return f"{Path(error.filename or folder).name} cannot be read ({error.strerror})."
+    except WrongFormat as error:
+        return f"{error.detail} {error.remedy}"
 
 
 def _weights_problem(path: Path) -> str:
-    """Return why a safetensors file cannot be whole. The header tells: 8 bytes of length, JSON with byte offsets."""
-    try:
-        with path.open("rb") as file:
-            size = path.stat().st_size
-            length = int.from_bytes(file.read(8), "little")
-            if not 2 <= length <= size - 8:
-                return f"{path.name} is damaged, or a pointer to a file that was not fetched."
-            header: Any = json.loads(file.read(length))
-            ends = [entry["data_offsets"][1] for name, entry in header.items() if name != "__metadata__"]
-    except FileNotFoundError:
-        return f"{path.name} is missing."
-    except (OSError, ValueError, KeyError, TypeError, AttributeError, IndexError):
-        return f"{path.name} is damaged."
-    if not ends:
+    """Return why a weights file cannot be whole, by its header. Raise WrongFormat, OSError."""
+    with path.open("rb") as file:
+        size = path.stat().st_size
+        length = header_length(file.read(START_BYTES), size)
+        file.seek(LENGTH_BYTES)
+        header = parse_header(file.read(length))
+    if not header.tensors:
         return f"{path.name} holds no weights."
-    return "" if max(ends) == size - 8 - length else f"{path.name} is cut short."
+    return "" if header.size == size else f"{path.name} is cut short."

@@ -7,8 +7,8 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
+from playground.core.adapter_format import CONFIG, DEFAULT_ALPHA, DEFAULT_RANK, WEIGHTS
 from playground.core.values import Expert
-from playground.experts.adapters.cards import CONFIG, WEIGHTS
 
 
 @dataclass(frozen=True)
@@ -49,14 +49,15 @@ def facts_of(expert: Expert) -> AdapterFacts | None:
         return None
     if not isinstance(config, dict):
         return None
-    targets, rank, alpha = (config.get(key) for key in ("target_modules", "r", "lora_alpha"))
+    targets, rank = config.get("target_modules"), config.get("r", DEFAULT_RANK)
+    alpha = config.get("lora_alpha", DEFAULT_ALPHA)
     named = [targets] if isinstance(targets, str) else targets if isinstance(targets, list) else []
     return AdapterFacts(
         rank=rank if isinstance(rank, int) else 0,
         alpha=float(alpha) if isinstance(alpha, int | float) else 0.0,
         is_stabilised=bool(config.get("use_rslora")),
         targets=tuple(sorted(str(target)[:60] for target in named))[:40],
-        base=str(config.get("base_model_name_or_path") or "")[:200],
+        base=str(config.get("base_model_name_or_path") or "")[:1000],
         files=files,
     )
 

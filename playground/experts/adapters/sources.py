@@ -13,19 +13,21 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass
 from functools import partial
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import IO, Any
 
+from playground.core.adapter_format import CONFIG, LENGTH_BYTES, START_BYTES, WEIGHTS, WrongFormat, header_length
 from playground.core.checklist import Checklist, Line
 from playground.errors import InvalidRequest
-from playground.experts.adapters.cards import CARD, CONFIG, WEIGHTS
+from playground.experts.adapters.cards import CARD
+from playground.experts.adapters.hub_address import HubAddress, hub_address
 
 README = "README.md"
-HUB_ID = re.compile(
-    r"^(?:https://huggingface\.co/|hf:)?(?P<id>[\w.-]{1,96}/[\w.-]{1,96})(?:@(?P<revision>[\w.-]{1,64}))?/?$"
-)
+KNOWN = (CONFIG, WEIGHTS, CARD, README)
 PICKLES = (".bin", ".pt", ".pth", ".pkl", ".pickle", ".ckpt", ".joblib")
+SIZE = "Size"  # the title of the check of the weights' size
 MAX_ENTRIES = 1000
+MAX_DEPTH = 3  # PEFT puts a named adapter one folder down, trainers a checkpoint, and a named one in it
 MAX_DIRECTORY_BYTES = 2**20  # of a zip archive's table of contents, which the library reads whole
 MAX_TEXT_BYTES = 2**20
 HUB_SECONDS = 20.0
@@ -44,10 +46,14 @@ class Unusable(Exception):
 
 @dataclass(frozen=True)
 class Offered:
-    """One file of a source: how to open it, and the size in bytes that the source claims."""
+    """One file of a source: how to open it, and the size in bytes that the source claims.
+
+    `is_here` says that opening does not fetch the whole of it first.
+    """
 
     size: int
     open: Callable[[], AbstractContextManager[IO[bytes]]]
+    is_here: bool = True
 
 
 Offer = Mapping[str, Offered]  # by path inside the source, with forward slashes
@@ -55,11 +61,19 @@ Offer = Mapping[str, Offered]  # by path inside the source, with forward slashes
 
 @dataclass(frozen=True)
 class Staged:
-    """A source that was copied. `label` says in words where it came from, `checklist` what its files showed."""
+    """A source that was copied. `label` says in words where it came from, `checklist` what its files showed.
+
+    Of weights that are too large, only the header was copied, so that the rest can still be judged.
+    """
 
     folder: Path
     label: str
     checklist: Checklist
+
+    @property
+    def is_too_large(self) -> bool:
+        """Return whether the weights were cut for their size."""
+        return self.checklist.failure is not None and self.checklist.failure.title == SIZE
 
 
 def stage(source: str | Sequence[Path], folder: Path, limit_bytes: int, *, endpoint: str | None = None) -> Staged:
@@ -101,13 +115,13 @@ def _offering(source: str | Sequence[Path], endpoint: str | None) -> tuple[str, 
             raise InvalidRequest(f"{path.name} is neither a folder nor a zip file.", "Give the adapter's folder.")
     except (OSError, ValueError) as error:
         raise InvalidRequest("This path cannot be read.", "Give another path.") from error
-    match = HUB_ID.match(text)
-    if not match:
+    address = hub_address(text)
+    if address is None:
         raise InvalidRequest(
             f"There is no folder or zip file {text[:120]!r}, and it is not a hub id.",
             "Give a folder, a zip file or a hub id like owner/name.",
         )
-    return match["id"], _from_hub(match["id"], match["revision"], endpoint)
+    return address.label, _from_hub(address, endpoint)
 
 
 # --- the four kinds of source ---------------------------------------------------------------------------------
@@ -116,19 +130,43 @@ def _offering(source: str | Sequence[Path], endpoint: str | None) -> tuple[str, 
 @contextmanager
 def _from_folder(path: Path) -> Any:
     try:
-        found = [entry for entry in sorted(path.iterdir())[:MAX_ENTRIES] if entry.is_file()]
+        found = _files_below(path)
     except OSError as error:
         raise Unusable(f"the folder cannot be read ({error.strerror}).", "Make it readable.") from error
-    yield _offer_of(found)
+    yield {file.relative_to(path).as_posix(): Offered(file.stat().st_size, partial(_opened, file)) for file in found}
+
+
+def _files_below(path: Path) -> list[Path]:
+    """Return the files in a folder. Without an adapter there, add those of the folders below, level by level."""
+    found: list[Path] = []
+    level, seen = [path], 0
+    for depth in range(MAX_DEPTH + 1):
+        below: list[Path] = []
+        for folder in level:
+            try:
+                entries = sorted(folder.iterdir())[: MAX_ENTRIES - seen]
+            except OSError:
+                if depth == 0:
+                    raise
+                continue  # a folder below that may not be read holds nothing for us
+            seen += len(entries)
+            found += [entry for entry in entries if entry.is_file()]
+            below += [entry for entry in entries if entry.is_dir() and not _is_aside(entry)]
+        if seen >= MAX_ENTRIES or any(file.name == CONFIG for file in found):
+            break
+        level = below
+    return found
+
+
+def _is_aside(folder: Path) -> bool:
+    """Return whether a folder is no place for an adapter: hidden, or a link, which may lead in circles."""
+    return folder.name.startswith(".") or folder.is_symlink()
 
 
 @contextmanager
 def _from_files(paths: Sequence[Path]) -> Any:
-    yield _offer_of([path for path in paths[:MAX_ENTRIES] if path.is_file()])
-
-
-def _offer_of(paths: Sequence[Path]) -> Offer:
-    return {path.name: Offered(path.stat().st_size, partial(_opened, path)) for path in paths}
+    files = [path for path in paths[:MAX_ENTRIES] if path.is_file()]
+    yield {path.name: Offered(path.stat().st_size, partial(_opened, path)) for path in files}
 
 
 def _opened(path: Path) -> IO[bytes]:
@@ -143,10 +181,18 @@ def _from_zip(path: Path) -> Any:
             archive = opened.enter_context(zipfile.ZipFile(path))
         except (zipfile.BadZipFile, OSError, ValueError, struct.error) as error:
             raise Unusable("the zip file is damaged.", PACK_AGAIN) from error
-        entries = [entry for entry in archive.infolist() if not entry.is_dir()]
-        for entry in entries:
-            _check_entry(entry)
-        yield {entry.filename: Offered(entry.file_size, partial(archive.open, entry)) for entry in entries}
+        offer: dict[str, Offered] = {}
+        for entry in archive.infolist():
+            name = entry.filename.replace("\\", "/")  # some packers of Windows write it so
+            _check_place(name)
+            if name.endswith("/"):
+                continue
+            if _leaf(name) in KNOWN:
+                _check_entry(entry)
+                if name in offer:
+                    raise Unusable(f"the zip file holds {name[:80]!r} twice.", PACK_AGAIN)
+            offer[name] = Offered(entry.file_size, partial(archive.open, entry))
+        yield offer
 
 
 def _check_directory(path: Path) -> None:
@@ -163,12 +209,15 @@ def _check_directory(path: Path) -> None:
         raise Unusable(f"the zip file holds more than {MAX_ENTRIES} files, or is of the 64-bit kind.", PACK_AGAIN)
 
 
+def _check_place(name: str) -> None:
+    """Raise Unusable for a name with a place outside of the archive. Nothing is unpacked by name, but it is a sign."""
+    if name.startswith("/") or ".." in name.split("/") or re.match(r"[A-Za-z]:", name):
+        raise Unusable(f"the zip file names a file outside of itself: {name[:80]!r}.", PACK_AGAIN)
+
+
 def _check_entry(entry: zipfile.ZipInfo) -> None:
-    name = entry.filename
-    parts = PurePosixPath(name.replace("\\", "/")).parts
-    shown = repr(name[:80])
-    if name.startswith(("/", "\\")) or ".." in parts or re.match(r"^[A-Za-z]:", name) or not name.isprintable():
-        raise Unusable(f"the zip file names a file outside of itself: {shown}.", PACK_AGAIN)
+    """Raise Unusable for a file that may be taken and cannot be read plainly."""
+    shown = repr(entry.filename[:80])
     if stat.S_ISLNK(entry.external_attr >> 16):
         raise Unusable(f"the zip file holds a link: {shown}.", PACK_AGAIN)
     if entry.flag_bits & 1:
@@ -178,10 +227,11 @@ def _check_entry(entry: zipfile.ZipInfo) -> None:
 
 
 @contextmanager
-def _from_hub(repository: str, revision: str | None, endpoint: str | None) -> Any:
+def _from_hub(address: HubAddress, endpoint: str | None) -> Any:
     from huggingface_hub import HfApi, hf_hub_download  # noqa: PLC0415  (half a second to import: only for a hub)
     from huggingface_hub.errors import HTTPError  # noqa: PLC0415  (as above)
 
+    repository, revision, inside = address.repository, address.revision, address.folder
     remedy = "Check the id and the network; offline, download the repository elsewhere and give its folder or a zip."
     try:
         info = HfApi(endpoint=endpoint).model_info(
@@ -195,8 +245,11 @@ def _from_hub(repository: str, revision: str | None, endpoint: str | None) -> An
                 )
                 return _opened(Path(path))
 
-            siblings = info.siblings or []
-            yield {file.rfilename: Offered(file.size or 0, partial(fetched, file.rfilename)) for file in siblings}
+            siblings = [file for file in info.siblings or [] if file.rfilename.startswith(inside)]
+            yield {
+                file.rfilename: Offered(file.size or 0, partial(fetched, file.rfilename), is_here=False)
+                for file in siblings
+            }
     except (OSError, ValueError, HTTPError) as error:
         told = (str(error).strip() or type(error).__name__).splitlines()[0][:160]
         raise Unusable(f"{repository} cannot be fetched from the hub ({told}).", remedy, "Hub") from error
@@ -216,15 +269,16 @@ def _take(offer: Offer, folder: Path, limit_bytes: int) -> Line:
             raise Unusable(detail, SAVE_SAFE)
         raise Unusable(f"there is no {WEIGHTS}.", "Add the file that PEFT's save_pretrained writes.")
     folder.mkdir(parents=True, exist_ok=True)
-    _copy(weights, folder / WEIGHTS, limit_bytes)
     _copy(offer[home + CONFIG], folder / CONFIG, MAX_TEXT_BYTES)
     for name in (CARD, README):
         if home + name in offer and offer[home + name].size <= MAX_TEXT_BYTES:
             _copy(offer[home + name], folder / name, MAX_TEXT_BYTES)
+    _copy_weights(weights, folder / WEIGHTS, limit_bytes)
     if pickles:
         detail = f"{WEIGHTS} is used; {_leaf(pickles[0])} is a pickle and was left behind unopened."
         return Line("Files", "warn", detail)
-    return Line("Files", "pass", f"{CONFIG} and {WEIGHTS} are there, no pickles.")
+    where = f" in {home[:80]}" if home else ""
+    return Line("Files", "pass", f"{CONFIG} and {WEIGHTS} are there{where}, no pickles.")
 
 
 def _home(offer: Offer) -> str:
@@ -238,8 +292,28 @@ def _home(offer: Offer) -> str:
         more = f"; {_leaf(pickles[0])} is a pickle and is never opened" if pickles else ""
         raise Unusable(f"there is no {CONFIG}{more}.", "Give the folder that PEFT's save_pretrained writes.")
     if len(homes) > 1 and homes[0].count("/") == homes[1].count("/"):
-        raise Unusable(f"it holds {len(homes)} adapters.", "Give one adapter at a time.")
+        level = [home for home in homes if home.count("/") == homes[0].count("/")]
+        told = ", ".join(home.rstrip("/")[:60] for home in level[:8])
+        more = ", …" if len(level) > 8 else ""
+        raise Unusable(f"it holds {len(level)} adapters: {told}{more}.", "Give one of these alone.")
     return homes[0]
+
+
+def _copy_weights(offered: Offered, target: Path, limit_bytes: int) -> None:
+    """Copy the weights. Of a larger file copy the header alone, where it is at hand, and raise Unusable."""
+    try:
+        _copy(offered, target, limit_bytes)
+    except Unusable as reason:
+        if reason.line.title == SIZE and offered.is_here:
+            with offered.open() as source:
+                start = source.read(START_BYTES)
+                try:
+                    length = header_length(start, limit_bytes)
+                except WrongFormat:
+                    length = 0  # it is not what its name says: the examination finds that out by its start
+                rest = source.read(max(0, LENGTH_BYTES + length - len(start)))
+            target.write_bytes(start + rest)
+        raise
 
 
 def _copy(offered: Offered, target: Path, limit_bytes: int) -> None:
@@ -247,7 +321,7 @@ def _copy(offered: Offered, target: Path, limit_bytes: int) -> None:
     too_large = Unusable(
         f"{target.name} is larger than {limit_bytes / 2**20:.0f} MB.",
         "Use a smaller rank, fewer targets or float16, or raise PLAYGROUND_MAX_ADAPTER_MB.",
-        "Size",
+        SIZE if target.name == WEIGHTS else "Files",
     )
     if offered.size > limit_bytes:
         raise too_large

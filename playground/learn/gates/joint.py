@@ -21,7 +21,7 @@ from playground.learn.gates.measures import measure
 from playground.learn.gates.recipe import GateMaterial, GatePlan
 from playground.learn.gates.recipes.lora_mixer import LoraMixerRecipe
 from playground.learn.gates.trainer import GateProgress, GateTrainer, RecordingGate
-from playground.model.adapters import KEY, WEIGHTS, Adapter, read_adapter
+from playground.model.adapters import WEIGHTS, Adapter, half_of, read_adapter
 from playground.model.bank import Bank
 from playground.model.base import LanguageModel
 from playground.routers.artefact import add_to_card
@@ -153,9 +153,9 @@ def write_changed(adapter: Adapter, source: Path, target: Path) -> None:
     scale = config["lora_alpha"] / config["r"]
     tensors = load_file(source / WEIGHTS)
     for key, old in tensors.items():
-        found = KEY.match(key)
-        if found is None:
+        half = half_of(key)
+        if half is None:
             raise ValueError(f"{adapter.name} has a tensor {key}, which is neither lora_A nor lora_B")
-        down, up = adapter.matrices[found["module"]]
-        tensors[key] = (down if found["side"] == "A" else up / scale).detach().cpu().to(old.dtype).contiguous()
+        down, up = adapter.matrices[half.module]
+        tensors[key] = (down if half.side == "A" else up / scale).detach().cpu().to(old.dtype).contiguous()
     save_file(tensors, target / WEIGHTS, metadata={"format": "pt"})

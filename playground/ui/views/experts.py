@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 from html import escape
 from typing import TYPE_CHECKING, Any
 
+from playground.core.adapter_format import base_leaf
 from playground.core.checklist import Checklist, Line
 from playground.core.daily import DAYS, DailyUse
 from playground.core.values import Expert, Pool
@@ -93,7 +94,7 @@ def _rows(expert: Expert, facts: "AdapterFacts | None") -> str:
             ("size", f"{facts.size / 1e6:.1f} MB"),
             ("LoRA", f"rank {facts.rank}, alpha {facts.alpha:g}{kind}"),
             ("acts on", ", ".join(facts.targets)),
-            ("base", facts.base.rpartition("/")[2]),
+            ("base", base_leaf(facts.base)),
         ]
     return "".join(f"<dt>{name}</dt><dd>{escape(value)}</dd>" for name, value in told if value)
 

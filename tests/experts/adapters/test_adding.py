@@ -267,8 +267,8 @@ def small_hub(files: dict[str, bytes]) -> Iterator[str]:
             if path.startswith("/api/models/me/lora"):
                 listed = [{"rfilename": name, "size": len(content)} for name, content in files.items()]
                 body = json.dumps({"id": "me/lora", "sha": commit, "siblings": listed}).encode()
-            elif path.startswith("/me/lora/resolve/") and path.rpartition("/")[2] in files:
-                body = files[path.rpartition("/")[2]]
+            elif path.removeprefix(f"/me/lora/resolve/{commit}/") in files:
+                body = files[path.removeprefix(f"/me/lora/resolve/{commit}/")]
             else:
                 self.send_error(404)
                 return
@@ -296,6 +296,21 @@ def test_a_hub_id_is_fetched_and_pickles_stay_there(tmp_path: Path) -> None:
     assert staged.checklist.ok, staged.checklist
     assert (tmp_path / "to" / WEIGHTS).read_bytes() == files[WEIGHTS]
     assert sorted(path.name for path in (tmp_path / "to").iterdir()) == [CONFIG, WEIGHTS]
+
+
+def test_a_pasted_page_of_a_folder_on_the_hub_is_fetched(tmp_path: Path) -> None:
+    folder = write_adapter(tmp_path / "lora")
+    files = {f"best/{name}": (folder / name).read_bytes() for name in (CONFIG, WEIGHTS)}
+    files |= dict.fromkeys((CONFIG, WEIGHTS), b"another")
+    with small_hub(files) as address:
+        page = "https://huggingface.co/me/lora/tree/main/best"
+        staged = stage(page, tmp_path / "to", LIMIT, endpoint=address)
+        too_large = stage(page, tmp_path / "none", 100, endpoint=address)
+    assert staged.checklist.ok, staged.checklist
+    assert staged.label == "me/lora/best"
+    assert (tmp_path / "to" / WEIGHTS).read_bytes() == (folder / WEIGHTS).read_bytes()
+    assert too_large.is_too_large
+    assert [path.name for path in (tmp_path / "none").iterdir()] == [CONFIG]  # no megabytes for the header
 
 
 def test_a_hub_that_cannot_be_reached_says_what_to_do(tmp_path: Path) -> None:
