@@ -195,6 +195,7 @@ def answer_json(state: ViewState) -> dict[str, Any]:
         "timings": state.finished.timings,
         "tokens": state.finished.tokens,
         "prompt_tokens": state.finished.prompt_tokens,
+        "template_tokens": state.template_tokens,
         "reason": state.finished.reason,
         "run_id": state.run_id,
     }

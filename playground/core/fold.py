@@ -51,6 +51,14 @@ class ViewState:
         return self.finished is not None or self.failed is not None
 
     @property
+    def template_tokens(self) -> int:
+        """Return how many tokens of the prompt are those of the chat template. It is 0 before the prompt was read."""
+        read = self.prompt_read
+        if read is None or read.own[1] <= read.own[0]:
+            return 0
+        return len(read.tokens) - (read.own[1] - read.own[0])
+
+    @property
     def answer(self) -> str:
         """Return the final text, or the part that has arrived."""
         return self.finished.text if self.finished else self.text

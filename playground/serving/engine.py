@@ -24,7 +24,8 @@ from playground.model.bank import Bank
 from playground.model.base import LanguageModel
 from playground.model.decode import Row
 from playground.model.sampling import Sampler
-from playground.model.worker import Decoder, Job, JobBroke, Message, PromptSeen, TextStream
+from playground.model.texts import TextStream
+from playground.model.worker import Decoder, Job, JobBroke, Message, PromptSeen
 from playground.routers.base import Installed, Policy, Router
 from playground.serving import decide
 from playground.serving.explain import gate_decision, with_words

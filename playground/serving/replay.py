@@ -14,6 +14,7 @@ from playground.core.values import RunRequest
 from playground.errors import InvalidRequest, NotReady
 from playground.experts.base import OUTSIDE
 from playground.model.routing import Routing, RowRouting, forward
+from playground.model.texts import TextStream, prompt_texts
 from playground.serving.engine import Engine
 from playground.serving.run import Run
 
@@ -41,7 +42,7 @@ class Replay:
             self._read(run, call, run.ids, logits_to_keep=1)
             return np.asarray(call.attention[layer][0].to(torch.float16).cpu().numpy())
 
-        return self.engine.decoder.call(read), self._texts(run.ids)
+        return self.engine.decoder.call(read), self._texts(run)
 
     def overview(self, events: Sequence[Event], on_layer: Callable[[int, int], None]) -> AttentionOverview:
         """Return all heads of all layers, from one pass in the model's thread, and their rollout.
@@ -69,7 +70,7 @@ class Replay:
         self.engine.decoder.call(read)
         if joint is None:
             raise InvalidRequest("The attention of this model cannot be read.", "Choose another base model.")
-        return AttentionOverview(np.stack(small), joint, self._texts(run.ids))
+        return AttentionOverview(np.stack(small), joint, self._texts(run))
 
     def likelihoods(self, first: Sequence[Event], second: Sequence[Event]) -> Likelihoods:
         """Return how likely each routing finds each answer: one pass each, at temperature 1 and without penalties.
@@ -153,8 +154,12 @@ class Replay:
             output = forward(self.base.model, call, read, use_cache=False, logits_to_keep=logits_to_keep)
         return output.logits[0]
 
-    def _texts(self, ids: Sequence[int]) -> list[str]:
-        return [self.base.tokenizer.decode([token]) for token in ids]
+    def _texts(self, run: Run) -> list[str]:
+        """Return the texts of prompt and answer as the run's events have them; the end has its name."""
+        tokenizer, count = self.base.tokenizer, run.prompt_tokens
+        asked, _ = prompt_texts(tokenizer, run.ids[:count], run.request.prompt, self.base.frame)
+        said = TextStream(tokenizer, specials=True)
+        return asked + [said.push(token) for token in run.ids[count:]]
 
 
 def _written(events: Sequence[Event]) -> list[int]:

@@ -1,5 +1,3 @@
-import { visible } from '../lib/format.js';
-
 const SCHEMES = {
   argmax: 'the highest weight answers',
   sample: 'one expert was drawn',
@@ -17,7 +15,7 @@ export function shownWeights(state, focus) {
   const { started, decided, tokens, finished } = state;
   const token = state.tokenAt(focus);
   if (token?.weights) {
-    return { weights: weightsOf(token), words: `${state.placeOf(focus)} ${visible(token.text)}` };
+    return { weights: weightsOf(token), words: `${state.placeOf(focus)} ${state.nameOf(token)}` };
   }
   const isGate = started?.level === 'gate';
   const weighed = tokens.filter((each) => each.weights);

@@ -55,7 +55,7 @@ test('a run has all its parts', () => {
   assert.equal(state.isLive, false);
   assert.equal(
     stageWords(state),
-    'a note · mixer · v1 · → gate in 2 layers · prompt 4 tokens · answer 3 tokens · finished',
+    'a note · mixer · v1 · → gate in 2 layers · prompt 2 tokens + 2 of the template · answer 3 tokens · finished',
   );
 });
 
@@ -126,5 +126,7 @@ test('words for likelihoods, silence, switches and times', () => {
   assert.match(silenceWords(waiting, 5000), /still working \(5 s\)/);
   assert.equal(silenceWords(folded(LINES), 60_000), '');
   assert.equal(switchesOf(folded(LINES).tokens), 1);
-  assert.deepEqual(timingsOf(folded(LINES).finished).at(-1), ['tokens', '4 + 3']);
+  const state = folded(LINES);
+  assert.deepEqual(timingsOf(state.finished).at(-1), ['tokens', '4 + 3']);
+  assert.deepEqual(timingsOf(state.finished, state.templateTokens).at(-1), ['tokens', '2 + 2 of the template + 3']);
 });
