@@ -82,6 +82,20 @@ class ViewState:
         return self.pool[int(np.argmax(weights))] if weights is not None and self.pool else ""
 
     @property
+    def handover(self) -> str:
+        """Return a sentence on who answered, where it may not be the expert that the router preferred.
+
+        That is so when a tool refused, and when the expert was drawn. It is empty otherwise.
+        """
+        if not self.tokens:
+            return ""
+        refused = next((tool.expert for tool in self.tools if not tool.ok), "")
+        if refused:
+            return f"{refused} could not answer this, so {self.top_expert} did."
+        is_drawn = self.decided is not None and self.decided.scheme == "sample"
+        return f"{self.top_expert} was drawn." if is_drawn else ""
+
+    @property
     def layer_weights_shape(self) -> tuple[int, int, int] | None:
         """Return (tokens, layers, experts) of a gate's weights, or None when no gate ran."""
         shapes = [token.layer_weights.shape for token in self.tokens if token.layer_weights is not None]

@@ -163,14 +163,12 @@ class Engine:
         run = recorder.run
         weights = decide.answering_weights(propensity, run.scheme, run.request.sampling.seed)
         heaviest = int(weights.argmax())
-        expert = run.pool.experts[heaviest]
-        if not expert.is_mixable:
+        mixable = np.where(run.pool.mixable, weights, 0.0)
+        if not run.pool.experts[heaviest].is_mixable:
             yield from self._ask(recorder, heaviest)
             if run.forced or run.is_over:
                 return
-        mixable = np.where(run.pool.mixable, weights, 0.0)
-        if mixable.sum() <= 0:
-            mixable = decide.next_best(run.pool, decision.weights, expert)
+            mixable = decide.in_place_of(run.pool, heaviest, weights, decision.weights)
         run.routing = self.mixtures.constant(run, normalised(mixable))
 
     def _ask(self, recorder: Recorder, position: int) -> Iterator[Event]:

@@ -127,6 +127,16 @@ export class RunState {
     };
   }
 
+  /** Return who answered, in words, where a tool refused or the expert was drawn; else an empty text. */
+  get handover() {
+    const refused = this.tools.find((tool) => !tool.ok);
+    const first = this.tokens.find((token) => token.weights);
+    const title = this.pool[first?.leader]?.title;
+    if (!title) return '';
+    if (refused) return `${refused.expert} could not answer, so ${title} did`;
+    return this.decided?.scheme === 'sample' ? `${title} was drawn` : '';
+  }
+
   /** Return the text of a token with its spaces drawn, or words for a token without a text. */
   nameOf(token) {
     return visible(token.text, token === this.tokens.at(-1));

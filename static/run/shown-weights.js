@@ -12,7 +12,7 @@ const weightsOf = (token) => Array.from(token.weights, (byte) => byte / 255);
  * The value has weights and words; `mean` so far for a gate; `isDecision` when intervals belong to it.
  */
 export function shownWeights(state, focus) {
-  const { started, decided, tokens, finished } = state;
+  const { started, decided, tokens, tools, finished } = state;
   const token = state.tokenAt(focus);
   if (token?.weights) {
     return { weights: weightsOf(token), words: `${state.placeOf(focus)} ${state.nameOf(token)}` };
@@ -25,6 +25,7 @@ export function shownWeights(state, focus) {
     const mean = weighed.length > 1 ? state.meanWeights(weighed) : null;
     return { weights: weightsOf(weighed.at(-1)), mean, words: 'newest token · tick: mean so far' };
   }
+  if (used && tools.some((tool) => !tool.ok)) return { weights: used, words: state.handover };
   if (decided) return { weights: decided.weights, words: SCHEMES[decided.scheme] || '', isDecision: true };
   return used ? { weights: used, words: 'used' } : null;
 }

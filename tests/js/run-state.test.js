@@ -90,6 +90,23 @@ test('the bars show the token that is looked at, else what was used', () => {
   assert.match(shownWeights(beforeTheEnd(), null).words, /^newest token/);
 });
 
+test('a tool that refused is not shown as the one that answered', () => {
+  const state = folded(LINES);
+  assert.equal(state.handover, '');
+  state.started.level = 'prompt';
+  state.decided = { ...state.decided, weights: [0, 0, 1], scheme: 'argmax' };
+  assert.deepEqual(shownWeights(state, null).weights, [0, 0, 1]);
+  state.take({ kind: 'tool', expert: 'Calculator', query: '', result: 'no sum', ok: false, seconds: 0 });
+  assert.match(state.handover, /^Calculator could not answer, so .+ did$/);
+  assert.deepEqual(shownWeights(state, null).weights, state.finished.usage);
+});
+
+test('the one that was drawn is named', () => {
+  const state = folded(LINES);
+  state.decided = { ...state.decided, scheme: 'sample' };
+  assert.equal(state.handover, `${state.pool[state.tokens[0].leader].title} was drawn`);
+});
+
 test('a run that is cut off keeps what has arrived', () => {
   const state = beforeTheEnd();
   assert.equal(state.isLive, true);
