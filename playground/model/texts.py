@@ -129,8 +129,8 @@ def _framed(texts: Sequence[str], start: int, stop: int, least: int) -> tuple[li
     while first > least and not texts[first - 1]:
         first -= 1  # the beginnings of the first character
     cuts = [0, *ends]
-    if first:
-        cuts[first] = start
+    # With no template before the prompt, a space that the tokenizer put there is left out: nobody wrote it.
+    cuts[first:] = [max(at, start) for at in cuts[first:]]
     if end < len(texts):
         cuts[end] = stop
     whole = "".join(texts)

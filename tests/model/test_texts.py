@@ -29,10 +29,10 @@ class Framed(LanguageModel):
         super().__init__(model=None, tokenizer=tokenizer, name="none", dtype=torch.float32)
 
 
-def byte_level() -> PreTrainedTokenizerFast:
-    """Like GPT-2's: bytes, merged into words and into parts of characters."""
+def byte_level(*, prefix: bool = False) -> PreTrainedTokenizerFast:
+    """Like GPT-2's: bytes, merged into words and into parts of characters. `prefix`: with a space before the text."""
     made = Tokenizer(models.BPE())
-    made.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    made.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=prefix)
     made.decoder = decoders.ByteLevel()
     trainer = trainers.BpeTrainer(
         vocab_size=900,
@@ -129,6 +129,15 @@ def test_words_keep_their_spaces() -> None:
     texts, (first, end) = prompt_texts(base.tokenizer, base.chat_ids(prompt), prompt, base.frame)
     assert texts[first:end] == ["What", " is", " the", " capital", " of", " France?"]
     assert texts[first - 1].endswith(" ")
+
+
+def test_a_space_that_the_tokenizer_adds_is_not_shown_as_the_visitors() -> None:
+    tokenizer = byte_level(prefix=True)
+    tokenizer.chat_template = None
+    base = Framed(tokenizer)
+    texts, (first, end) = prompt_texts(tokenizer, base.chat_ids("What is"), "What is", base.frame)
+    assert texts[first:end] == ["What", " is"]
+    assert "".join(texts) == "What is\n"
 
 
 def test_a_line_break_that_the_template_shares_is_cut_at_the_prompt() -> None:
