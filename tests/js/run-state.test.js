@@ -98,6 +98,8 @@ test('a tool that refused is not shown as the one that answered', () => {
   assert.deepEqual(shownWeights(state, null).weights, [0, 0, 1]);
   state.take({ kind: 'tool', expert: 'Calculator', query: '', result: 'no sum', ok: false, seconds: 0 });
   assert.match(state.handover, /^Calculator could not answer, so .+ did$/);
+  assert.ok(stageWords(state).includes(` · ${state.handover} · `));
+  assert.match(stageWords(state.beginning()), / · Calculator refused · /);
   assert.deepEqual(shownWeights(state, null).weights, state.finished.usage);
 });
 
