@@ -227,8 +227,8 @@ def test_a_refusing_tool_hands_over_to_the_base(engine: Engine) -> None:
     assert not of(split, ToolCalled)[0].ok
     assert split[-1].usage == pytest.approx([0, 1, 0, 0])  # the router had a reason for alpha too
     assert fold_all(split).handover == "calculator could not answer this, so alpha did."
-    without = list(engine.run(RunRequest("hello", router="tool", sampling=GREEDY, pool=("calculator", "alpha"))))
-    assert without[-1].usage == pytest.approx([0, 1])
+    without = list(engine.run(RunRequest("hello", router="tool", sampling=GREEDY, pool=("alpha", "calculator"))))
+    assert without[-1].usage == pytest.approx([1, 0])
     forced = list(engine.run(RunRequest("hello", router="alpha", sampling=GREEDY, override=(0, 0, 0, 1))))
     assert forced[-1].usage == pytest.approx([1, 0, 0, 0])
     only_tool = list(engine.run(RunRequest("hello", router="tool", sampling=GREEDY, pool=("calculator",))))
