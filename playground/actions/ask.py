@@ -190,11 +190,12 @@ def answer_json(state: ViewState) -> dict[str, Any]:
         "usage": dict(zip(state.pool, map(float, state.finished.usage), strict=True)),
         "layer_weights_shape": state.layer_weights_shape,
         "layer_weights": [layers.astype(float).round(4).tolist() for layers in layered] or None,
-        "explanation": explanation(state.decided.evidence, state.pool),
+        "explanation": f"{explanation(state.decided.evidence, state.pool)} {state.handover}".strip(),
         "tools": [{"expert": t.expert, "query": t.query, "result": t.result, "ok": t.ok} for t in state.tools],
         "timings": state.finished.timings,
         "tokens": state.finished.tokens,
         "prompt_tokens": state.finished.prompt_tokens,
+        "template_tokens": state.template_tokens,
         "reason": state.finished.reason,
         "run_id": state.run_id,
     }

@@ -88,7 +88,8 @@ def gather(states: Iterable[ViewState], reply: Reply) -> ViewState:
     for state in states:
         event = state.events[-1]
         if isinstance(event, PromptRead):
-            reply.progress(f"{len(event.tokens)} tokens read")
+            own = len(event.tokens) - state.template_tokens
+            reply.progress(f"{own} tokens read, and {state.template_tokens} of the chat template")
         elif isinstance(event, TokenGenerated):
             if event.index == 0:
                 reply.progress("")

@@ -69,8 +69,9 @@ class Decided(Event):
 class PromptRead(Event):
     """Report that the model has read the prompt.
 
-    `tokens` are the T token texts, chat template included. `own` is (first, end): the tokens of the visitor's own
-    text. `layer_weights` (T, L, E) float16 are a gate's weights on the prompt's tokens; None when no gate ran.
+    `tokens` are the T token texts, chat template included. They join to the whole text. A token that does not complete
+    its character has an empty text. `own` is (first, end): the tokens of the visitor's own text. `layer_weights`
+    (T, L, E) float16 are a gate's weights on the prompt's tokens; None when no gate ran.
     """
 
     tokens: tuple[str, ...]

@@ -51,6 +51,14 @@ class ViewState:
         return self.finished is not None or self.failed is not None
 
     @property
+    def template_tokens(self) -> int:
+        """Return how many tokens of the prompt are those of the chat template. It is 0 before the prompt was read."""
+        read = self.prompt_read
+        if read is None or read.own[1] <= read.own[0]:
+            return 0
+        return len(read.tokens) - (read.own[1] - read.own[0])
+
+    @property
     def answer(self) -> str:
         """Return the final text, or the part that has arrived."""
         return self.finished.text if self.finished else self.text
@@ -72,6 +80,20 @@ class ViewState:
         """Return the name of the expert with the largest weight. It is empty before the decision."""
         weights = self.weights
         return self.pool[int(np.argmax(weights))] if weights is not None and self.pool else ""
+
+    @property
+    def handover(self) -> str:
+        """Return a sentence on who answered, where it may not be the expert that the router preferred.
+
+        That is so when a tool refused, and when the expert was drawn. It is empty otherwise.
+        """
+        if not self.tokens:
+            return ""
+        refused = next((tool.expert for tool in self.tools if not tool.ok), "")
+        if refused:
+            return f"{refused} could not answer this, so {self.top_expert} did."
+        is_drawn = self.decided is not None and self.decided.scheme == "sample"
+        return f"{self.top_expert} was drawn." if is_drawn else ""
 
     @property
     def layer_weights_shape(self) -> tuple[int, int, int] | None:

@@ -26,6 +26,7 @@ from playground.model.adapters import Adapter
 from playground.model.bank import Bank
 from playground.model.base import LanguageModel
 from playground.model.decode import Batch, Joining, Row, Seen, Step
+from playground.model.texts import TextStream
 
 log = logging.getLogger(__name__)
 T = TypeVar("T")
@@ -61,29 +62,6 @@ class JobBroke:
 
 
 Message = PromptSeen | TokenMade | JobBroke
-
-
-class TextStream:
-    """Turn token ids into text as they come. Bytes that do not make a character yet are held back."""
-
-    def __init__(self, tokenizer: Any) -> None:
-        self.tokenizer = tokenizer
-        self.ids: list[int] = []
-        self.done = 0
-        self.text = ""
-
-    def push(self, token_id: int) -> str:
-        """Return the text that `token_id` completes. It is empty while a character is unfinished."""
-        self.ids.append(token_id)
-        start = max(0, self.done - 6)
-        before = self.tokenizer.decode(self.ids[start : self.done], skip_special_tokens=True)
-        after = self.tokenizer.decode(self.ids[start:], skip_special_tokens=True)
-        if after.endswith("\ufffd"):
-            return ""
-        self.done = len(self.ids)
-        piece = str(after[len(before) :])
-        self.text += piece
-        return piece
 
 
 @dataclass(eq=False)

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from playground.core.values import Decision, Expert, Pool, RunRequest, Scheme, Serve, Text, normalised
+from playground.core.values import Decision, Pool, RunRequest, Scheme, Serve, Text, normalised
 from playground.errors import InvalidRequest
 
 SCHEMES: dict[Serve, Scheme] = {"top": "argmax", "sample": "sample", "mix": "mixture"}
@@ -32,16 +32,24 @@ def answering_weights(propensity: np.ndarray, scheme: Scheme, seed: int) -> np.n
     return np.asarray(np.arange(len(shares)) == drawn, np.float64)
 
 
-def next_best(pool: Pool, weights: np.ndarray, refused: Expert) -> np.ndarray:
-    """Return (E,) one-hot of who answers in place of `refused`: the highest mixable expert, or the base on a tie.
+def in_place_of(pool: Pool, refused: int, served: np.ndarray, decided: np.ndarray) -> np.ndarray:
+    """Return the weights (E,) that answer in place of the expert at `refused`, which could not.
 
-    Raise InvalidRequest when no expert of the pool can be mixed.
+    A router that was sure of this expert says nothing of the others: what little they have is no reason to ask one. The
+    base answers therefore. Another expert does when it was given more than an even share. Where the weights `served`
+    are a blend, the blend stays and the base has the share of the expert that refused. Without a base in the pool, the
+    others answer as they are weighed. Raise InvalidRequest when no expert of the pool can be mixed.
     """
     if not pool.mixable.any():
-        raise InvalidRequest(f"{refused.title} could not answer this.", "Add the base or another expert.")
+        title = pool.experts[refused].title
+        raise InvalidRequest(f"{title} could not answer this.", "Add the base or another expert.")
     is_base = np.array([expert.kind == "base" for expert in pool.experts])
-    preference = np.where(pool.mixable, weights + 1e-9 * is_base + 1e-12, 0.0)
-    return np.asarray(np.arange(len(pool)) == preference.argmax(), np.float64)
+    blend = np.where(pool.mixable, served, 0.0)
+    if blend.any():
+        return blend + served[refused] * is_base
+    best = int(np.where(pool.mixable, decided, -1.0).argmax())
+    has_reason = decided[best] > 1 / len(pool) or not is_base.any()
+    return np.asarray(np.arange(len(pool)) == best if has_reason else is_base, np.float64)
 
 
 def check_request(request: RunRequest, pool: Pool, *, layers: int, heads: int) -> None:

@@ -24,7 +24,8 @@ from playground.model.bank import Bank
 from playground.model.base import LanguageModel
 from playground.model.decode import Row
 from playground.model.sampling import Sampler
-from playground.model.worker import Decoder, Job, JobBroke, Message, PromptSeen, TextStream
+from playground.model.texts import TextStream
+from playground.model.worker import Decoder, Job, JobBroke, Message, PromptSeen
 from playground.routers.base import Installed, Policy, Router
 from playground.serving import decide
 from playground.serving.explain import gate_decision, with_words
@@ -169,14 +170,12 @@ class Engine:
         run = recorder.run
         weights = decide.answering_weights(propensity, run.scheme, run.request.sampling.seed)
         heaviest = int(weights.argmax())
-        expert = run.pool.experts[heaviest]
-        if not expert.is_mixable:
+        mixable = np.where(run.pool.mixable, weights, 0.0)
+        if not run.pool.experts[heaviest].is_mixable:
             yield from self._ask(recorder, heaviest)
             if run.forced or run.is_over:
                 return
-        mixable = np.where(run.pool.mixable, weights, 0.0)
-        if mixable.sum() <= 0:
-            mixable = decide.next_best(run.pool, decision.weights, expert)
+            mixable = decide.in_place_of(run.pool, heaviest, weights, decision.weights)
         run.routing = self.mixtures.constant(run, normalised(mixable))
 
     def _ask(self, recorder: Recorder, position: int) -> Iterator[Event]:

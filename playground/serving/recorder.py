@@ -19,6 +19,7 @@ from playground.core.events import (
 from playground.core.values import Decision
 from playground.errors import PlaygroundError
 from playground.model.base import LanguageModel
+from playground.model.texts import TextStream, prompt_texts
 from playground.model.worker import TokenMade
 from playground.serving.run import Run
 
@@ -34,6 +35,7 @@ class Recorder:
         self.base = base
         self.events: list[Event] = []
         self._made = 0
+        self._said = TextStream(base.tokenizer)  # what the answer says so far, so that alternatives follow it
         self._began = time.monotonic()
 
     def take(self, event: E) -> E:
@@ -81,16 +83,16 @@ class Recorder:
         """Record the prompt's tokens, with a gate's weights on them."""
         run = self.run
         layered = None if run.prompt_weights is None else run.prompt_weights.astype(np.float16)
-        tokens = tuple(self.base.tokenizer.decode([token]) for token in run.ids)
-        before, after = self.base.frame
-        return self.take(PromptRead(tokens=tokens, layer_weights=layered, own=(before, len(tokens) - after)))
+        texts, own = prompt_texts(self.base.tokenizer, run.ids, run.request.prompt, self.base.frame)
+        return self.take(PromptRead(tokens=tuple(texts), layer_weights=layered, own=own))
 
     def token(self, message: TokenMade) -> TokenGenerated:
         """Record one token of the answer."""
         run, step = self.run, message.step
         run.timings.setdefault("first_token_s", self._seconds())
         layered = None if step.layer_weights is None else run.over_pool(step.layer_weights).astype(np.float16)
-        pairs = zip(step.drawn.top_ids, step.drawn.top_probabilities, strict=True)
+        likely = [self._said.peek(token) for token in step.drawn.top_ids]
+        self._said.push(step.drawn.token_id)
         return self.take(
             TokenGenerated(
                 index=self._made,
@@ -101,7 +103,7 @@ class Recorder:
                 attention=None if step.attention is None else step.attention.astype(np.float16),
                 logprob=step.drawn.logprob,
                 entropy=step.drawn.entropy,
-                alternatives=tuple((self.base.tokenizer.decode([i]), float(p)) for i, p in pairs),
+                alternatives=tuple(zip(likely, map(float, step.drawn.top_probabilities), strict=True)),
             )
         )
 

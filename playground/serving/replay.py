@@ -16,6 +16,7 @@ from playground.errors import InvalidRequest, NotReady
 from playground.experts.base import OUTSIDE
 from playground.model.reading import new_state, piece_of, read
 from playground.model.routing import Routing, RowRouting
+from playground.model.texts import TextStream, prompt_texts
 from playground.serving.engine import Engine
 from playground.serving.run import Run
 
@@ -51,7 +52,7 @@ class Replay:
         self.engine.decoder.read(self._attention(run, routing, take, {layer}))
         if not seen:
             raise InvalidRequest(f"Layer {layer + 1} of this model has no attention.", "Choose another layer.")
-        return found.result().astype(np.float16), found.texts(self._texts(run.ids))
+        return found.result().astype(np.float16), found.texts(self._texts(run))
 
     def overview(self, events: Sequence[Event], on_layer: Callable[[int, int], None]) -> AttentionOverview:
         """Return all heads of all layers, from one reading of the run, and their rollout.
@@ -78,7 +79,7 @@ class Replay:
             small.append(shrunk(heads, THUMBNAIL))
         if joint is None:
             raise InvalidRequest("The attention of this model cannot be read.", "Choose another base model.")
-        return AttentionOverview(np.stack(small), joint, found[min(found)].texts(self._texts(run.ids)))
+        return AttentionOverview(np.stack(small), joint, found[min(found)].texts(self._texts(run)))
 
     def _attention(
         self, run: Run, routing: RowRouting, take: Attended, layers: Collection[int] | None = None
@@ -191,8 +192,12 @@ class Replay:
         arguments.setdefault("take", lambda *_: None)
         yield from read(new_state(self.base), routing, self.engine.bank, ids, make=checked, **arguments)
 
-    def _texts(self, ids: Sequence[int]) -> list[str]:
-        return [self.base.tokenizer.decode([token]) for token in ids]
+    def _texts(self, run: Run) -> list[str]:
+        """Return the texts of prompt and answer as the run's events have them; the end has its name."""
+        tokenizer, count = self.base.tokenizer, run.prompt_tokens
+        asked, _ = prompt_texts(tokenizer, run.ids[:count], run.request.prompt, self.base.frame)
+        said = TextStream(tokenizer, specials=True)
+        return asked + [said.push(token) for token in run.ids[count:]]
 
 
 def _written(events: Sequence[Event]) -> list[int]:

@@ -31,8 +31,13 @@ export const plural = (count, noun) => `${count} ${noun}${count === 1 ? '' : 's'
 /** Return a number with a fixed count of decimals and a true minus sign. */
 export const signed = (number, decimals = 2) => number.toFixed(decimals).replace('-', MINUS);
 
-/** Return a token with its spaces and line breaks drawn. */
-export const visible = (text) => text.replace(/\n/g, '⏎').replace(/ /g, '␣') || '(end)';
+/**
+ * Return a token with its spaces and line breaks drawn.
+ *
+ * A token without a text is the end of the answer when `isLast`, else it completes no character.
+ */
+export const visible = (text, isLast = false) =>
+  text.replace(/\n/g, '⏎').replace(/ /g, '␣') || (isLast ? '(end)' : '(part of a character)');
 
 /** Return the position of the largest value. */
 export function argmax(values) {

@@ -137,8 +137,9 @@ export class AttentionPanel {
     this.row = values && { values, names: shown.names };
     if (this.isGrid) return;
     const token = at < 0 ? shown.names[row] : state.tokens[at]?.text;
+    const isLast = at === state.tokens.length - 1;
     const doing = at < 0 ? 'while reading' : 'while writing';
-    this.view.find('.attention-what').textContent = token === undefined ? '' : `${doing} ${visible(token)}`;
+    this.view.find('.attention-what').textContent = token === undefined ? '' : `${doing} ${visible(token, isLast)}`;
     const room = this.view.find('.attention-scroll').clientWidth;
     drawMap(this.canvas, { ...shown, focus: row, room, withoutFirst: this.withoutFirst });
     const note = this.mode === 'rollout' ? NOTES.rollout : shown.isWhole ? NOTES.whole : NOTES.observed;

@@ -1,8 +1,8 @@
 import { make } from '../lib/dom.js';
 import { duration } from '../lib/format.js';
 
-/** Return [name, words] of each time and size of a finished run. */
-export function timingsOf({ timings, tokens, prompt_tokens, cost }) {
+/** Return [name, words] of each time and size of a finished run, `template` tokens of whose prompt are the chat's. */
+export function timingsOf({ timings, tokens, prompt_tokens, cost }, template = 0) {
   const times = [
     ['encode', timings.encode_s],
     ['decide', timings.decide_s],
@@ -12,7 +12,8 @@ export function timingsOf({ timings, tokens, prompt_tokens, cost }) {
   const rows = times.filter(([, seconds]) => seconds != null).map(([name, seconds]) => [name, duration(seconds)]);
   const writing = timings.total_s - (timings.first_token_s || 0);
   if (tokens > 1 && writing > 0) rows.push(['speed', `${((tokens - 1) / writing).toFixed(1)} tok/s`]);
-  rows.push(['tokens', `${prompt_tokens} + ${tokens}`]);
+  const added = template ? ` + ${template} of the template` : '';
+  rows.push(['tokens', `${prompt_tokens - template}${added} + ${tokens}`]);
   if (cost != null) rows.push(['cost', `$${cost.toPrecision(2)}`]);
   return rows;
 }
@@ -31,7 +32,7 @@ export class RunFoot {
   }
 
   draw() {
-    const { started, finished, opening } = this.view.state;
+    const { started, finished, opening, templateTokens } = this.view.state;
     if (this.drawn === finished) return;
     this.drawn = finished;
     this.view.find('.export-note').textContent = ''; // it is about the run before
@@ -40,6 +41,6 @@ export class RunFoot {
     link.hidden = !started || !finished || isRecorded;
     if (started) link.href = `?run=${encodeURIComponent(started.id)}`;
     for (const kind of ['json', 'csv']) this.view.find(`[data-export=${kind}]`).hidden = isRecorded;
-    this.view.find('.timings').replaceChildren(...(finished ? timingsOf(finished).map(timing) : []));
+    this.view.find('.timings').replaceChildren(...(finished ? timingsOf(finished, templateTokens).map(timing) : []));
   }
 }

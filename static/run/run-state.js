@@ -1,4 +1,5 @@
 import { bytes } from '../lib/bytes.js';
+import { visible } from '../lib/format.js';
 import { known } from './wire.js';
 
 /** Return one token as the views read it. */
@@ -98,6 +99,11 @@ export class RunState {
     return this.prompt ? this.prompt.tokens.slice(...this.prompt.own) : [];
   }
 
+  /** Return how many tokens of the prompt are the chat template's. */
+  get templateTokens() {
+    return this.promptTexts.length - this.ownTokens.length;
+  }
+
   tokenAt(i) {
     if (i == null) return null;
     return i >= 0 ? this.tokens[i] : this.prompt?.tokens[this.prompt.tokens.length + i];
@@ -119,6 +125,21 @@ export class RunState {
       at: (column) => (column < lead ? first + column : column - lead),
       of: (i) => (i == null ? null : i < 0 ? i - first : i + lead),
     };
+  }
+
+  /** Return who answered, in words, where a tool refused or the expert was drawn; else an empty text. */
+  get handover() {
+    const refused = this.tools.find((tool) => !tool.ok);
+    const first = this.tokens.find((token) => token.weights);
+    const title = this.pool[first?.leader]?.title;
+    if (!title) return '';
+    if (refused) return `${refused.expert} could not answer, so ${title} did`;
+    return this.decided?.scheme === 'sample' ? `${title} was drawn` : '';
+  }
+
+  /** Return the text of a token with its spaces drawn, or words for a token without a text. */
+  nameOf(token) {
+    return visible(token.text, token === this.tokens.at(-1));
   }
 
   /** Return what a token is called: its number in the answer, or among the visitor's own words. */

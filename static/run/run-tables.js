@@ -36,7 +36,7 @@ export class RunTables {
     const row = (prefix) => (token, i) => {
       const weights = token.weights ? Array.from(token.weights, share) : names.map(() => '–');
       const measures = token.measures ? token.measures.map((value) => value.toFixed(3)) : ['–', '–', '–'];
-      return [prefix + (i + 1), visible(token.text), ...weights, ...measures];
+      return [prefix + (i + 1), state.nameOf(token), ...weights, ...measures];
     };
     const own = state.columns.lead ? state.ownTokens : [];
     const headings = ['#', 'token', ...names, 'entropy (nats)', 'agreement', 'leading layers'];
@@ -57,7 +57,8 @@ export class RunTables {
   makeAttention() {
     const { row } = this.view.attention;
     if (!row) return make('p', 'hint', 'no attention was observed');
-    const rows = Array.from(row.values, (byte, i) => [i + 1, visible(row.names[i] || ''), share(byte)]);
+    const last = row.names.length - 1;
+    const rows = Array.from(row.values, (byte, i) => [i + 1, visible(row.names[i] || '', i === last), share(byte)]);
     return makeTable(['#', 'token', 'attention'], rows);
   }
 }

@@ -170,7 +170,8 @@ export class RunView {
 
   /** Draw why the router decided so. The server has escaped it. */
   drawReason() {
-    const { decided, opening } = this.state;
+    const { decided, opening, handover } = this.state;
+    this.find('.why-what').textContent = handover;
     const reason = decided ? decided.why : opening ? '' : null;
     if (reason === null || this.reason === reason) return;
     this.reason = reason;

@@ -1,5 +1,3 @@
-import { visible } from '../lib/format.js';
-
 const SCHEMES = {
   argmax: 'the highest weight answers',
   sample: 'one expert was drawn',
@@ -14,10 +12,10 @@ const weightsOf = (token) => Array.from(token.weights, (byte) => byte / 255);
  * The value has weights and words; `mean` so far for a gate; `isDecision` when intervals belong to it.
  */
 export function shownWeights(state, focus) {
-  const { started, decided, tokens, finished } = state;
+  const { started, decided, tokens, tools, finished } = state;
   const token = state.tokenAt(focus);
   if (token?.weights) {
-    return { weights: weightsOf(token), words: `${state.placeOf(focus)} ${visible(token.text)}` };
+    return { weights: weightsOf(token), words: `${state.placeOf(focus)} ${state.nameOf(token)}` };
   }
   const isGate = started?.level === 'gate';
   const weighed = tokens.filter((each) => each.weights);
@@ -27,6 +25,7 @@ export function shownWeights(state, focus) {
     const mean = weighed.length > 1 ? state.meanWeights(weighed) : null;
     return { weights: weightsOf(weighed.at(-1)), mean, words: 'newest token · tick: mean so far' };
   }
+  if (used && tools.some((tool) => !tool.ok)) return { weights: used, words: state.handover };
   if (decided) return { weights: decided.weights, words: SCHEMES[decided.scheme] || '', isDecision: true };
   return used ? { weights: used, words: 'used' } : null;
 }

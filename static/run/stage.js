@@ -35,8 +35,14 @@ export function stageWords(state, withOpening = true) {
   if (opening?.note) parts.push(opening.note);
   if (started) parts.push(started.router + (started.version ? ` · ${started.version}` : ''));
   if (decided && started) parts.push(`→ ${decisionWords(state)}`);
-  if (tools.length) parts.push(`tool ${tools.at(-1).expert}`);
-  if (prompt) parts.push(`prompt ${plural(prompt.texts.length, 'token')}`);
+  if (tools.length) {
+    const { expert, ok } = tools.at(-1);
+    parts.push(ok ? `tool ${expert}` : state.handover || `${expert} refused`);
+  }
+  if (prompt) {
+    const added = state.templateTokens ? ` + ${state.templateTokens} of the template` : '';
+    parts.push(`prompt ${plural(state.ownTokens.length, 'token')}${added}`);
+  }
   parts.push(...answerWords(state));
   if (finished) parts.push(endWords(state));
   if (failed) parts.push(`failed while ${failed.stage}`);

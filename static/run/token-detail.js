@@ -6,6 +6,11 @@ import { measureWords } from './routing-measures.js';
 const HINT =
   'Point at a token to see its details. Click to lock it, click again or press Esc to unlock. ' +
   '← → move the lock, ↑ ↓ move through the layers.';
+const ROUNDED = 0.001; // how far the two ways that the server rounds may differ
+
+/** Return whether an alternative is the token itself. Several may complete no character: one has its probability. */
+const isChosen = (token, text, probability) =>
+  text === token.text && (text !== '' || Math.abs(probability - Math.exp(token.logprob)) < ROUNDED);
 
 /** The token that is looked at: how likely it was, what else was likely, and its layers. */
 export class TokenDetail {
@@ -36,7 +41,7 @@ export class TokenDetail {
     const { state, lock } = this.view;
     const head = make('div', 'detail-head');
     const place = state.placeOf(focus) + (focus === lock ? ' · locked' : '');
-    head.append(make('b', 'tokname', visible(token.text)), make('span', 'muted', place));
+    head.append(make('b', 'tokname', state.nameOf(token)), make('span', 'muted', place));
     if (token.alternatives.length) {
       const words = `log-prob ${signed(token.logprob)} · entropy of the next token ${token.entropy.toFixed(2)}`;
       head.append(make('span', 'muted', words));
@@ -48,7 +53,7 @@ export class TokenDetail {
   makeAlternatives(token, focus) {
     const list = make('div', 'alts');
     for (const [text, probability] of token.alternatives) {
-      const item = make('span', `alt${text === token.text ? ' chosen' : ''}`);
+      const item = make('span', `alt${isChosen(token, text, probability) ? ' chosen' : ''}`);
       item.style.setProperty('--w', probability);
       item.append(make('code', '', visible(text)), make('span', 'num', `${(probability * 100).toFixed(1)}%`));
       list.append(item);

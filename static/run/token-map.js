@@ -1,6 +1,6 @@
 import { make } from '../lib/dom.js';
 import { expertMark } from '../lib/expert-mark.js';
-import { argmax, percents, visible } from '../lib/format.js';
+import { argmax, percents } from '../lib/format.js';
 import { answerWords, evenness, measureWords } from './routing-measures.js';
 import { drawTokens } from './token-picture.js';
 
@@ -141,7 +141,7 @@ export class TokenMap {
     const token = state.tokenAt(i);
     const e = Math.floor((y - this.grid.top) / this.grid.row);
     if (!token?.weights) return this.words();
-    const name = `${state.placeOf(i)} ${visible(token.text)}`;
+    const name = `${state.placeOf(i)} ${state.nameOf(token)}`;
     if (e >= pool.length && token.measures) return `${name} · ${measureWords(token.measures, pool)}`;
     if (e < 0 || e >= pool.length) return `${name} · led by ${pool[token.leader].title}`;
     const values = this.weightsOf(token);

@@ -39,7 +39,8 @@ test('words for counts, signs and tokens', () => {
   assert.deepEqual([plural(1, 'token'), plural(2, 'token')], ['1 token', '2 tokens']);
   assert.equal(signed(-0.5), '\u22120.50');
   assert.equal(visible(' a\n'), '␣a⏎');
-  assert.equal(visible(''), '(end)');
+  assert.equal(visible(''), '(part of a character)');
+  assert.equal(visible('', true), '(end)');
 });
 
 test('the largest and the mean', () => {

@@ -25,7 +25,10 @@ test('without the first token a row is scaled to its own largest', () => {
 });
 
 test('a prompt is counted before it is cut', () => {
-  assert.equal(countWords(0, 100), '\u00a0');
-  assert.equal(countWords(1, 100), '1 character · about 1 tokens');
-  assert.equal(countWords(5000, 5000), 'cut at 5,000 characters');
+  const rest = ', and those of the chat template';
+  assert.equal(countWords('', 100), '\u00a0');
+  assert.equal(countWords('x', 100), `1 character · about 1 token${rest}`);
+  assert.equal(countWords('How are you today?', 100), `18 characters · about 5 tokens${rest}`);
+  assert.equal(countWords('한국어', 100), `3 characters · about 8 tokens${rest}`);
+  assert.equal(countWords('x'.repeat(5000), 5000), 'cut at 5,000 characters');
 });

@@ -55,7 +55,7 @@ test('a run has all its parts', () => {
   assert.equal(state.isLive, false);
   assert.equal(
     stageWords(state),
-    'a note · mixer · v1 · → gate in 2 layers · prompt 4 tokens · answer 3 tokens · finished',
+    'a note · mixer · v1 · → gate in 2 layers · prompt 2 tokens + 2 of the template · answer 3 tokens · finished',
   );
 });
 
@@ -88,6 +88,25 @@ test('the bars show the token that is looked at, else what was used', () => {
   assert.equal(shownWeights(state, null).words, 'mean over the answer');
   assert.match(shownWeights(state, 1).words, /^token 2 /);
   assert.match(shownWeights(beforeTheEnd(), null).words, /^newest token/);
+});
+
+test('a tool that refused is not shown as the one that answered', () => {
+  const state = folded(LINES);
+  assert.equal(state.handover, '');
+  state.started.level = 'prompt';
+  state.decided = { ...state.decided, weights: [0, 0, 1], scheme: 'argmax' };
+  assert.deepEqual(shownWeights(state, null).weights, [0, 0, 1]);
+  state.take({ kind: 'tool', expert: 'Calculator', query: '', result: 'no sum', ok: false, seconds: 0 });
+  assert.match(state.handover, /^Calculator could not answer, so .+ did$/);
+  assert.ok(stageWords(state).includes(` · ${state.handover} · `));
+  assert.match(stageWords(state.beginning()), / · Calculator refused · /);
+  assert.deepEqual(shownWeights(state, null).weights, state.finished.usage);
+});
+
+test('the one that was drawn is named', () => {
+  const state = folded(LINES);
+  state.decided = { ...state.decided, scheme: 'sample' };
+  assert.equal(state.handover, `${state.pool[state.tokens[0].leader].title} was drawn`);
 });
 
 test('a run that is cut off keeps what has arrived', () => {
@@ -126,5 +145,7 @@ test('words for likelihoods, silence, switches and times', () => {
   assert.match(silenceWords(waiting, 5000), /still working \(5 s\)/);
   assert.equal(silenceWords(folded(LINES), 60_000), '');
   assert.equal(switchesOf(folded(LINES).tokens), 1);
-  assert.deepEqual(timingsOf(folded(LINES).finished).at(-1), ['tokens', '4 + 3']);
+  const state = folded(LINES);
+  assert.deepEqual(timingsOf(state.finished).at(-1), ['tokens', '4 + 3']);
+  assert.deepEqual(timingsOf(state.finished, state.templateTokens).at(-1), ['tokens', '2 + 2 of the template + 3']);
 });

@@ -130,4 +130,27 @@ def test_an_expert_that_cannot_be_chosen_is_said_to_be_so(policy, pool, context)
     evidence = policy.decide(context("add divide total minus number1", without)).evidence
     assert isinstance(evidence, Neighbours)
     assert evidence.experts[0] == "sums"
-    assert evidence.sentence == "6 of 24 similar prompts were answered best by sums, which cannot be chosen here."
+    counted, then = evidence.sentence.split(". ")
+    assert counted == "6 of 24 similar prompts were answered best by sums, which cannot be chosen here"
+    assert then == "Of the others, poetry has most."
+
+
+def test_the_reason_is_that_of_the_expert_that_answers(policy, pool, context):
+    """Whatever most neighbours say, the sentence ends with the expert that has most weight."""
+    for prompt in ("add divide total minus", "rhyme add", "verse verse total", "minus rhymes code", "help", "poem 12"):
+        for names in (pool.names, ("base", "poetry"), ("base", "sums")):
+            ctx = context(prompt, pool.select(names))
+            decision = policy.decide(ctx)
+            chosen = ctx.pool.names[int(decision.weights.argmax())]
+            assert chosen in decision.evidence.sentence.split(", ")[-1].split(" by ")[-1], decision.evidence.sentence
+
+
+def test_fewer_but_nearer_prompts_are_said_to_be_nearer(pool, context, encoder):
+    prompts = ("add add", "rhyme far away", "rhyme much further")
+    outcomes = np.array([[0, 0, 1.0], [0, 1.0, 0], [0, 1.0, 0]], np.float32)
+    memory = remember(prompts, encoder.encode(prompts), outcomes, np.ones_like(outcomes))
+    made = NearestPrompts(("base", "poetry", "sums"), memory, NearestPrompts.Options(shrinkage=0.0))
+    evidence = made.decide(context("add add", pool.select(["base", "poetry", "sums"]))).evidence
+    assert evidence.sentence == (
+        "2 of 3 similar prompts were answered best by poetry, but the nearest of them speak for sums."
+    )

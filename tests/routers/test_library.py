@@ -17,7 +17,7 @@ def test_the_example_prompts_are_whole():
     assert {"base", "calculator", "units", *RECIPES} <= named <= {"base", *TOOLS, *RECIPES}
     for expert in named:
         own = [example for example in examples if example.expert == expert]
-        assert 30 <= len(own) <= 45
+        assert 30 <= len(own) <= (110 if expert == "base" else 45)  # the base has the small talk of many languages too
         assert 0.15 <= sum(example.probe for example in own) / len(own) <= 0.25
 
 

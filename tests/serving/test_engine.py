@@ -11,6 +11,7 @@ import pytest
 import torch
 
 from playground.core.events import Decided, Event, Failed, Finished, PromptRead, RunStarted, TokenGenerated, ToolCalled
+from playground.core.fold import fold_all
 from playground.core.values import Context, Decision, Expert, Observe, Pool, RunRequest, Sampling, Text
 from playground.errors import InvalidRequest
 from playground.experts.base import Refused, Solution, Tool
@@ -90,6 +91,7 @@ def engine(tiny_model_folder: Path, tmp_path_factory: pytest.TempPathFactory) ->
     routers: dict[str, Router] = {
         "alpha": Fixed({"base": 0.2, "alpha": 0.5, "beta": 0.3}),
         "tool": Fixed({"calculator": 0.7, "beta": 0.2, "base": 0.1}),
+        "split": Fixed({"calculator": 0.5, "alpha": 0.4, "base": 0.1}),
         "lora_mixer": gate,
         "mogu": dials,
     }
@@ -212,10 +214,22 @@ def test_a_tool_answers_in_its_own_words(engine: Engine) -> None:
     assert last.reason == "stop"
 
 
-def test_a_refusing_tool_hands_over_to_the_next_best(engine: Engine) -> None:
+def test_a_refusing_tool_hands_over_to_the_base(engine: Engine) -> None:
     events = list(engine.run(RunRequest("hello", router="tool", sampling=GREEDY)))
     assert not of(events, ToolCalled)[0].ok
-    assert events[-1].usage == pytest.approx([0, 0, 1, 0])
+    assert events[-1].usage == pytest.approx([1, 0, 0, 0])  # beta has less than an even share
+    assert fold_all(events).handover == "calculator could not answer this, so base did."
+    drawn = list(engine.run(RunRequest("hello", router="tool", sampling=replace(GREEDY, seed=1), serve="sample")))
+    assert not of(drawn, ToolCalled)[0].ok
+    assert drawn[-1].usage == pytest.approx([1, 0, 0, 0])
+    blended = list(engine.run(RunRequest("hello", router="tool", sampling=GREEDY, serve="mix")))
+    assert blended[-1].usage == pytest.approx([0.8, 0, 0.2, 0])
+    split = list(engine.run(RunRequest("hello", router="split", sampling=GREEDY)))
+    assert not of(split, ToolCalled)[0].ok
+    assert split[-1].usage == pytest.approx([0, 1, 0, 0])  # the router had a reason for alpha too
+    assert fold_all(split).handover == "calculator could not answer this, so alpha did."
+    without = list(engine.run(RunRequest("hello", router="tool", sampling=GREEDY, pool=("alpha", "calculator"))))
+    assert without[-1].usage == pytest.approx([1, 0])
     forced = list(engine.run(RunRequest("hello", router="alpha", sampling=GREEDY, override=(0, 0, 0, 1))))
     assert forced[-1].usage == pytest.approx([1, 0, 0, 0])
     only_tool = list(engine.run(RunRequest("hello", router="tool", sampling=GREEDY, pool=("calculator",))))

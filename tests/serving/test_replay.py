@@ -1,5 +1,8 @@
 """Finished runs read again on the tiny model: held layers, all heads and their rollout, likelihoods, likeness."""
 
+import csv
+import io
+import json
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -7,14 +10,19 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from playground.core.events import RunStarted, TokenGenerated
+from playground.actions.export import run_csv
+from playground.core.events import PromptRead, RunStarted, TokenGenerated, events_from_json, events_to_json
+from playground.core.fold import fold_all
 from playground.core.route_measures import rollout, shrunk
 from playground.core.values import Observe, RunRequest
 from playground.errors import InvalidRequest
+from playground.exchange.records import safe_text
 from playground.experts.catalogue import load_catalogue
 from playground.serving.engine import Engine
 from playground.serving.likeness import adapters_likeness
 from playground.serving.replay import THUMBNAIL, Replay
+from playground.ui import wire
+from tests.model.scripts import SCRIPTS
 from tests.serving import test_engine
 from tests.serving.test_engine import GREEDY, of, tokens
 from tests.tiny import write_tiny_expert
@@ -148,3 +156,29 @@ def test_adapters_are_compared_from_their_folders(engine: Engine, tmp_path: Path
     assert found.names == ("one", "other")
     assert 0 < found.reading[0, 1] < 0.3
     assert found.chance == pytest.approx(2 / 48)
+
+
+@pytest.mark.parametrize("script", SCRIPTS)
+def test_a_prompt_can_be_read_live_reopened_and_exported(engine: Engine, script: str) -> None:
+    prompt = SCRIPTS[script]
+    events = stored(engine, ask("lora_mixer", prompt))
+    [read] = of(events, PromptRead)
+    first, end = read.own
+    assert "".join(read.tokens[first:end]) == prompt
+    again = events_from_json(events_to_json(events))
+    assert of(again, PromptRead)[0].tokens == read.tokens
+    lines = [json.loads(line) for line in wire.lines(events, engine.pool).splitlines()]
+    assert [line["tokens"] for line in lines if line["kind"] == "prompt"] == [list(read.tokens)]
+    _, names = Replay(engine).attention(events, 0)
+    assert names[: len(read.tokens)] == list(read.tokens)
+    for token, name in zip(of(events, TokenGenerated), names[len(read.tokens) :], strict=True):
+        is_special = token.token_id in engine.base.tokenizer.all_special_ids
+        assert name == (engine.base.tokenizer.decode([token.token_id]) if is_special else token.text)
+    rows = list(csv.reader(io.StringIO(run_csv(fold_all(events)))))[1:]
+    assert [row[1] for row in rows[first:end]] == [safe_text(text) for text in read.tokens[first:end]]
+
+
+def test_the_chat_templates_tokens_are_counted_apart(engine: Engine) -> None:
+    state = fold_all(engine.run(ask(prompt="hello")))
+    assert state.finished is not None
+    assert state.finished.prompt_tokens - state.template_tokens == len("hello")

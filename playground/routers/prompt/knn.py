@@ -120,7 +120,11 @@ class NearestPrompts(Policy):
         spread = np.ones(len(ctx.pool))
         spread[known] = 1.96 * np.sqrt(0.25 / (votes[where[known]] + 1.0))
         uncertainty = np.minimum(spread * 2 * np.sqrt(weights * (1 - weights)), 1.0).astype(np.float32)
-        return Decision(weights, self._evidence(near, similarity, ctx.pool.names), uncertainty)
+        voted = int(np.where(known, scores[where], -1.0).argmax()) if known.any() else -1
+        chosen = int(weights.argmax())
+        by_votes = voted == chosen
+        evidence = self._evidence(near, similarity, ctx.pool.names, chosen=ctx.pool.names[chosen], by_votes=by_votes)
+        return Decision(weights, evidence, uncertainty)
 
     def nearest(self, embedding: np.ndarray, among: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Return the k nearest rows on which an expert of `among` was tried, their closeness, and their cosines.
@@ -148,7 +152,10 @@ class NearestPrompts(Policy):
         votes = np.divide(total**2, (share**2).sum(axis=0), out=np.zeros_like(total), where=total > 0)
         return scores, votes
 
-    def _evidence(self, near: np.ndarray, similarity: np.ndarray, pool: Sequence[str]) -> Evidence:
+    def _evidence(
+        self, near: np.ndarray, similarity: np.ndarray, pool: Sequence[str], *, chosen: str, by_votes: bool
+    ) -> Evidence:
+        """Return the neighbours, and a sentence that ends with the `chosen` expert. `by_votes` says who chose it."""
         if not len(near):
             return Text("No stored prompt says which expert is better, so the experts' cards decide.")
         outcomes = np.where(self.memory.seen[near] > 0, self.memory.outcomes[near], -1.0)
@@ -156,7 +163,12 @@ class NearestPrompts(Policy):
         leader = max(dict.fromkeys(best), key=best.count)
         noun = "prompt was" if len(near) == 1 else "prompts were"
         sentence = f"{best.count(leader)} of {len(near)} similar {noun} answered best by {leader}"
-        sentence += "." if leader in pool else ", which cannot be chosen here."
+        if leader not in pool:
+            sentence += f", which cannot be chosen here. Of the others, {chosen} has most."
+        elif leader != chosen:
+            sentence += f", but {'the nearest of them' if by_votes else 'the cards'} speak for {chosen}."
+        else:
+            sentence += "."
         return Neighbours(
             sentence=sentence,
             prompts=tuple(self.memory.prompts[i] for i in near[:SHOWN]),

@@ -112,19 +112,22 @@ class LinearProbe(Policy):
     def _fit(cls, examples: ExampleSet, options: RouterOptions | None = None) -> Self:
         """Return the probe that minimises cross-entropy with soft labels, plus ridge, by L-BFGS from zero.
 
-        The problem is convex, so the start does not matter.
+        The problem is convex, so the start does not matter. Every expert counts the same, however many examples it has:
+        many greetings must not make the base likely.
         """
         count, width = len(examples.experts), examples.embeddings.shape[1]
         made = cls(examples.experts, torch.zeros(count, width), torch.zeros(count), options)
         hard = torch.nn.functional.one_hot(torch.from_numpy(examples.answers), count).float()
         smoothing = made.options.smoothing
         soft = (1 - smoothing) * hard + smoothing / count
+        counted = 1 / hard.sum(dim=0)[torch.from_numpy(examples.answers)]
+        counted = counted / counted.mean()
         inputs = torch.from_numpy(np.ascontiguousarray(examples.embeddings, dtype=np.float32))
         optimiser = torch.optim.LBFGS(made.parameters(), max_iter=STEPS, line_search_fn="strong_wolfe")
 
         def closure() -> Tensor:
             optimiser.zero_grad()
-            loss = -(soft * made.log_policy(inputs)).sum(dim=-1).mean()
+            loss = -(counted * (soft * made.log_policy(inputs)).sum(dim=-1)).mean()
             loss = loss + made.options.ridge * made.weight.square().sum()
             loss.backward()  # type: ignore[no-untyped-call]
             return loss
