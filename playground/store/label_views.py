@@ -11,6 +11,7 @@ from sqlmodel import Session, SQLModel, col, func, select
 
 from playground.core.preferences import LabelledPair, Verdict
 from playground.core.records import LabelRow, Side
+from playground.errors import InvalidRequest
 from playground.store.arrays import unpack
 from playground.store.tables import (
     ComparisonRow,
@@ -53,6 +54,14 @@ def current_labels(
     if limit is not None:
         query = query.limit(limit)
     return _joined(session, session.exec(query).all())
+
+
+def vote_of(session: Session, label_id: str) -> LabelRow:
+    """Return a vote by its id, whether or not it is in force. Raise InvalidRequest for an unknown one."""
+    act = session.get(LabelActRow, label_id)
+    if act is None or act.action != "vote":
+        raise InvalidRequest("There is no such vote.", "Choose one of your votes.")
+    return _joined(session, [act])[0]
 
 
 def labelled_pairs(session: Session, source: str | None = "human") -> list[LabelledPair]:

@@ -22,6 +22,7 @@ ROWS: tuple[type[SQLModel], ...] = (
     tables.LabelActRow,
     tables.RationaleRow,
     tables.LabellerRow,
+    tables.SecretRow,
     tables.RouterVersionRow,
     tables.PromotionRow,
     tables.TrainingRunRow,
