@@ -33,6 +33,7 @@ def current_labels(
     source: str | None = None,
     labeller_id: str | None = None,
     label_id: str | None = None,
+    comparison_id: str | None = None,
     limit: int | None = None,
     oldest_first: bool = False,
 ) -> list[LabelRow]:
@@ -51,6 +52,8 @@ def current_labels(
         query = query.where(col(act.labeller_id) == labeller_id)
     if label_id is not None:
         query = query.where(col(act.id) == label_id)
+    if comparison_id is not None:
+        query = query.where(col(act.comparison_id) == comparison_id)
     if limit is not None:
         query = query.limit(limit)
     return _joined(session, session.exec(query).all())

@@ -7,20 +7,32 @@ returned, so a saved vote survives a killed process.
 
 import hashlib
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from sqlalchemy.orm import aliased
-from sqlmodel import Session, col, or_, select
+from sqlmodel import Session, col, func, or_, select
 
 from playground.core.preferences import Verdict
 from playground.errors import InvalidRequest, NotPermitted
 from playground.store.prompts import storable
-from playground.store.tables import ComparisonRow, LabelActRow, RationaleRow, RunRow
+from playground.store.tables import ComparisonRow, LabelActRow, PromptRow, RationaleRow, RunRow
 from playground.store.tables.columns import new_id
 from playground.store.tables.labels import SELECTIONS, SOURCES
 
 MAX_RATIONALE = 4000
 MAX_TAGS = 20
+
+
+@dataclass(frozen=True)
+class StoredComparison:
+    """Hold a comparison as it was shown: `runs` are left and right."""
+
+    id: str
+    prompt: str
+    runs: tuple[str, str]
+    selection: str
+    pair_propensity: float | None
 
 
 def create_comparison(
@@ -157,6 +169,25 @@ def add_rationale(session: Session, label_id: str, text: str, tags: Sequence[str
     session.add(row)
     session.flush()
     return row.id
+
+
+def load_comparison(session: Session, comparison_id: str) -> StoredComparison:
+    """Return the comparison. Raise InvalidRequest for an unknown one."""
+    query = select(ComparisonRow, PromptRow.text).join(PromptRow, col(PromptRow.id) == col(ComparisonRow.prompt_id))
+    found = session.exec(query.where(col(ComparisonRow.id) == comparison_id)).first()
+    if found is None:
+        raise InvalidRequest("There is no such comparison.", "Start a new one.")
+    row, prompt = found
+    right = row.run_b if row.left_run == row.run_a else row.run_a
+    return StoredComparison(row.id, prompt, (row.left_run, right), row.selection, row.pair_propensity)
+
+
+def acts_of(session: Session, comparison_id: str, labeller_id: str) -> int:
+    """Return how often the labeller voted on the comparison or took a vote back."""
+    acts = select(func.count()).where(
+        col(LabelActRow.comparison_id) == comparison_id, col(LabelActRow.labeller_id) == labeller_id
+    )
+    return session.exec(acts).one()
 
 
 def has_votes(session: Session, comparison_id: str) -> bool:
