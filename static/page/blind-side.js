@@ -36,6 +36,7 @@ export class BlindSide {
   }
 
   write(text) {
+    if (!this.text) this.box.replaceChildren(); // the hint of an empty side
     this.text += text;
     this.waiting = null;
     this.box.append(document.createTextNode(text));
