@@ -160,8 +160,17 @@ def get_settings() -> Settings:
         return Settings()
     except ValidationError as error:
         wrong = error.errors()[0]
-        name = str(wrong["loc"][0]) if wrong["loc"] else "a setting"
-        variable = name if name.isupper() else f"PLAYGROUND_{name.upper()}"
         raise InvalidRequest(
-            f"{variable} is {wrong['input']!r}: {wrong['msg'].lower()}.", "Correct it in the environment or in .env."
+            f"{_variable(str(wrong['loc'][0]))} is {wrong['input']!r}: {wrong['msg'].lower()}.",
+            "Correct it in the environment or in .env.",
         ) from error
+
+
+def _variable(place: str) -> str:
+    """Return the variable that gave a wrong value. `place` is the setting's name, or its first variable."""
+    for name, field in Settings.model_fields.items():
+        alias = field.validation_alias
+        names = [str(choice) for choice in alias.choices] if isinstance(alias, AliasChoices) else []
+        if place in (name, *names):
+            return next((each for each in names if each in os.environ), f"PLAYGROUND_{name.upper()}")
+    return place

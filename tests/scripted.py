@@ -160,6 +160,9 @@ class ScriptedRuntime:
         self._count, self._lock, self._began = 0, threading.Lock(), None
         self.requests: list[RunRequest] = []
 
+    def close(self) -> None:
+        self.database.close()
+
     def start(self) -> None:
         self._began = time.monotonic()
 

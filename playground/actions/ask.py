@@ -200,8 +200,13 @@ def answer_json(state: ViewState, notice: str = "") -> dict[str, Any]:
         "prompt_tokens": state.finished.prompt_tokens,
         "reason": state.finished.reason,
         "run_id": state.run_id,
-        "notice": notice,
+        **noted(notice),
     }
+
+
+def noted(notice: str) -> dict[str, str]:
+    """Return the field of an answer that says what was done to its prompt. Nothing when it was taken as it was."""
+    return {"notice": notice} if notice else {}
 
 
 def explanation(evidence: Evidence, pool: tuple[str, ...]) -> str:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from playground.actions.ask import LOAD_SECONDS, checked_prompt, known_router, read_sampling, ready_names
+from playground.actions.ask import LOAD_SECONDS, checked_prompt, known_router, noted, read_sampling, ready_names
 from playground.core.events import Event, RunStarted
 from playground.core.fold import ViewState, fold
 from playground.core.values import RunRequest, Sampling
@@ -220,4 +220,4 @@ def compare(runtime: "Runtime", prompt: str, first: str, second: str, *, tokens:
     if not comparison.comparison_id:
         raise InvalidRequest("One answer failed, so there is nothing to compare.", "Try again.")
     a, b = comparison.states
-    return {"comparison_id": comparison.comparison_id, "a": a.answer, "b": b.answer, "notice": notice}
+    return {"comparison_id": comparison.comparison_id, "a": a.answer, "b": b.answer, **noted(notice)}

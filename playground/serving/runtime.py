@@ -126,6 +126,7 @@ class Runtime:
 
     def close(self) -> None:
         """End the model's thread and the experts outside the model, and close the database."""
+        self.database.checkpoint()  # first: whoever ends this program may not wait for the model
         if self._loaded is not None:
             self._loaded.close()
         self.database.close()
