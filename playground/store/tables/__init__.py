@@ -10,6 +10,7 @@ from playground.store.tables.training import (
     RouterVersionRow,
     TrainingLabelRow,
     TrainingRunRow,
+    VersionFileRow,
 )
 
 __all__ = [
@@ -28,4 +29,5 @@ __all__ = [
     "TraceRow",
     "TrainingLabelRow",
     "TrainingRunRow",
+    "VersionFileRow",
 ]

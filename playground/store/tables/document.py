@@ -24,6 +24,7 @@ ROWS: tuple[type[SQLModel], ...] = (
     tables.LabellerRow,
     tables.SecretRow,
     tables.RouterVersionRow,
+    tables.VersionFileRow,
     tables.PromotionRow,
     tables.TrainingRunRow,
     tables.TrainingLabelRow,
