@@ -29,7 +29,7 @@ SIDE = (
     '<section class="side" data-state="empty" aria-label="Answer {letter}"><header><b>{letter}</b></header>'
     '<div class="side-answer" dir="auto" tabindex="0"></div><footer class="side-foot"></footer></section>'
 )
-STORE_SECONDS = 20.0  # how long a reloaded page waits until the comparison of before is stored
+STORE_SECONDS = 5.0  # how long a reloaded page waits until the comparison of before is stored
 LAST_SECONDS = 2.0  # how long a comparison waits for the end of the one before on the same page
 GUIDE = "Read both answers, then say which is better. Names, weights and times are shown after the vote."
 
@@ -173,7 +173,8 @@ class CompareTab:
         fresh = {self.left: blank, self.right: blank, self.reveal: "", self.reasons: gr.Group(visible=False)}
         text = prompt or self.prompt_of_ours()
         off = self.enabled(False) | {self.undo: gr.Button(interactive=False)}
-        yield fresh | off | self.said("") | {self.prompt: text, self.token: turn.token}
+        asked = {self.prompt: text, self.token: turn.token, self.shown: _pair_to_keep("", text)}
+        yield fresh | off | self.said("") | asked
 
         def failed(message: str, remedy: str) -> dict[Any, Any]:
             if turn.left.is_set():
@@ -326,7 +327,7 @@ class CompareTab:
 
     def remembered(self, opened: OpenComparison) -> dict[Any, Any]:
         """Return the update by which the browser keeps a comparison over a reload. It says nothing about the sides."""
-        return {self.shown: json.dumps({"id": opened.id, "prompt": opened.prompt})}
+        return {self.shown: _pair_to_keep(opened.id, opened.prompt)}
 
     def showing(self, token: Any, shown: Any, handle: str) -> OpenComparison:
         """Return the comparison that a page shows, read again when this process keeps it no more.
@@ -346,8 +347,10 @@ class CompareTab:
     def restore(self, kept: Any, before: Any, event: gr.EventData) -> dict[Any, Any]:
         """Return updates that show what this browser tab compared before it was reloaded, or at least its prompt."""
         wanted, prompt = _kept_pair(event._data.get("kept"))
-        if before or not wanted:
+        if before:
             return {self.token: gr.skip()}  # the page shows another comparison by now
+        if not wanted:
+            return {self.prompt: prompt}
         running = self.open.find(wanted)
         if running is not None:
             running.done.wait(STORE_SECONDS)
@@ -361,6 +364,10 @@ class CompareTab:
         if not opened.is_readable:
             return again | self.said("The reload stopped these answers. Press Compare to ask again.")
         return again | self.said("Which is better? These are the answers from before the reload.")
+
+
+def _pair_to_keep(comparison_id: str, prompt: str) -> str:
+    return json.dumps({"id": comparison_id, "prompt": prompt})
 
 
 def _kept_pair(kept: Any) -> tuple[str, str]:
