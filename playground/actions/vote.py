@@ -14,6 +14,7 @@ from playground.errors import InvalidRequest, NotPermitted
 from playground.store.label_views import current_labels, vote_of
 from playground.store.labels import acts_of, add_rationale, has_votes, load_comparison, undo, vote
 from playground.store.people import known_labeller, labeller, unnamed_handle
+from playground.store.prompts import storable
 from playground.store.runs import load_events
 
 if TYPE_CHECKING:
@@ -79,7 +80,7 @@ def undo_label(runtime: "Runtime", label_id: str, handle: str, *, token: str = "
     """Take back a vote of this visitor. Return the id of the new row. Raise InvalidRequest, NotPermitted."""
     with runtime.database.write() as session:
         who = known_labeller(session, handle) or ""
-        return undo(session, label_id, labeller_id=who, client_token=token or secrets.token_urlsafe(12))
+        return undo(session, storable(str(label_id)), labeller_id=who, client_token=token or secrets.token_urlsafe(12))
 
 
 def explain(runtime: "Runtime", label_id: str, text: str, tags: Sequence[str]) -> None:
@@ -99,17 +100,17 @@ def client_vote(
 
     Clients at one network `address` that name no labeller are one labeller.
     """
-    wanted = read_verdict(verdict)
+    wanted, comparison_id = read_verdict(verdict), storable(str(comparison_id or ""))
     named = identity.named_handle(handle) if handle else ""
     with runtime.database.write() as session:
         who = named or unnamed_handle(session, address)
         label_id = vote(
             session,
-            str(comparison_id or ""),
+            comparison_id,
             wanted,
             labeller_id=labeller(session, who),
-            client_token=str(client_token or secrets.token_urlsafe(12)),
-            revealed_before=_may_be_known(runtime, session, str(comparison_id or "")),
+            client_token=storable(str(client_token or secrets.token_urlsafe(12))),
+            revealed_before=_may_be_known(runtime, session, comparison_id),
         )
     return {"label_id": label_id, "saved": True, "labeller": who, **_stored(runtime, label_id, wanted)}
 
@@ -207,7 +208,7 @@ def reopen(runtime: "Runtime", label_id: str, handle: str) -> tuple[OpenComparis
     Raise InvalidRequest for an unknown label, NotPermitted for one that the visitor may not read.
     """
     with runtime.database.read() as session:
-        rows = current_labels(session, label_id=label_id)
+        rows = current_labels(session, label_id=storable(label_id))
         mine = known_labeller(session, handle)
     if not rows:
         raise InvalidRequest("This vote was taken back or changed.", "Reload the list.")
@@ -226,7 +227,7 @@ def from_store(runtime: "Runtime", comparison_id: str, handle: str) -> OpenCompa
     Raise InvalidRequest for an unknown one.
     """
     with runtime.database.read() as session:
-        stored = load_comparison(session, comparison_id)
+        stored = load_comparison(session, storable(comparison_id))
         states: list[ViewState] = [fold_all(load_events(session, run)) for run in stored.runs]
         who = known_labeller(session, handle)
         votes = acts_of(session, comparison_id, who) if who else 0

@@ -32,6 +32,7 @@ from playground.store import triggers
 log = logging.getLogger(__name__)
 MIGRATIONS = Path(__file__).resolve().parent / "migrations"
 BUSY_MS = 10_000
+MIGRATION_LOCK = 0x706C6179  # any number that no other program on the server takes
 CHECKPOINT_SECONDS = 5.0  # the longest that a commit lies in the write-ahead log alone
 
 # Part of the database's message, what happened, what to do. The first match counts.
@@ -254,6 +255,8 @@ class Database:
             self._foreign_keys(connection, "OFF")
             try:
                 with connection.begin():
+                    if not self.is_sqlite:  # where several may write at once, the second replica waits for the first
+                        connection.execute(sa.select(sa.func.pg_advisory_xact_lock(MIGRATION_LOCK)))
                     yield connection
             finally:
                 self._foreign_keys(connection, "ON")

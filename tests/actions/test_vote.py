@@ -115,6 +115,14 @@ def test_a_name_with_a_line_break_behind_it_is_that_name(runtime: Any, compared:
     assert [row.shown_verdict for row in labels()] == [Verdict.B]
 
 
+@pytest.mark.parametrize("odd", ["none", "", None, 7, ["x"], "\ud83d", "a\x00b", "x" * 100_000])
+def test_ids_that_cannot_be_are_refused(runtime: Any, odd: Any) -> None:
+    with pytest.raises(InvalidRequest, match="no such comparison"):
+        cast(runtime, odd, "a", token="t")
+    with pytest.raises(InvalidRequest, match="no such vote"):
+        vote.undo_label(runtime, odd, HANDLE)
+
+
 @pytest.mark.parametrize("limit", [None, "many", float("nan"), float("inf"), [1]])
 def test_a_limit_that_is_no_number_is_refused(runtime: Any, limit: object) -> None:
     with pytest.raises(InvalidRequest, match="not a number"):

@@ -1,5 +1,7 @@
 """The store on a real PostgreSQL server, alone and shared by two replicas."""
 
+import subprocess
+import sys
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -21,6 +23,8 @@ from playground.store.runs import load_events, load_run, recent_runs, save_run
 from playground.store.tables import TrainingRunRow
 from playground.store.versions import start_training
 from tests.store.conftest import MakeRun
+
+ROOT = Path(__file__).resolve().parents[2]
 
 
 @pytest.fixture
@@ -133,6 +137,23 @@ def test_replicas_agree_on_who_a_labeller_is(replicas: list[Database], tmp_path:
     with two.read() as session:
         assert known_labeller(session, "ann's cookie") == ann
     assert not list(tmp_path.rglob("*.key")), "no machine keeps a key of its own"
+
+
+def test_two_replicas_may_start_at_once_on_a_fresh_server(postgres: str) -> None:
+    code = (
+        "import sys; from playground.store.database import Database; "
+        "d = Database(sys.argv[1]); d.upgrade(); print([c.ok for c in d.check()])"
+    )
+    started = [
+        subprocess.Popen([sys.executable, "-c", code, postgres], cwd=ROOT, stdout=subprocess.PIPE, text=True)
+        for _ in "abc"
+    ]
+    outputs = [process.communicate(timeout=60)[0] for process in started]
+    assert [process.returncode for process in started] == [0, 0, 0]
+    assert all("False" not in output for output in outputs)
+    made = Database(postgres)
+    made.downgrade("base")
+    made.close()
 
 
 def test_replicas_that_meet_a_visitor_at_once_make_one_labeller(replicas: list[Database]) -> None:
