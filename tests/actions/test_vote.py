@@ -3,15 +3,18 @@
 import sqlite3
 import threading
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from playground.actions import compare, export, vote
-from playground.actions.compare import KEPT, OpenComparison, OpenComparisons
+from playground.actions.compare import OpenComparison, OpenComparisons
 from playground.core.preferences import Verdict
 from playground.errors import InvalidRequest, NotPermitted
+from playground.settings import Settings
 from playground.store.label_views import current_labels
+from tests.scripted import ScriptedRuntime
 
 HANDLE = "a-visitor-of-tests"
 ELSEWHERE = "192.0.2.7"
@@ -160,6 +163,24 @@ def test_one_token_of_two_people_is_two_votes(runtime: Any, compared: Compared, 
     assert len(labels()) == 2
 
 
+def test_two_replicas_with_folders_of_their_own_know_one_labeller(postgres: str, tmp_path: Path) -> None:
+    one, two = (
+        ScriptedRuntime(Settings(data_dir=tmp_path / name, cache_dir=tmp_path, database_url=postgres)) for name in "ab"
+    )
+    for replica in (one, two):
+        replica.start()
+    made = compare.compare(one, "Which?", "expert:math", "expert:base", tokens=8)["comparison_id"]  # type: ignore[arg-type]
+    for who in ("a-named-person", ""):
+        first = cast(one, made, "a", who, "t", ELSEWHERE)
+        again = cast(two, made, "b", who, "t", ELSEWHERE)
+        assert (again["label_id"], again["labeller"]) == (first["label_id"], first["labeller"])
+    assert len(vote.own_labels(two, "a-named-person")) == 1  # type: ignore[arg-type]
+    vote.undo_label(two, first["label_id"], first["labeller"])  # type: ignore[arg-type]
+    assert rows_in(one) == rows_in(two) == {"labeller": 2, "label": 3, "comparison": 1, "run": 2}
+    for replica in (one, two):
+        replica.close()
+
+
 # --- blind or not ---------------------------------------------------------------------------------------------------
 
 
@@ -267,15 +288,18 @@ def ended(runtime: Any) -> OpenComparison:
     return opened
 
 
-def test_many_reopened_labels_leave_a_running_comparison_open(runtime: Any, compared: Compared) -> None:
+def test_many_reopened_labels_leave_a_running_comparison_open(
+    runtime: Any, compared: Compared, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("playground.actions.compare.KEPT", 10)
     label = cast(runtime, compared(), "a", "first-person")["label_id"]
     kept = OpenComparisons()
     running = kept.add(compare.open_comparison(runtime, "Which?", "expert:math", "expert:base", tokens=8))
-    for _ in range(KEPT + 20):
+    for _ in range(30):
         reopened, _, _ = vote.reopen(runtime, label, "the-attacker")
         kept.add(reopened)
     assert kept.get(running.token) is running
-    assert len(kept._open) <= KEPT
+    assert len(kept._open) == 10
 
 
 def test_a_comparison_read_again_is_as_blind_as_it_was_and_shows_the_same(runtime: Any, labels: Labels) -> None:
