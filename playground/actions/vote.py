@@ -174,7 +174,7 @@ def client_labels(runtime: "Runtime", limit: object, *, handle: str, password: s
         raise InvalidRequest("The limit is not a number.", f"Give a number from 1 to {READ_AT_MOST}.") from error
     if handle:
         return own_labels(runtime, identity.named_handle(handle), most)
-    if not runtime.settings.shows_labels and not identity.is_host(runtime.settings, password):
+    if not runtime.settings.shows_labels and not identity.is_host(runtime.settings, str(password or "")):
         raise NotPermitted(
             "The host of this page keeps the labels closed.",
             "Give your `labeller` to read your own. The host gives the admin password, or sets "
@@ -230,8 +230,8 @@ def from_store(runtime: "Runtime", comparison_id: str, handle: str) -> OpenCompa
         stored = load_comparison(session, storable(comparison_id))
         states: list[ViewState] = [fold_all(load_events(session, run)) for run in stored.runs]
         who = known_labeller(session, handle)
-        votes = acts_of(session, comparison_id, who) if who else 0
-        own = current_labels(session, labeller_id=who, comparison_id=comparison_id) if votes else []
+        votes = acts_of(session, stored.id, who) if who else 0
+        own = current_labels(session, labeller_id=who, comparison_id=stored.id) if votes else []
     opened = OpenComparison(
         secrets.token_urlsafe(16), stored.prompt, (), stored.selection, stored.pair_propensity, states
     )

@@ -51,6 +51,7 @@ def _complete(copy: Path, folder: Path | None) -> int:
     made = Database(f"sqlite:///{copy}", data_dir=folder)
     missing = 0
     try:
+        made.upgrade()  # tables of an older version have no place for the key
         with made.write() as session:
             keep_key_in_database(session)
             for run_id in session.exec(select(TraceRow.run_id).where(col(TraceRow.path).is_not(None))).all():

@@ -94,9 +94,9 @@ def vote(
 ) -> str:
     """Store a vote, commit it and return the id of the label. `verdict` is as shown: A is the left answer.
 
-    A `client_token` that the labeller used on this comparison before (a double click, a retry) returns the first
-    label. A second vote of one labeller on one
-    comparison supersedes the first and counts as revealed. Raise InvalidRequest for an unknown comparison or source.
+    A `client_token` that the labeller used on this comparison before (a double click, a retry) returns the first label.
+    A second vote of one labeller on one comparison supersedes the first and counts as revealed. Raise InvalidRequest
+    for an unknown comparison or source.
     """
     if source not in SOURCES:
         raise InvalidRequest(f"No source of labels is called {source!r}.", f"Choose one of: {', '.join(SOURCES)}.")

@@ -48,6 +48,15 @@ def test_a_copy_alone_holds_labels_traces_and_who_voted(database: Database, vote
     restored.close()
 
 
+def test_a_database_of_the_release_before_is_copied_too(database: Database, voted: str, tmp_path: Path) -> None:
+    database.downgrade("0002")
+    assert back_up(database, tmp_path / "copy.sqlite3") == 0
+    restored = Database(f"sqlite:///{tmp_path / 'copy.sqlite3'}", data_dir=tmp_path / "elsewhere")
+    with restored.read() as session:
+        assert [row.labeller_id for row in current_labels(session)] == [known_labeller(session, "cookie")]
+    restored.close()
+
+
 def test_a_copy_is_made_while_others_write(database: Database, voted: str, tmp_path: Path) -> None:
     other = sqlite3.connect(tmp_path / "playground.sqlite3", isolation_level=None)
     other.execute("BEGIN IMMEDIATE")
