@@ -35,6 +35,8 @@ BUSY_MS = 10_000
 MIGRATION_LOCK = 0x706C6179  # any number that no other program on the server takes
 CHECKPOINT_SECONDS = 5.0  # the longest that a commit lies in the write-ahead log alone
 
+ADDRESSES = "Write it as postgresql://user:password@host/name, or leave it empty for SQLite."
+
 # Part of the database's message, what happened, what to do. The first match counts.
 _TROUBLE: tuple[tuple[str, str, str], ...] = (
     (
@@ -101,7 +103,7 @@ class Database:
     def __init__(
         self, address: str, *, data_dir: Path | None = None, busy_ms: int = BUSY_MS, labeller_key: str = ""
     ) -> None:
-        self.url = _with_driver(sa.make_url(address))
+        self.url = _address(address)
         self.is_sqlite = self.url.get_backend_name() == "sqlite"
         self.busy_ms = busy_ms
         self.folder = data_dir or self._folder()
@@ -313,11 +315,17 @@ class Database:
         self._engine.dispose()
 
 
-def _with_driver(url: sa.URL) -> sa.URL:
-    """Return the address with psycopg 3 as its driver, unless it names another.
+def _address(text: str) -> sa.URL:
+    """Return the address with psycopg 3 as its driver, unless it names another. Hosts write `postgres://`, too.
 
-    Hosts write `postgres://` or `postgresql://`.
+    Raise StorageError for what is no address of SQLite or PostgreSQL. Its text is not shown: it may hold a password.
     """
+    try:
+        url = sa.make_url(text)
+    except (exc.ArgumentError, ValueError) as error:
+        raise StorageError("DATABASE_URL is not the address of a database.", ADDRESSES) from error
+    if url.drivername.partition("+")[0] not in ("sqlite", "postgres", "postgresql"):
+        raise StorageError(f"DATABASE_URL names {url.drivername[:20]}, which is not supported.", ADDRESSES)
     return url.set(drivername="postgresql+psycopg") if url.drivername in ("postgres", "postgresql") else url
 
 

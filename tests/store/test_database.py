@@ -254,6 +254,16 @@ def test_hosts_addresses_get_a_driver_or_a_remedy(address: str) -> None:
         Database(address)
 
 
+@pytest.mark.parametrize(
+    "address", ["nonsense", "postgresql://me@host:secret/name", "mysql://me:secret@host/name", "://", "\x00", "sqlite"]
+)
+def test_what_is_no_address_of_ours_is_said_without_its_password(address: str) -> None:
+    with pytest.raises(StorageError, match="DATABASE_URL") as caught:
+        Database(address)
+    assert "secret" not in str(caught.value)
+    assert "postgresql://" in caught.value.remedy
+
+
 def test_foreign_keys_hold(database: Database) -> None:
     with pytest.raises(sa.exc.IntegrityError), database.write() as session:
         session.connection().exec_driver_sql(
