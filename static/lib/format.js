@@ -52,7 +52,10 @@ export const csvFile = (text) => (text.startsWith(BYTE_ORDER_MARK) ? text : BYTE
 /** Return a text as a CSV cell. What a spreadsheet would take for a formula gets a quote in front. */
 export function csvCell(text) {
   const own = String(text);
-  const sign = own.replace(/^[\p{Z}\p{C}]+/u, '').charAt(0).normalize('NFKC'); // also a wide or small sign
+  const sign = own
+    .replace(/^[\p{Z}\p{C}]+/u, '')
+    .charAt(0)
+    .normalize('NFKC'); // also a wide or small sign
   const isFormula = /^[=+\-@\u2212]/.test(sign) || /^[ \n]*[\t\r]/.test(own);
   const safe = isFormula ? `'${own}` : own;
   return `"${safe.replace(/"/g, '""')}"`;
