@@ -21,7 +21,7 @@ def main() -> None:
     try:
         serve(Runtime(get_settings()))
     except PlaygroundError as error:
-        sys.exit(str(error))
+        sys.exit(f"{error.message}\n{error.remedy}".strip())
 
 
 if __name__ == "__main__":

@@ -109,21 +109,18 @@ def _base_model(settings: Settings) -> Iterator[Check]:
 
 
 def _database(settings: Settings) -> Iterator[Check]:
-    if not settings.database_url and not _sqlite_file(settings).is_file():
-        yield Check("database", True, f"not made yet; the first start makes it in {settings.data_dir}")
+    file = settings.sqlite_file
+    if file is not None and not file.is_file():
+        yield Check("database", True, f"not made yet; the first start makes it in {file.parent}")
         return
-    database = Database(settings.database_address, data_dir=settings.data_dir)
+    database = Database.of(settings)
     try:
         for check in database.check():
             name = check.name if check.name == "database" else f"database {check.name}"
-            advice = "" if check.ok or check.name != "revision" else ": run `python -m playground db upgrade`"
+            advice = "" if check.ok or not check.remedy else f": {check.remedy}"
             yield Check(name, check.ok, f"{check.detail}{advice}")
     finally:
         database.close()
-
-
-def _sqlite_file(settings: Settings) -> Path:
-    return Path(settings.database_address.removeprefix("sqlite:///"))
 
 
 def _storage(settings: Settings) -> Iterator[Check]:

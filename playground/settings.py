@@ -6,8 +6,10 @@ from pathlib import Path
 from typing import Literal
 
 import platformdirs
-from pydantic import AliasChoices, Field
+from pydantic import AliasChoices, Field, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from playground.errors import InvalidRequest
 
 APP = "routing-playground"
 ROOT = Path(__file__).resolve().parent.parent
@@ -70,8 +72,25 @@ class Settings(BaseSettings):
         le=256,
         description="Threads for the model. 0: all processors, one fewer for a page on 127.0.0.1.",
     )
-    host: str = Field("127.0.0.1", description="Address the page listens on. On a Space the platform's own is used.")
-    port: int = Field(7860, ge=0, le=65535, description="Port the page listens on.")
+    host: str = Field(
+        "127.0.0.1",
+        validation_alias=AliasChoices("PLAYGROUND_HOST", "GRADIO_SERVER_NAME"),
+        description="Address the page listens on. On a Space the platform's own is used. Also read from "
+        "GRADIO_SERVER_NAME.",
+    )
+    port: int = Field(
+        7860,
+        ge=0,
+        le=65535,
+        validation_alias=AliasChoices("PLAYGROUND_PORT", "GRADIO_SERVER_PORT"),
+        description="Port the page listens on. 0: the first free one from 7860. Also read from GRADIO_SERVER_PORT.",
+    )
+    root_path: str = Field(
+        "",
+        validation_alias=AliasChoices("PLAYGROUND_ROOT_PATH", "GRADIO_ROOT_PATH"),
+        description="Path or address under which a proxy serves the page, such as /playground. Also read from "
+        "GRADIO_ROOT_PATH.",
+    )
     max_prompt_chars: int = Field(
         8000, ge=100, description="Longest prompt, in characters. Longer prompts are cut, with a notice."
     )
@@ -87,6 +106,16 @@ class Settings(BaseSettings):
         description="Password for promoting, rolling back, and adding or removing experts. Empty: allowed locally, "
         "refused on a Space.",
     )
+    public_labels: bool | None = Field(
+        None,
+        description="Whether everybody may read everybody's labels, with prompts, answers and run ids. By default yes, "
+        "but no on a Space: there, people see their own labels, and the admin password opens /labels.",
+    )
+    labeller_key: str = Field(
+        "",
+        description="Secret text by which labellers are known. Set it before the first vote, the same on every "
+        "replica. By default a random key is kept beside a SQLite file, or in the database on a server.",
+    )
     bench_data: Path | None = Field(
         None, description="Folder of data sets for training, evaluation and benchmarks: the default of --data."
     )
@@ -95,6 +124,11 @@ class Settings(BaseSettings):
     def is_space(self) -> bool:
         """Return whether this runs on a Hugging Face Space."""
         return bool(os.environ.get("SPACE_ID"))
+
+    @property
+    def shows_labels(self) -> bool:
+        """Return whether everybody may read everybody's labels."""
+        return not self.is_space if self.public_labels is None else self.public_labels
 
     @property
     def added_dir(self) -> Path:
@@ -116,8 +150,32 @@ class Settings(BaseSettings):
         """Return the SQLAlchemy address in use."""
         return self.database_url or f"sqlite:///{self.data_dir / 'playground.sqlite3'}"
 
+    @property
+    def sqlite_file(self) -> Path | None:
+        """Return the file of the database. Return None for a database on a server or in memory."""
+        kind, _, name = self.database_address.partition(":///")
+        is_file = kind.partition("+")[0] == "sqlite" and name not in ("", ":memory:") and not name.startswith("file:")
+        return Path(name.partition("?")[0]) if is_file else None
+
 
 @lru_cache(maxsize=1)
 def get_settings() -> Settings:
-    """Return the settings of this process, read once."""
-    return Settings()
+    """Return the settings of this process, read once. Raise InvalidRequest that names a wrong setting."""
+    try:
+        return Settings()
+    except ValidationError as error:
+        wrong = error.errors()[0]
+        raise InvalidRequest(
+            f"{_variable(str(wrong['loc'][0]))} is {wrong['input']!r}: {wrong['msg'].lower()}.",
+            "Correct it in the environment or in .env.",
+        ) from error
+
+
+def _variable(place: str) -> str:
+    """Return the variable that gave a wrong value. `place` is the setting's name, or its first variable."""
+    for name, field in Settings.model_fields.items():
+        alias = field.validation_alias
+        names = [str(choice) for choice in alias.choices] if isinstance(alias, AliasChoices) else []
+        if place in (name, *names):
+            return next((each for each in names if each in os.environ), f"PLAYGROUND_{name.upper()}")
+    return place

@@ -11,7 +11,9 @@ import pytest
 
 from playground.settings import Settings, get_settings
 from playground.store.database import Database
+from tests.postgres import postgres, postgres_server
 
+__all__ = ["postgres", "postgres_server"]
 # A property is about values, not about how busy the machine is.
 hypothesis.settings.register_profile("patient", deadline=None)
 hypothesis.settings.load_profile("patient")

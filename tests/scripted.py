@@ -154,11 +154,14 @@ class ScriptedRuntime:
 
     def __init__(self, settings: Settings, *, delay: float = 0.0, ready_after: float = 0.0) -> None:
         self.settings, self.delay, self.ready_after = settings, delay, ready_after
-        self.database = Database(settings.database_address)
+        self.database = Database.of(settings)
         self.database.upgrade()
         self.pool = POOL
         self._count, self._lock, self._began = 0, threading.Lock(), None
         self.requests: list[RunRequest] = []
+
+    def close(self) -> None:
+        self.database.close()
 
     def start(self) -> None:
         self._began = time.monotonic()

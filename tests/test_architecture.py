@@ -22,7 +22,7 @@ PARTS = VALUES | {"encode", "model", "experts", "routers", "routers.base"}
 ACTIONS = PARTS | {"store", "serving", "learn", "exchange"}
 ALLOWED: dict[str, set[str]] = {
     "errors": set(),
-    "settings": set(),
+    "settings": {"errors"},
     "options": {"errors"},
     "core": {"errors"},
     "encode": VALUES,

@@ -142,12 +142,12 @@ def read_options(value: Any) -> Mapping[str, Any]:
 
 def client_request(
     runtime: "Runtime", prompt: Any, router: Any, *, tokens: Any, temperature: Any, seed: Any
-) -> RunRequest:
-    """Return the request of a client, once the models are loaded. Raise InvalidRequest, NotReady."""
+) -> tuple[RunRequest, str]:
+    """Return (request, notice) of a client, once the models are loaded. Raise InvalidRequest, NotReady."""
     runtime.wait(LOAD_SECONDS)
-    text, _ = checked_prompt(prompt, runtime.settings.max_prompt_chars)
+    text, notice = checked_prompt(prompt, runtime.settings.max_prompt_chars)
     sampling = read_sampling(temperature=temperature, tokens=tokens, seed=seed)
-    return RunRequest(text, known_router(runtime, router), sampling=sampling)
+    return RunRequest(text, known_router(runtime, router), sampling=sampling), notice
 
 
 def answers(runtime: "Runtime", request: RunRequest, *, session_id: str) -> Iterator[ViewState]:
@@ -174,8 +174,11 @@ def partial_json(state: ViewState) -> dict[str, Any] | None:
     }
 
 
-def answer_json(state: ViewState) -> dict[str, Any]:
-    """Return a finished run as JSON-ready values. Raise InvalidRequest when the run failed or never ended."""
+def answer_json(state: ViewState, notice: str = "") -> dict[str, Any]:
+    """Return a finished run as JSON-ready values, with the notice on its prompt.
+
+    Raise InvalidRequest when the run failed or never ended.
+    """
     if state.failed is not None:
         raise InvalidRequest(state.failed.message, state.failed.remedy)
     if state.started is None or state.finished is None or state.decided is None:
@@ -198,7 +201,13 @@ def answer_json(state: ViewState) -> dict[str, Any]:
         "template_tokens": state.template_tokens,
         "reason": state.finished.reason,
         "run_id": state.run_id,
+        **noted(notice),
     }
+
+
+def noted(notice: str) -> dict[str, str]:
+    """Return the field of an answer that says what was done to its prompt. Nothing when it was taken as it was."""
+    return {"notice": notice} if notice else {}
 
 
 def explanation(evidence: Evidence, pool: tuple[str, ...]) -> str:

@@ -14,18 +14,19 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from playground.actions.ask import LOAD_SECONDS, checked_prompt, known_router, read_sampling, ready_names
+from playground.actions.ask import LOAD_SECONDS, checked_prompt, known_router, noted, read_sampling, ready_names
 from playground.core.events import Event, RunStarted
 from playground.core.fold import ViewState, fold
 from playground.core.values import RunRequest, Sampling
 from playground.errors import InvalidRequest
 from playground.learn.labels.pairs import uniform_pair
 from playground.store.labels import create_comparison
+from playground.store.tables.columns import new_id
 
 if TYPE_CHECKING:
     from playground.serving.runtime import Runtime
 
-KEPT = 500
+KEPT = 500  # after that, the oldest are read again from the database when their visitor votes
 RANDOM_PAIR = "random"
 # warmer than a single run, so that the two answers differ; shorter, so that both are read
 DEFAULTS = Sampling(temperature=0.7, top_p=0.95, max_new_tokens=96)
@@ -46,6 +47,7 @@ class OpenComparison:
     selection: str
     propensity: float | None
     states: list[ViewState] = field(default_factory=lambda: [ViewState(), ViewState()])
+    id: str = field(default_factory=new_id)
     comparison_id: str = ""
     label_id: str = ""
     votes: int = 0
@@ -61,6 +63,14 @@ class OpenComparison:
         return all(state.failed is None and state.started and has_sentence(state) for state in self.states)
 
     @property
+    def is_readable(self) -> bool:
+        """Return whether both answers hold enough to judge, although something may have stopped them early."""
+        return all(
+            state.finished is not None and (state.finished.reason != "cancelled" or is_sentence(state.answer))
+            for state in self.states
+        )
+
+    @property
     def has_failed(self) -> bool:
         """Return whether a side failed, so that there is nothing to judge."""
         return any(state.failed is not None for state in self.states)
@@ -72,34 +82,43 @@ class OpenComparison:
 
 
 class OpenComparisons:
-    """Keep the newest open comparisons of this process. A visitor has only a random token."""
+    """Keep the newest open comparisons of this process. A visitor has only a random token.
+
+    Nobody can take a vote from others by opening many: a comparison that is not kept any more is in the database.
+    """
 
     def __init__(self) -> None:
         self._open: OrderedDict[str, OpenComparison] = OrderedDict()
         self._lock = threading.Lock()
 
     def add(self, comparison: OpenComparison) -> OpenComparison:
-        """Keep `comparison`, and drop the oldest when there are too many."""
+        """Keep `comparison`, and drop the oldest that have ended when there are too many."""
         with self._lock:
             self._open[comparison.token] = comparison
-            while len(self._open) > KEPT:
-                self._open.popitem(last=False)
+            ended = [token for token, one in self._open.items() if one.done.is_set() and one is not comparison]
+            for token in ended[: max(0, len(self._open) - KEPT)]:
+                del self._open[token]
         return comparison
 
-    def get(self, token: object) -> OpenComparison:
-        """Return the comparison of `token`. Raise InvalidRequest when it is not kept any more."""
+    def get(self, token: object) -> OpenComparison | None:
+        """Return the comparison of `token`, if it is kept."""
         with self._lock:
-            found = self._open.get(str(token or ""))
-        if found is None:
-            raise InvalidRequest("This comparison is no longer open.", "Start a new one. Your votes are kept.")
-        return found
+            return self._open.get(str(token or ""))
+
+    def find(self, comparison_id: str) -> OpenComparison | None:
+        """Return an open comparison by its id, if one is kept."""
+        with self._lock:
+            return next((one for one in self._open.values() if one.id == comparison_id), None)
 
 
 def has_sentence(state: ViewState) -> bool:
     """Return whether enough has arrived to judge: the end, or some words that end like a sentence."""
-    return state.finished is not None or (
-        len(state.text) >= LEAST_LETTERS and any(sign in state.text for sign in ".!?\n")
-    )
+    return state.finished is not None or is_sentence(state.text)
+
+
+def is_sentence(text: str) -> bool:
+    """Return whether a text has some words that end like a sentence."""
+    return len(text) >= LEAST_LETTERS and any(sign in text for sign in ".!?\n")
 
 
 def contenders(runtime: "Runtime") -> list[tuple[str, str]]:
@@ -172,24 +191,33 @@ def decoded(runtime: "Runtime", comparison: OpenComparison, session_id: str) -> 
 
 
 def _store(runtime: "Runtime", comparison: OpenComparison) -> None:
-    """Store the comparison of two stored runs. Do nothing when a side failed or never started."""
+    """Store the comparison of two stored runs.
+
+    Do nothing when a side failed or never started, or when the page shows another comparison: nobody can judge it.
+    """
     ids = [state.run_id for state in comparison.states]
-    if comparison.has_failed or not all(ids):
+    is_replaced = comparison.left.is_set() and not comparison.voted.is_set()
+    if comparison.has_failed or not all(ids) or is_replaced:
         return
     with runtime.database.write() as session:
         comparison.comparison_id = create_comparison(
-            session, *ids, selection=comparison.selection, pair_propensity=comparison.propensity, left_run=ids[0]
+            session,
+            *ids,
+            selection=comparison.selection,
+            pair_propensity=comparison.propensity,
+            left_run=ids[0],
+            comparison_id=comparison.id,
         )
 
 
 def compare(runtime: "Runtime", prompt: str, first: str, second: str, *, tokens: Any) -> dict[str, Any]:
     """Compare for a client. Return the id and both answers as JSON. Raise InvalidRequest when a side failed."""
     runtime.wait(LOAD_SECONDS)
-    text, _ = checked_prompt(prompt, runtime.settings.max_prompt_chars)
+    text, notice = checked_prompt(prompt, runtime.settings.max_prompt_chars)
     comparison = open_comparison(runtime, text, str(first), str(second), tokens=tokens)
     for _ in decoded(runtime, comparison, "api"):
         pass
     if not comparison.comparison_id:
         raise InvalidRequest("One answer failed, so there is nothing to compare.", "Try again.")
     a, b = comparison.states
-    return {"comparison_id": comparison.comparison_id, "a": a.answer, "b": b.answer}
+    return {"comparison_id": comparison.comparison_id, "a": a.answer, "b": b.answer, **noted(notice)}

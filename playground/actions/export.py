@@ -1,7 +1,5 @@
 """Export a stored run as JSON with full precision or as CSV with a row per token, and labels in every known format."""
 
-import csv
-import io
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -16,7 +14,7 @@ from playground.core.records import LabelRow
 from playground.core.route_measures import consent, entropy, overlap, switches
 from playground.errors import InvalidRequest, StorageError
 from playground.exchange.base import FORMATS, format_of
-from playground.exchange.records import as_records, safe_text
+from playground.exchange.records import as_records, csv_text, safe_text
 from playground.settings import Settings
 from playground.store.label_views import current_labels
 
@@ -44,22 +42,20 @@ def run_csv(state: ViewState) -> str:
 
     When a gate weighed the prompt, the prompt's tokens (`p1`, …) come first.
     """
-    out = io.StringIO(newline="")
-    table = csv.writer(out)
     names = ["routing_entropy", "layer_agreement", "leading_layers", "switch"]
-    table.writerow(["token", "text", "logprob", "entropy", *state.pool, *names])
+    table: list[list[Any]] = [["token", "text", "logprob", "entropy", *map(safe_text, state.pool), *names]]
     read = state.prompt_read
     if read is not None and read.layer_weights is not None:
         mean = read.layer_weights.astype(np.float32).mean(axis=1)
         for i, turn in enumerate(_turns(list(mean))):
             weights = [f"{float(weight):.8g}" for weight in mean[i]]
             measures = _measures(read.layer_weights[i])
-            table.writerow([f"p{i + 1}", safe_text(read.tokens[i]), "", "", *weights, *measures, turn])
+            table.append([f"p{i + 1}", safe_text(read.tokens[i]), "", "", *weights, *measures, turn])
     for token, turn in zip(state.tokens, _turns([token.weights for token in state.tokens]), strict=True):
         weights = [f"{float(weight):.8g}" for weight in token.weights]
         row = [token.index + 1, safe_text(token.text), f"{token.logprob:.6g}", f"{token.entropy:.6g}", *weights]
-        table.writerow([*row, *_measures(token.layer_weights), turn])
-    return out.getvalue()
+        table.append([*row, *_measures(token.layer_weights), turn])
+    return csv_text(table)
 
 
 def export_run(runtime: "Runtime", run_id: str, kind: str) -> str:

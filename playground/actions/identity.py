@@ -8,11 +8,11 @@ import hmac
 import re
 import secrets
 
-from playground.errors import NotPermitted
+from playground.errors import InvalidRequest, NotPermitted
 from playground.settings import Settings
 
 STORAGE_KEY = "routing-playground-visitor"
-HANDLE = re.compile(r"^[A-Za-z0-9_-]{8,64}$")
+HANDLE = re.compile(r"[A-Za-z0-9_-]{8,64}")
 
 
 def new_handle() -> str:
@@ -22,7 +22,17 @@ def new_handle() -> str:
 
 def handle_of(kept: object) -> str:
     """Return the handle that the browser kept, or a new one when it kept none or something else."""
-    return kept if isinstance(kept, str) and HANDLE.match(kept) else new_handle()
+    return kept if isinstance(kept, str) and HANDLE.fullmatch(kept) else new_handle()
+
+
+def named_handle(given: object) -> str:
+    """Return the labeller that a client names. Raise InvalidRequest for a name that cannot be kept."""
+    name = str(given or "").strip()
+    if not HANDLE.fullmatch(name):
+        raise InvalidRequest(
+            "A labeller needs 8 to 64 letters, digits, - or _.", "Give a longer secret of your own, or none."
+        )
+    return name
 
 
 def may_administer(settings: Settings, password: str) -> bool:
@@ -40,6 +50,11 @@ def require_admin(settings: Settings, password: str) -> None:
             "Type the admin password." if settings.admin_password else "The host has to set PLAYGROUND_ADMIN_PASSWORD."
         )
         raise NotPermitted("Only an admin may change what everybody uses.", remedy)
+
+
+def is_host(settings: Settings, password: str) -> bool:
+    """Return whether `password` is the admin's. Without one that is set, nobody is known to be the host."""
+    return bool(settings.admin_password) and may_administer(settings, password)
 
 
 def session_of(handle: str) -> str:

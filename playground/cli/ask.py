@@ -1,6 +1,5 @@
 """`ask`: one prompt through one router, on the terminal."""
 
-import sys
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Annotated, Any
@@ -12,6 +11,7 @@ from playground.actions.ask import (
     DEFAULTS,
     answer_json,
     answers,
+    checked_prompt,
     read_observe,
     read_sampling,
     read_serve,
@@ -19,7 +19,8 @@ from playground.actions.ask import (
     ready_names,
 )
 from playground.cli.reply import JsonFlag, Reply, replying
-from playground.cli.start import OptionFlag, ready_runtime
+from playground.cli.start import OptionFlag, read_settings, ready_runtime
+from playground.cli.words import prompt_of
 from playground.core.events import PromptRead, TokenGenerated, events_to_json
 from playground.core.fold import ViewState
 from playground.core.values import SERVES, Pool, RunRequest
@@ -55,10 +56,13 @@ def ask(
         way = read_serve(serve)
         sampling = read_sampling(temperature=temperature, tokens=max_tokens, seed=seed)
         options = read_options(option or [])
+        text, notice = checked_prompt(prompt_of(prompt), read_settings().max_prompt_chars)
+        if notice:
+            reply.progress(f"Note: {notice}.", ends=True)
         with ready_runtime(reply) as runtime:
             chosen = chosen_pool(runtime.pool, pool)
             request = RunRequest(
-                prompt=sys.stdin.read() if prompt == "-" else prompt,
+                prompt=text,
                 router=router,
                 version=version,
                 pool=chosen.names if pool or override else None,
@@ -69,7 +73,7 @@ def ask(
                 options=options,
             )
             state = gather(answers(runtime, request, session_id="cli"), reply)
-            reply.value = answer_json(state)
+            reply.value = answer_json(state, notice)
             if trace:
                 write_trace(trace, state)
             say_where(reply.value, reply)

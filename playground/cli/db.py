@@ -1,4 +1,7 @@
-"""`db upgrade` and `db check`: the tables, without starting anything else."""
+"""`db upgrade`, `db check` and `db backup`: the database, without starting anything else."""
+
+from pathlib import Path
+from typing import Annotated
 
 import typer
 
@@ -6,7 +9,7 @@ from playground.actions import database
 from playground.cli.reply import JsonFlag, replying
 from playground.cli.start import read_settings
 
-db = typer.Typer(no_args_is_help=True, help="The database: bring its tables up to date, or check it.")
+db = typer.Typer(no_args_is_help=True, help="The database: bring its tables up to date, check it, or copy it.")
 
 
 @db.command()
@@ -25,8 +28,28 @@ def check(as_json: JsonFlag = False) -> None:
         checks = database.checks(read_settings())
         for row in checks:
             reply.say(f"{'ok ' if row.ok else 'NOT'}  {row.name}: {row.detail}")
+            if not row.ok and row.remedy:
+                reply.say(f"     {row.remedy}")
         reply.failed = not all(row.ok for row in checks)
         reply.value = {
             "ok": not reply.failed,
-            "checks": [{"name": row.name, "ok": row.ok, "detail": row.detail} for row in checks],
+            "checks": [
+                {"name": row.name, "ok": row.ok, "detail": row.detail, "remedy": "" if row.ok else row.remedy}
+                for row in checks
+            ],
         }
+
+
+@db.command()
+def backup(path: Annotated[Path, typer.Argument(help="File to write.")], as_json: JsonFlag = False) -> None:
+    """Copy the whole database to one file, also while a page runs: labels, runs and traces.
+
+    Router versions and added experts are not in it: copy the folders `versions` and `experts` of PLAYGROUND_DATA_DIR.
+    """
+    with replying(as_json) as reply:
+        made = database.backup(read_settings(), path)
+        reply.value = {"path": str(made.path), "bytes": made.bytes, "labels": made.labels, "missing": made.missing}
+        reply.say(f"{made.path} holds the whole database: {made.labels} labels, {made.bytes / 1e6:.1f} MB.")
+        reply.say("It also holds the key by which labellers are known. Keep it as private as the database.")
+        if made.missing:
+            reply.say(f"{made.missing} runs had lost their details before. They are in it without them.")

@@ -15,6 +15,7 @@ from typing import Annotated, Any
 import numpy as np
 import typer
 
+from playground.cli.words import check_arguments
 from playground.errors import PlaygroundError
 
 JsonFlag = Annotated[
@@ -60,6 +61,7 @@ def replying(as_json: bool) -> Iterator[Reply]:
     out = sys.stdout
     try:
         with contextlib.redirect_stdout(sys.stderr) if as_json else contextlib.nullcontext():
+            check_arguments(sys.argv[1:])
             yield reply
     except PlaygroundError as error:
         print(error.message, file=sys.stderr)

@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
-from pydantic import ValidationError
 
 from playground.actions import start
 from playground.cli.reply import Reply
@@ -23,15 +22,7 @@ OptionFlag = Annotated[list[str] | None, typer.Option("--option", help="An optio
 
 def read_settings() -> Settings:
     """Return the settings of this process. Raise InvalidRequest that names a wrong setting."""
-    try:
-        return get_settings()
-    except ValidationError as error:
-        wrong = error.errors()[0]
-        name = str(wrong["loc"][0]) if wrong["loc"] else "a setting"
-        variable = name if name.isupper() else f"PLAYGROUND_{name.upper()}"
-        raise InvalidRequest(
-            f"{variable} is {wrong['input']!r}: {wrong['msg'].lower()}.", "Correct it in the environment or in .env."
-        ) from error
+    return get_settings()
 
 
 @contextlib.contextmanager

@@ -3,13 +3,26 @@
 Source of the rule for cells: OWASP, "CSV Injection".
 """
 
+import csv
+import io
 import json
+import unicodedata
 from collections.abc import Iterable
 from typing import Any
 
 from playground.core.records import LabelRow, Side
 
-FORMULA_STARTS = ("=", "+", "-", "−", "@", "\t", "\r")
+FORMULA_STARTS = ("=", "+", "-", "−", "@")
+LINE_STARTS = ("\t", "\r")  # some spreadsheets drop them, and run what follows
+BYTE_ORDER_MARK = "\ufeff"  # by it Excel knows that a file is UTF-8
+
+
+def csv_text(rows: Iterable[Iterable[Any]]) -> str:
+    """Return rows of finished cells as the text of a CSV file: RFC 4180, with a byte-order mark for Excel."""
+    out = io.StringIO(newline="")
+    out.write(BYTE_ORDER_MARK)
+    csv.writer(out, lineterminator="\r\n").writerows(rows)
+    return out.getvalue()
 
 
 def as_records(rows: Iterable[LabelRow]) -> list[dict[str, Any]]:
@@ -61,8 +74,19 @@ def cell(value: Any) -> Any:
 
 
 def safe_text(text: str) -> str:
-    """Return `text` with an apostrophe in front when a spreadsheet would run it as a formula."""
-    return "'" + text if text.lstrip(" \n").startswith(FORMULA_STARTS) else text
+    """Return `text` with an apostrophe in front when a spreadsheet would run it as a formula.
+
+    Spaces and characters that nobody sees may stand before the formula, and its first sign may be a wide or small one.
+    """
+    start = text.lstrip(" \n")
+    sign = next((char for char in text if not _is_unseen(char)), "")
+    is_formula = unicodedata.normalize("NFKC", sign).startswith(FORMULA_STARTS)
+    return "'" + text if is_formula or start.startswith(LINE_STARTS) else text
+
+
+def _is_unseen(char: str) -> bool:
+    """Return whether a character is a space, a control or a format character."""
+    return unicodedata.category(char)[0] in "ZC"
 
 
 def _usage(side: Side) -> dict[str, float]:

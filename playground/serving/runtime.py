@@ -57,7 +57,7 @@ class Runtime:
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
         self.spare = 0
-        self.database = Database(settings.database_address, data_dir=settings.data_dir)
+        self.database = Database.of(settings)
         self.database.upgrade()
         self._pool = load_catalogue(settings.experts_dir, settings.added_dir)
         self._status = Status("starting", "Starting")
@@ -132,6 +132,7 @@ class Runtime:
 
     def close(self) -> None:
         """End the model's thread and the experts outside the model, and close the database."""
+        self.database.checkpoint()  # first: whoever ends this program may not wait for the model
         if self._loaded is not None:
             self._loaded.close()
         self.database.close()

@@ -19,6 +19,7 @@ from playground.errors import ArtefactError, InvalidRequest, NotReady, StorageEr
 from playground.routers.base import ROUTERS, Beginning, Router
 from playground.routers.library import SHIPPED
 from playground.settings import Settings
+from playground.store import parameters
 from playground.store import versions as rows
 from playground.store.database import Database
 from playground.store.tables import RouterVersionRow
@@ -141,6 +142,7 @@ class Versions:
         )
         with self.database.write() as session:
             rows.add_version(session, row)
+            self._share(session, version)
         return version
 
     def promote(self, version: str, *, by: str, reason: str = "", only_from: str | None = None) -> str:
@@ -256,6 +258,8 @@ class Versions:
         with self.database.write() as session:
             if (rows.in_force(session, router) or before) != before:
                 raise InvalidRequest("Another version came into force meanwhile.", "Look at it, then try again.")
+            for each in (version, before):
+                self._share(session, each or "")
             rows.add_promotion(session, router, version, action=action, from_version=before, by=by, reason=reason)
 
     def _read(self, router: str, version: str) -> Router:
@@ -265,6 +269,8 @@ class Versions:
         folder = self._folder(version)
         if not folder.is_dir() and self._is_shipped(name, version):
             folder = self.shipped / name
+        if not folder.is_dir():
+            self._fetch(version)
         if not folder.is_dir():
             raise ArtefactError(f"The parameters of version {version} are missing.", "Promote another version.")
         if folder_hash(folder) != expected:
@@ -280,6 +286,22 @@ class Versions:
 
     def _folder(self, version: str) -> Path:
         return self.settings.data_dir / "versions" / version
+
+    def _share(self, session: Session, version: str) -> None:
+        """Store the files of a version for other replicas, once. With SQLite one machine alone has them."""
+        folder = self._folder(version)
+        if self.database.is_sqlite or not folder.is_dir() or parameters.has_files(session, version):
+            return
+        try:
+            parameters.add_files(session, version, folder)
+        except OSError as error:
+            raise ArtefactError(f"The parameters of version {version} cannot be read: {error.strerror}.") from error
+
+    def _fetch(self, version: str) -> None:
+        """Write the files of a version that another replica stored into the data folder. Do nothing when none did."""
+        with self.database.read() as session:
+            if parameters.has_files(session, version):
+                self._keep(version, lambda folder: parameters.write_files(session, version, folder))
 
     def _keep_shipped(self, router: str, version: str) -> None:
         """Copy shipped parameters before another version replaces them: a later release can ship others."""

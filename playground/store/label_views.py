@@ -11,6 +11,7 @@ from sqlmodel import Session, SQLModel, col, func, select
 
 from playground.core.preferences import LabelledPair, Verdict
 from playground.core.records import LabelRow, Side
+from playground.errors import InvalidRequest
 from playground.store.arrays import unpack
 from playground.store.tables import (
     ComparisonRow,
@@ -32,6 +33,7 @@ def current_labels(
     source: str | None = None,
     labeller_id: str | None = None,
     label_id: str | None = None,
+    comparison_id: str | None = None,
     limit: int | None = None,
     oldest_first: bool = False,
 ) -> list[LabelRow]:
@@ -50,9 +52,19 @@ def current_labels(
         query = query.where(col(act.labeller_id) == labeller_id)
     if label_id is not None:
         query = query.where(col(act.id) == label_id)
+    if comparison_id is not None:
+        query = query.where(col(act.comparison_id) == comparison_id)
     if limit is not None:
         query = query.limit(limit)
     return _joined(session, session.exec(query).all())
+
+
+def vote_of(session: Session, label_id: str) -> LabelRow:
+    """Return a vote by its id, whether or not it is in force. Raise InvalidRequest for an unknown one."""
+    act = session.get(LabelActRow, label_id)
+    if act is None or act.action != "vote":
+        raise InvalidRequest("There is no such vote.", "Choose one of your votes.")
+    return _joined(session, [act])[0]
 
 
 def labelled_pairs(session: Session, source: str | None = "human") -> list[LabelledPair]:

@@ -5,20 +5,34 @@ append-only: a changed vote and an undo are new rows that supersede the old one.
 returned, so a saved vote survives a killed process.
 """
 
+import hashlib
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from sqlalchemy.orm import aliased
-from sqlmodel import Session, col, select
+from sqlmodel import Session, col, func, or_, select
 
 from playground.core.preferences import Verdict
 from playground.errors import InvalidRequest, NotPermitted
 from playground.store.prompts import storable
-from playground.store.tables import ComparisonRow, LabelActRow, RationaleRow, RunRow
+from playground.store.tables import ComparisonRow, LabelActRow, PromptRow, RationaleRow, RunRow
+from playground.store.tables.columns import new_id
 from playground.store.tables.labels import SELECTIONS, SOURCES
 
 MAX_RATIONALE = 4000
 MAX_TAGS = 20
+
+
+@dataclass(frozen=True)
+class StoredComparison:
+    """Hold a comparison as it was shown: `runs` are left and right."""
+
+    id: str
+    prompt: str
+    runs: tuple[str, str]
+    selection: str
+    pair_propensity: float | None
 
 
 def create_comparison(
@@ -30,8 +44,11 @@ def create_comparison(
     pair_propensity: float | None,
     left_run: str,
     blind: bool = True,
+    comparison_id: str = "",
 ) -> str:
     """Store a comparison of two stored runs of one prompt and return its id. `left_run` is shown left.
+
+    `comparison_id` is a ULID that the caller gave out already; by default a new one is made.
 
     Raise InvalidRequest when the runs are the same, unknown, failed or of different prompts, or when the selection is
     unknown.
@@ -49,6 +66,7 @@ def create_comparison(
         raise InvalidRequest("One of the two answers failed, so there is nothing to compare.", "Run the prompt again.")
     first, second = sorted((run_a, run_b))
     row = ComparisonRow(
+        id=comparison_id or new_id(),
         prompt_id=runs[0].prompt_id,
         run_a=first,
         run_b=second,
@@ -76,15 +94,16 @@ def vote(
 ) -> str:
     """Store a vote, commit it and return the id of the label. `verdict` is as shown: A is the left answer.
 
-    A repeated `client_token` (a double click, a retry) returns the first label. A second vote of one labeller on one
-    comparison supersedes the first and counts as revealed. Raise InvalidRequest for an unknown comparison or source.
+    A `client_token` that the labeller used on this comparison before (a double click, a retry) returns the first label.
+    A second vote of one labeller on one comparison supersedes the first and counts as revealed. Raise InvalidRequest
+    for an unknown comparison or source.
     """
     if source not in SOURCES:
         raise InvalidRequest(f"No source of labels is called {source!r}.", f"Choose one of: {', '.join(SOURCES)}.")
+    comparison = _comparison(session, comparison_id)
     repeated = _by_token(session, client_token, comparison_id, labeller_id)
     if repeated is not None:
         return repeated
-    comparison = _comparison(session, comparison_id)
     canonical = verdict if comparison.left_run == comparison.run_a else verdict.swapped()
     head = _head(session, comparison_id, labeller_id)
     row = LabelActRow(
@@ -98,7 +117,7 @@ def vote(
         source_detail=dict(source_detail or {}),
         revealed_before=revealed_before or head is not None,
         lead_ms=lead_ms,
-        client_token=client_token,
+        client_token=_own_token(client_token, labeller_id),
     )
     session.add(row)
     session.commit()
@@ -116,6 +135,7 @@ def undo(session: Session, label_id: str, *, labeller_id: str, client_token: str
         raise InvalidRequest("There is no such vote.", "Choose one of your votes.")
     if target.labeller_id != labeller_id:
         raise NotPermitted("This vote was given by somebody else.", "You can only undo your own votes.")
+    _comparison(session, target.comparison_id)
     repeated = _by_token(session, client_token, target.comparison_id, labeller_id)
     if repeated is not None:
         return repeated
@@ -132,7 +152,7 @@ def undo(session: Session, label_id: str, *, labeller_id: str, client_token: str
         supersedes=head.id if head else None,
         restores=previous.id if previous else None,
         source=target.source,
-        client_token=client_token,
+        client_token=_own_token(client_token, labeller_id),
     )
     session.add(row)
     session.commit()
@@ -151,8 +171,34 @@ def add_rationale(session: Session, label_id: str, text: str, tags: Sequence[str
     return row.id
 
 
+def load_comparison(session: Session, comparison_id: str) -> StoredComparison:
+    """Return the comparison. Raise InvalidRequest for an unknown one."""
+    query = select(ComparisonRow, PromptRow.text).join(PromptRow, col(PromptRow.id) == col(ComparisonRow.prompt_id))
+    found = session.exec(query.where(col(ComparisonRow.id) == comparison_id)).first()
+    if found is None:
+        raise InvalidRequest("There is no such comparison.", "Start a new one.")
+    row, prompt = found
+    right = row.run_b if row.left_run == row.run_a else row.run_a
+    return StoredComparison(row.id, prompt, (row.left_run, right), row.selection, row.pair_propensity)
+
+
+def acts_of(session: Session, comparison_id: str, labeller_id: str) -> int:
+    """Return how often the labeller voted on the comparison or took a vote back."""
+    acts = select(func.count()).where(
+        col(LabelActRow.comparison_id) == comparison_id, col(LabelActRow.labeller_id) == labeller_id
+    )
+    return session.exec(acts).one()
+
+
+def has_votes(session: Session, comparison_id: str) -> bool:
+    """Return whether anybody ever voted on the comparison, also when the vote was taken back."""
+    votes = select(LabelActRow.id).where(col(LabelActRow.comparison_id) == comparison_id)
+    return session.exec(votes.limit(1)).first() is not None
+
+
 def _comparison(session: Session, comparison_id: str) -> ComparisonRow:
-    row = session.get(ComparisonRow, comparison_id)
+    # a server lets two replicas vote at once: the second one waits here, and sees the vote of the first
+    row = session.get(ComparisonRow, comparison_id, with_for_update=True)
     if row is None:
         raise InvalidRequest("There is no such comparison.", "Start a new one.")
     return row
@@ -161,12 +207,23 @@ def _comparison(session: Session, comparison_id: str) -> ComparisonRow:
 def _by_token(session: Session, token: str, comparison_id: str, labeller_id: str) -> str | None:
     if not token or len(token) > 128:
         raise InvalidRequest("The vote has no usable token.", "Reload the page and vote again.")
-    row = session.exec(select(LabelActRow).where(col(LabelActRow.client_token) == token)).first()
+    own = _own_token(token, labeller_id)
+    # a database of before keeps the token as it was given
+    acts = select(LabelActRow).where(
+        or_(col(LabelActRow.client_token) == own, col(LabelActRow.client_token) == token),
+        col(LabelActRow.labeller_id) == labeller_id,
+    )
+    row = session.exec(acts).first()
     if row is None:
         return None
-    if (row.comparison_id, row.labeller_id) != (comparison_id, labeller_id):
-        raise InvalidRequest("This token belongs to another vote.", "Reload the page and vote again.")
+    if row.comparison_id != comparison_id:
+        raise InvalidRequest("This token belongs to another vote.", "Give each vote a token of its own.")
     return row.id
+
+
+def _own_token(token: str, labeller_id: str) -> str:
+    """Return the token as it is stored. Two labellers may use one token, and none can find out another's."""
+    return hashlib.sha256(f"{labeller_id}:{token}".encode("utf-8", "surrogatepass")).hexdigest()
 
 
 def _head(session: Session, comparison_id: str, labeller_id: str) -> LabelActRow | None:

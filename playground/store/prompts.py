@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from sqlmodel import Session, col, select
 
+from playground.store.rows import found_or_added
 from playground.store.tables import PoolRow, PromptRow
 
 
@@ -23,22 +24,14 @@ def prompt_hash(text: str) -> str:
 def prompt_id(session: Session, text: str, *, source: str = "typed") -> str:
     """Return the id of the prompt `text`. Add the prompt when it is new."""
     digest = prompt_hash(text)
-    found = session.exec(select(PromptRow.id).where(col(PromptRow.text_hash) == digest)).first()
-    if found is not None:
-        return found
     row = PromptRow(text=storable(text), text_hash=digest, group_id=digest, source=source)
-    session.add(row)
-    session.flush()
-    return row.id
+    wanted = select(PromptRow.id).where(col(PromptRow.text_hash) == digest)
+    return found_or_added(session, lambda: session.exec(wanted).first(), row) or row.id
 
 
 def pool_id(session: Session, names: Sequence[str]) -> str:
     """Return the id of the pool of experts `names`, in that order. Add the pool when it is new."""
     digest = hashlib.sha256("\n".join(names).encode()).hexdigest()[:16]  # the same as Pool.hash
-    found = session.exec(select(PoolRow.id).where(col(PoolRow.hash) == digest)).first()
-    if found is not None:
-        return found
     row = PoolRow(hash=digest, names=list(names))
-    session.add(row)
-    session.flush()
-    return row.id
+    wanted = select(PoolRow.id).where(col(PoolRow.hash) == digest)
+    return found_or_added(session, lambda: session.exec(wanted).first(), row) or row.id

@@ -15,6 +15,7 @@ from playground.core.values import Sampling
 from playground.errors import InvalidRequest
 from playground.store.arrays import pack, unpack
 from playground.store.prompts import pool_id, prompt_id, storable
+from playground.store.rows import found_or_added
 from playground.store.tables import DecisionRow, PoolRow, PromptRow, RouterVersionRow, RunRow
 from playground.store.traces import load_trace, save_trace
 
@@ -192,12 +193,11 @@ def top_expert(names: Sequence[str], usage: np.ndarray) -> str:
 
 def _ensure_version(session: Session, started: RunStarted, pool: str) -> None:
     """Add a row for the version of a run when there is none. A router without stored parameters needs this."""
-    if session.get(RouterVersionRow, started.version) is None:
-        row = RouterVersionRow(
-            id=started.version, router=started.router, level=started.level, pool_id=pool, note="first seen in a run"
-        )
-        session.add(row)
-        session.flush()
+    row = RouterVersionRow(
+        id=started.version, router=started.router, level=started.level, pool_id=pool, note="first seen in a run"
+    )
+    wanted = select(RouterVersionRow.id).where(col(RouterVersionRow.id) == started.version)
+    found_or_added(session, lambda: session.exec(wanted).first(), row)
 
 
 def _decision(event: Decided, *, step: int, run_id: str, usage: np.ndarray) -> DecisionRow:

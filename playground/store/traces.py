@@ -1,5 +1,7 @@
 """Store traces: every event of a run as gzipped JSON lines, in the row when small, else in a file.
 
+On a server all of them are in their rows: another replica has other files.
+
 A reopened run is drawn from these events, so they must come back exactly as they were.
 """
 
@@ -45,7 +47,7 @@ def save_trace(session: Session, run_id: str, events: Sequence[Event]) -> None:
     blob = compress(events)
     folder: Path | None = session.info.get("folder")
     row = TraceRow(run_id=run_id, bytes=len(blob), sha256=hashlib.sha256(blob).hexdigest())
-    if len(blob) <= INLINE_LIMIT or folder is None:
+    if len(blob) <= INLINE_LIMIT or folder is None or not session.info.get("has_files", True):
         row.inline = blob
     else:
         row.path = f"traces/{run_id}.json.gz"
@@ -67,6 +69,17 @@ def load_trace(session: Session, run_id: str) -> list[Event]:
     if hashlib.sha256(blob).hexdigest() != row.sha256:
         raise StorageError("The stored details of this run are damaged.", "Restore a backup, or run the prompt again.")
     return expand(blob)
+
+
+def put_inline(session: Session, run_id: str) -> None:
+    """Move the trace of a run from its file into its row. The file stays.
+
+    Raise StorageError when it cannot be read.
+    """
+    row = session.get_one(TraceRow, run_id)
+    if row.path is not None:
+        row.inline, row.path = _read_file(session.info.get("folder"), row.path), None
+        session.add(row)
 
 
 def _plain(value: Any) -> Any:

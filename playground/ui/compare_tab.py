@@ -1,5 +1,6 @@
 """The Compare tab: two answers side by side without names, one verdict, then who they were."""
 
+import json
 import secrets
 import time
 from collections.abc import Callable, Iterator
@@ -14,6 +15,7 @@ from playground.actions.compare import OpenComparison, OpenComparisons
 from playground.core.events import TokenGenerated
 from playground.core.fold import ending
 from playground.core.preferences import Verdict
+from playground.errors import InvalidRequest
 from playground.ui import parts, readiness, wire
 from playground.ui.failures import ended, guarded
 from playground.ui.stream import UPDATE_SECONDS
@@ -27,6 +29,7 @@ SIDE = (
     '<section class="side" data-state="empty" aria-label="Answer {letter}"><header><b>{letter}</b></header>'
     '<div class="side-answer" dir="auto" tabindex="0"></div><footer class="side-foot"></footer></section>'
 )
+STORE_SECONDS = 5.0  # how long a reloaded page waits until the comparison of before is stored
 LAST_SECONDS = 2.0  # how long a comparison waits for the end of the one before on the same page
 GUIDE = "Read both answers, then say which is better. Names, weights and times are shown after the vote."
 
@@ -101,6 +104,7 @@ class CompareTab:
             self.note = gr.Textbox(label="In your words", max_length=2000, lines=1, elem_id="reason-text")
             self.keep = gr.Button("Save the reason", size="sm", elem_id="reason-save")
         self.announce = parts.announcer("pair-status")
+        self.shown = parts.feed("pair-kept", elem_id="pair-kept")  # the browser keeps its value over a reload
 
     def arrive(self, kept: Any) -> dict[Any, Any]:
         """Return what the tab shows when it is opened: its menus, filled once models are loaded, and the last votes."""
@@ -114,16 +118,18 @@ class CompareTab:
         model: dict[str, Any] = {**quiet, "concurrency_id": "model", "concurrency_limit": limit}
         asked = [self.handle, self.prompt, self.first, self.second, self.length, self.token]
         shown = [self.token, self.prompt, self.left, self.right, self.state, self.announce, self.reveal, self.reasons]
-        every = [*shown, self.undo, *self.buttons.values()]
+        every = [*shown, self.shown, self.undo, *self.buttons.values()]
         self.reopened = every
         self.run.click(self.compare, asked, every, trigger_mode="multiple", **model)
         self.next.click(self.compare_next, asked, every, trigger_mode="multiple", **model)
+        self.shown.input(guarded(self.restore), [self.handle, self.token], every, **quiet)
+        page = [self.token, self.handle, self.shown]
         after = [self.state, self.reveal, self.reasons, self.tags, self.note, self.undo, self.announce, self.history]
         changed = [*after, *self.buttons.values()]
         for verdict, button in self.buttons.items():
-            button.click(self._saying(self._voter(verdict)), [self.token, self.handle], changed, queue=False, **quiet)
-        self.undo.click(self._saying(self.take_back), [self.token, self.handle], changed, queue=False, **quiet)
-        self.keep.click(guarded(self.explain), [self.token, self.tags, self.note], self.announce, **quiet)
+            button.click(self._saying(self._voter(verdict)), page, changed, queue=False, **quiet)
+        self.undo.click(self._saying(self.take_back), page, changed, queue=False, **quiet)
+        self.keep.click(guarded(self.explain), [*page, self.tags, self.note], self.announce, **quiet)
         self.steps.change(self.scale, self.steps, list(self.buttons.values()), **quiet)
         self.history.select(guarded(self.reopen), [self.handle, self.token], every, **quiet)
 
@@ -167,7 +173,8 @@ class CompareTab:
         fresh = {self.left: blank, self.right: blank, self.reveal: "", self.reasons: gr.Group(visible=False)}
         text = prompt or self.prompt_of_ours()
         off = self.enabled(False) | {self.undo: gr.Button(interactive=False)}
-        yield fresh | off | self.said("") | {self.prompt: text, self.token: turn.token}
+        asked = {self.prompt: text, self.token: turn.token, self.shown: _pair_to_keep("", text)}
+        yield fresh | off | self.said("") | asked
 
         def failed(message: str, remedy: str) -> dict[Any, Any]:
             if turn.left.is_set():
@@ -194,7 +201,7 @@ class CompareTab:
         opened = compare.open_comparison(self.runtime, checked, str(first), str(second), tokens=tokens)
         opened.token, opened.left = turn.token, turn.left
         self.open.add(opened)
-        yield self.enabled(False) | self.said(notice or "Answering …")
+        yield self.enabled(False) | self.said(notice or "Answering …") | self.remembered(opened)
         yield from self._watch(opened, identity.session_of(identity.handle_of(kept)))
 
     def _watch(self, opened: OpenComparison, session_id: str) -> Iterator[dict[Any, Any]]:
@@ -236,15 +243,15 @@ class CompareTab:
         return secrets.choice(examples.offered(self.runtime.pool))
 
     def _voter(self, verdict: Verdict) -> Any:
-        def cast(token: Any, kept: Any) -> dict[Any, Any]:
-            return self.cast(verdict, token, kept)
+        def cast(token: Any, kept: Any, shown: Any) -> dict[Any, Any]:
+            return self.cast(verdict, token, kept, shown)
 
         return cast
 
-    def cast(self, verdict: Verdict, token: Any, kept: Any) -> dict[Any, Any]:
+    def cast(self, verdict: Verdict, token: Any, kept: Any, shown: Any) -> dict[Any, Any]:
         """Store the verdict. Only then say that it is saved, and who answered."""
-        opened = self.open.get(token)
         handle = identity.handle_of(kept)
+        opened = self.showing(token, shown, handle)
         vote.judge(self.runtime, opened, verdict, handle)
         spoken = pictures.saved_sentence(opened.states, verdict, self.runtime.pool)
         update = self.enabled(False) | {self.state: "", self.announce: unescape(spoken)}
@@ -258,10 +265,10 @@ class CompareTab:
         }
         return update
 
-    def take_back(self, token: Any, kept: Any) -> dict[Any, Any]:
+    def take_back(self, token: Any, kept: Any, shown: Any) -> dict[Any, Any]:
         """Take the vote back with a new row. A vote after that is marked as given after the reveal."""
         handle = identity.handle_of(kept)
-        vote.take_back(self.runtime, self.open.get(token), handle)
+        vote.take_back(self.runtime, self.showing(token, shown, handle), handle)
         off = {self.undo: gr.Button(interactive=False), self.reasons: gr.Group(visible=False)}
         return (
             self.enabled(True)
@@ -270,9 +277,10 @@ class CompareTab:
             | {self.history: self.own_votes(handle)}
         )
 
-    def explain(self, token: Any, tags: list[str], note: str) -> str:
+    def explain(self, token: Any, kept: Any, shown: Any, tags: list[str], note: str) -> str:
         """Store the reason, and say so."""
-        vote.explain(self.runtime, self.open.get(token).label_id, note or "", tags or [])
+        opened = self.showing(token, shown, identity.handle_of(kept))
+        vote.explain(self.runtime, opened.label_id, note or "", tags or [])
         gr.Info("The reason is saved.", duration=3)
         return "The reason is saved."
 
@@ -295,17 +303,77 @@ class CompareTab:
         """
         handle = identity.handle_of(kept)
         opened, row, is_own = vote.reopen(self.runtime, label_id, handle)
+        again = self._again(opened, before)
+        then = "A new vote replaces it." if is_own else "Somebody else voted here. Yours will be added."
+        return (
+            again
+            | self.enabled(True)
+            | self.said(f"This is an earlier comparison. The vote was: {row.shown_verdict.text}. {then}")
+            | {self.reveal: pictures.reveal_html(opened.states, row.shown_verdict, self.runtime.pool)}
+            | {self.undo: gr.Button(interactive=is_own)}
+        )
+
+    def _again(self, opened: OpenComparison, before: Any) -> dict[Any, Any]:
+        """Return updates that show a stored comparison, blind, in place of the page's last, `before`."""
         turn = self.turns.begin(before, patience_s=LAST_SECONDS)
         turn.done.set()  # nothing streams
         opened.token, opened.left = turn.token, turn.left
         self.open.add(opened)
         opening = wire.opening(opened.token[:8])
         texts = [opening + "".join(map(wire.blind_line, state.events)) for state in opened.states]
-        then = "A new vote replaces it." if is_own else "Somebody else voted here. Yours will be added."
-        return (
-            self.enabled(True)
-            | self.said(f"This is an earlier comparison. The vote was: {row.shown_verdict.text}. {then}")
-            | {self.token: opened.token, self.prompt: row.prompt, self.left: texts[0], self.right: texts[1]}
-            | {self.reveal: pictures.reveal_html(opened.states, row.shown_verdict, self.runtime.pool)}
-            | {self.reasons: gr.Group(visible=False), self.undo: gr.Button(interactive=is_own)}
-        )
+        shown = {self.token: opened.token, self.prompt: opened.prompt, self.left: texts[0], self.right: texts[1]}
+        hidden = {self.reveal: "", self.reasons: gr.Group(visible=False), self.undo: gr.Button(interactive=False)}
+        return shown | hidden | self.remembered(opened)
+
+    def remembered(self, opened: OpenComparison) -> dict[Any, Any]:
+        """Return the update by which the browser keeps a comparison over a reload. It says nothing about the sides."""
+        return {self.shown: _pair_to_keep(opened.id, opened.prompt)}
+
+    def showing(self, token: Any, shown: Any, handle: str) -> OpenComparison:
+        """Return the comparison that a page shows, read again when this process keeps it no more.
+
+        Raise InvalidRequest when there is none.
+        """
+        found = self.open.get(token)
+        if found is not None:
+            return found
+        wanted, _ = _kept_pair(shown)
+        if not wanted:
+            raise InvalidRequest("This comparison is no longer open.", "Start a new one. Your votes are kept.")
+        found = vote.from_store(self.runtime, wanted, handle)
+        found.token = str(token or "") or f"{identity.session_of(handle)}:{wanted}"
+        return self.open.add(found)
+
+    def restore(self, kept: Any, before: Any, event: gr.EventData) -> dict[Any, Any]:
+        """Return updates that show what this browser tab compared before it was reloaded, or at least its prompt."""
+        wanted, prompt = _kept_pair(event._data.get("kept"))
+        if before:
+            return {self.token: gr.skip()}  # the page shows another comparison by now
+        if not wanted:
+            return {self.prompt: prompt}
+        running = self.open.find(wanted)
+        if running is not None:
+            running.done.wait(STORE_SECONDS)
+        try:
+            opened = vote.from_store(self.runtime, wanted, identity.handle_of(kept))
+        except InvalidRequest:
+            return {self.prompt: prompt} | self.said("The page was reloaded before both answers were stored.")
+        if opened.label_id:
+            return self.opened(opened.label_id, kept, before)
+        again = self._again(opened, before) | self.enabled(opened.is_readable)
+        if not opened.is_readable:
+            return again | self.said("The reload stopped these answers. Press Compare to ask again.")
+        return again | self.said("Which is better? These are the answers from before the reload.")
+
+
+def _pair_to_keep(comparison_id: str, prompt: str) -> str:
+    return json.dumps({"id": comparison_id, "prompt": prompt})
+
+
+def _kept_pair(kept: Any) -> tuple[str, str]:
+    """Return (id, prompt) of the comparison that a browser kept. Both are empty when it kept none."""
+    try:
+        found = json.loads(str(kept or "{}"))
+        return str(found["id"])[:26], str(found["prompt"])
+    except (ValueError, KeyError, TypeError, RecursionError):
+        return "", ""

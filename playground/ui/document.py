@@ -36,6 +36,7 @@ def _section(name: str, method: object) -> str:
     rows = [
         f"| `{parameter.name}` | `{_type(hints[parameter.name])}` | {_default(parameter)} |"
         for parameter in list(signature.parameters.values())[1:]
+        if parameter.name != "request"  # comes from the framework, not from the client
     ]
     table = ["| argument | type | default |", "| --- | --- | --- |", *rows, ""] if rows else []
     stream = " (a stream)" if "Iterator" in str(hints["return"]) else ""

@@ -38,10 +38,10 @@ class Endpoints:
         seed: int = SEED,
     ) -> dict[str, Any]:
         """Send a prompt through a router. Return the answer, the weights and the reason."""
-        request = ask.client_request(
+        request, notice = ask.client_request(
             self._runtime, prompt, router, tokens=max_tokens, temperature=temperature, seed=seed
         )
-        return ask.answer_json(fold_all(self._runtime.run(request, session_id="api")))
+        return ask.answer_json(fold_all(self._runtime.run(request, session_id="api")), notice)
 
     def run(
         self,
@@ -52,7 +52,7 @@ class Endpoints:
         seed: int = SEED,
     ) -> Iterator[dict[str, Any]]:
         """Send a prompt and stream the text so far with the newest weights. The last value is what /ask returns."""
-        request = ask.client_request(
+        request, notice = ask.client_request(
             self._runtime, prompt, router, tokens=max_tokens, temperature=temperature, seed=seed
         )
         state = ViewState()
@@ -60,7 +60,7 @@ class Endpoints:
             shown = ask.partial_json(state)
             if shown is not None:
                 yield shown
-        yield ask.answer_json(state)
+        yield ask.answer_json(state, notice)
 
     def again(self, run_id: str, change: dict[str, Any]) -> dict[str, Any]:
         """Answer a stored run again. Return both answers, where they first differ, and likelihoods.
@@ -81,24 +81,42 @@ class Endpoints:
         """Answer one prompt twice, blind. `first` and `second` are `random`, `expert:NAME` or `router:NAME`."""
         return compare.compare(self._runtime, prompt, first, second, tokens=max_tokens)
 
-    def vote(self, comparison_id: str, verdict: str, labeller: str = "", client_token: str = "") -> dict[str, Any]:
-        """Store a verdict, then name who answered. A is the first answer.
+    def vote(
+        self,
+        comparison_id: str,
+        verdict: str,
+        labeller: str = "",
+        client_token: str = "",
+        request: gr.Request | None = None,
+    ) -> dict[str, Any]:
+        """Store a verdict. Return the stored verdict, then name who answered. A is the first answer.
 
         `verdict` is `1` to `7`, `0` or `s`, or one of a, b, tie, bad, skip.
 
-        The vote is on disk before this returns. Give the same `client_token` when you retry, and the vote counts once.
-        Give a secret `labeller` of your own (8 to 64 letters and digits) to be able to undo it.
+        The vote is on disk before this returns. Give the same `client_token` when you retry, and the vote counts once:
+        the first verdict stays, and `note` says so. `in_force` is false for a vote that was taken back or replaced.
+
+        Give a secret `labeller` of your own (8 to 64 letters, digits, - or _) to be known by it. Without one, all
+        clients at your network address are one labeller.
         """
-        return vote.client_vote(self._runtime, comparison_id, verdict, handle=labeller, client_token=client_token)
+        address = request.client.host if request and request.client else ""
+        return vote.client_vote(
+            self._runtime, comparison_id, verdict, handle=labeller, client_token=client_token, address=address
+        )
 
     def undo(self, label_id: str, labeller: str) -> dict[str, Any]:
         """Take back a vote of your own. `labeller` is what /vote returned."""
-        row = vote.undo_label(self._runtime, label_id, identity.handle_of(labeller))
+        row = vote.undo_label(self._runtime, label_id, identity.named_handle(labeller))
         return {"undone": label_id, "row": row}
 
-    def labels(self, limit: int = 100) -> dict[str, Any]:
-        """Return the newest labels in force, with both answers and their experts."""
-        return export.labels_json(vote.newest_labels(self._runtime, limit))
+    def labels(self, limit: int = 100, labeller: str = "", password: str = "") -> dict[str, Any]:
+        """Return the newest labels in force, with both answers and their experts.
+
+        With `labeller`, only those of that labeller. The host can close the others with `PLAYGROUND_PUBLIC_LABELS`, and
+        on a Space they are closed unless it is set: then the admin password opens them.
+        """
+        rows = vote.client_labels(self._runtime, limit, handle=labeller, password=password)
+        return export.labels_json(rows)
 
     def finetune(self, router: str = "linear", objective: str = "dpo", note: str = "") -> Iterator[dict[str, Any]]:
         """Teach a router from the labels. Stream progress, then before and after. /promote puts the draft in force."""
@@ -166,7 +184,7 @@ def add_endpoints(runtime: "Runtime") -> None:
     """Register every endpoint on the page that is being built."""
     for name, method in endpoint_methods(Endpoints(runtime)).items():
         is_stream = method.__annotations__["return"] == Iterator[dict[str, Any]]
-        safe = guarded_stream(method) if is_stream else guarded(method)
+        safe = guarded_stream(method, is_page=False) if is_stream else guarded(method, is_page=False)
         shared: dict[str, Any] = {}
         if name in MODEL:
             shared = {"concurrency_id": "model", "concurrency_limit": runtime.settings.max_batch}

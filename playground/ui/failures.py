@@ -34,38 +34,39 @@ def words_of(error: Exception) -> str:
     return " ".join(explained(error)).strip()
 
 
-def _toast(error: Exception) -> gr.Error:
-    # toasts accept markup, and messages may quote what a visitor typed
-    return gr.Error(escape(words_of(error)), duration=8, print_exception=False)
+def _toast(error: Exception, *, is_page: bool) -> gr.Error:
+    # toasts accept markup, and messages may quote what a visitor typed; a program gets the words as they are
+    words = words_of(error)
+    return gr.Error(escape(words) if is_page else words, duration=8, print_exception=False)
 
 
 @contextmanager
-def _edge() -> Iterator[None]:
+def _edge(*, is_page: bool) -> Iterator[None]:
     try:
         yield
     except gr.Error:
         raise
     except Exception as error:
-        raise _toast(error) from error
+        raise _toast(error, is_page=is_page) from error
 
 
-def guarded(callback: Callable[P, R]) -> Callable[P, R]:
-    """Return `callback` with its failures shown as a toast, or as an error of the API."""
+def guarded(callback: Callable[P, R], *, is_page: bool = True) -> Callable[P, R]:
+    """Return `callback` with its failures shown as a toast, or without `is_page` as an error of the API."""
 
     @functools.wraps(callback)
     def call(*args: P.args, **kwargs: P.kwargs) -> R:
-        with _edge():
+        with _edge(is_page=is_page):
             return callback(*args, **kwargs)
 
     return call
 
 
-def guarded_stream(callback: Callable[P, Iterator[R]]) -> Callable[P, Iterator[R]]:
+def guarded_stream(callback: Callable[P, Iterator[R]], *, is_page: bool = True) -> Callable[P, Iterator[R]]:
     """Return a generator function as `guarded` does. Closing its generator closes that of `callback`."""
 
     @functools.wraps(callback)
     def call(*args: P.args, **kwargs: P.kwargs) -> Iterator[R]:
-        with _edge():
+        with _edge(is_page=is_page):
             yield from callback(*args, **kwargs)
 
     return call

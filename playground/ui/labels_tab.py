@@ -69,17 +69,20 @@ class LabelsTab:
 
         self.table.select(guarded(reopen), [self.handle, compare.token], [*compare.reopened, tabs], **quiet)
 
-    def rows(self, filters: dict[str, Any]) -> tuple[list[LabelRow], int]:
-        """Return (labels that pass the filters, how many labels there are)."""
-        rows = vote.newest_labels(self.runtime)
+    def rows(self, filters: dict[str, Any], handle: str) -> tuple[list[LabelRow], int]:
+        """Return (labels that this visitor may read and that pass the filters, how many there are without filters)."""
+        rows = vote.newest_labels(self.runtime, handle)
         return vote.filtered(rows, filters), len(rows)
 
     def refresh(self, kept: Any, *values: Any) -> gr.HTML:
         """Return the table under the filters."""
         filters = dict(zip(("verdict", "expert", "source", "text"), values, strict=True))
-        rows, total = self.rows(filters)
-        mine = vote.labeller_of(self.runtime, identity.handle_of(kept))
-        return gr.HTML(value=labels_html(rows, self.runtime.pool, mine=mine, total=total), asked=filters)
+        handle = identity.handle_of(kept)
+        rows, total = self.rows(filters, handle)
+        mine = vote.labeller_of(self.runtime, handle)
+        all_shown = self.runtime.settings.shows_labels
+        drawn = labels_html(rows, self.runtime.pool, mine=mine, total=total, are_all_shown=all_shown)
+        return gr.HTML(value=drawn, asked=filters | {"handle": handle})
 
     def undo(self, kept: Any, event: gr.EventData) -> None:
         """Take back the pressed vote, if it is the visitor's own."""
@@ -89,8 +92,8 @@ class LabelsTab:
         def export_labels(asked: Any) -> dict[str, str]:
             """Return the filtered labels as the text of a file; the filter comes from a browser."""
             try:
-                filters = asked.get("filters") or {}
-                rows, _ = self.rows({str(name): value for name, value in filters.items()})
+                filters = {str(name): value for name, value in (asked.get("filters") or {}).items()}
+                rows, _ = self.rows(filters, identity.handle_of(filters.pop("handle", None)))
                 return {"text": export.export_labels(rows, f"labels.{asked.get('kind')}")}
             except AttributeError:
                 return {"error": "No format was chosen. Choose one."}

@@ -1,5 +1,6 @@
 """The whole page: header, tabs, timers, and the function that serves it. It has no logic of its own."""
 
+import signal
 import threading
 from html import escape
 from typing import TYPE_CHECKING, Any
@@ -127,6 +128,7 @@ def launch_options(runtime: "Runtime") -> dict[str, Any]:
         "footer_links": [],
         "run_history": False,
         "max_file_size": f"{runtime.settings.max_adapter_mb}mb",
+        "root_path": runtime.settings.root_path or None,
         "state_session_capacity": 500,
         "ssr_mode": False,
         "show_error": True,
@@ -166,5 +168,15 @@ def serve(
     unseen.daemon = True
     unseen.start()
     if block:
-        demo.block_thread()
+        _block(demo, runtime)
     return demo, address
+
+
+def _block(demo: gr.Blocks, runtime: "Runtime") -> None:
+    """Serve until Ctrl-C or SIGTERM, with which machines end a program. Then close everything."""
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        demo.block_thread()
+    finally:
+        demo.close()
+        runtime.close()

@@ -141,7 +141,7 @@ class FinishedLine(WireLine):
     timings: Annotated[dict[str, float] | None, "seconds: `encode_s`, `decide_s`, `first_token_s`, `total_s`"] = None
     reason: Annotated[str | None, "`stop`, `length` or `cancelled`"] = None
     cost: Annotated[float | None, "dollars, when a remote model was paid"] = None
-    cut: Annotated[bool | None, "whether a vote ended it (blind comparisons)"] = None
+    cut: Annotated[bool | None, "whether it was stopped early (blind comparisons)"] = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -382,7 +382,7 @@ def failure(stage: str, message: str, remedy: str) -> str:
 
 
 def blind_line(event: Event) -> str:
-    """Return the line of one side of a blind comparison: its text, that it ended, and whether the vote ended it.
+    """Return the line of one side of a blind comparison: its text, that it ended, and whether it was stopped early.
 
     Nothing in it tells who is answering.
     """

@@ -49,8 +49,19 @@ export function argmax(values) {
 /** Return the mean; 0 for no values. */
 export const mean = (values) => values.reduce((sum, value) => sum + value, 0) / (values.length || 1);
 
+const BYTE_ORDER_MARK = '\ufeff';
+
+/** Return a text as a CSV file has it: with the mark by which Excel knows that it is UTF-8. */
+export const csvFile = (text) => (text.startsWith(BYTE_ORDER_MARK) ? text : BYTE_ORDER_MARK + text);
+
 /** Return a text as a CSV cell. What a spreadsheet would take for a formula gets a quote in front. */
 export function csvCell(text) {
-  const safe = /^\s*[=+\-@]/.test(text) ? `'${text}` : String(text);
+  const own = String(text);
+  const sign = own
+    .replace(/^[\p{Z}\p{C}]+/u, '')
+    .charAt(0)
+    .normalize('NFKC'); // also a wide or small sign
+  const isFormula = /^[=+\-@\u2212]/.test(sign) || /^[ \n]*[\t\r]/.test(own);
+  const safe = isFormula ? `'${own}` : own;
   return `"${safe.replace(/"/g, '""')}"`;
 }

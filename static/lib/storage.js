@@ -9,6 +9,24 @@ export function recall(key) {
   }
 }
 
+/** Return the text that this tab of the browser kept, or null. A reload keeps it; another tab has its own. */
+export function recallInTab(key) {
+  try {
+    return sessionStorage.getItem(key);
+  } catch {
+    return null;
+  }
+}
+
+/** Keep a text in this tab of the browser. */
+export function keepInTab(key, text) {
+  try {
+    sessionStorage.setItem(key, text);
+  } catch {
+    // without storage a reload forgets it
+  }
+}
+
 /** Keep a text. Return whether the browser did. */
 export function keep(key, text) {
   try {

@@ -36,6 +36,7 @@ export class BlindSide {
   }
 
   write(text) {
+    if (!this.text) this.box.replaceChildren(); // the hint of an empty side
     this.text += text;
     this.waiting = null;
     this.box.append(document.createTextNode(text));
@@ -65,7 +66,7 @@ export class BlindSide {
   words() {
     const { isStarted, failed, finished, waiting, text } = this;
     if (failed) return [failed.message, failed.remedy].filter(Boolean).join(' ');
-    if (finished) return finished.cut ? 'Your vote ended this answer.' : text.trim() ? '' : 'This answer is empty.';
+    if (finished) return finished.cut ? 'This answer was stopped early.' : text.trim() ? '' : 'This answer is empty.';
     return isStarted ? 'writing …' : waiting ? waiting.sentence : '';
   }
 }

@@ -8,12 +8,14 @@ import { WeightBars } from '../lib/weight-bars.js';
 import { OtherRun } from '../run/other-run.js';
 import { RunView } from '../run/run-view.js';
 import { BlindSide } from './blind-side.js';
+import { ignoreDoublePresses } from './double-press.js';
 import { Header } from './header.js';
 import { HelpDialog } from './help-dialog.js';
 import { LabelsTable } from './labels-table.js';
 import { LearningCurve } from './learning-curve.js';
 import { LikenessPanel } from './likeness-panel.js';
 import { OverridePanel } from './override-panel.js';
+import { PairKeeper } from './pair-keeper.js';
 import { PoolPicker } from './pool-picker.js';
 import { PressableList } from './pressable-list.js';
 import { countPromptLetters } from './prompt-count.js';
@@ -36,12 +38,14 @@ define('run', (parts) => new RunView(parts));
 define('other', (parts) => new OtherRun(parts));
 define('side-a', (parts) => new BlindSide(parts));
 define('side-b', (parts) => new BlindSide(parts));
+define('pair-kept', (parts) => new PairKeeper(parts));
 define('labels', (parts) => new LabelsTable(parts));
 define('curve', (parts) => new LearningCurve(parts));
 define('likeness', (parts) => new LikenessPanel(parts));
 
 new Shortcuts(help, () => view('run')).listen();
 countPromptLetters();
+ignoreDoublePresses(['pair-run', 'vote-next']);
 
 // components that were ready before this module wait in a list, see playground/ui/assets.py
 const { waiting } = window.Playground;

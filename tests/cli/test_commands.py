@@ -98,7 +98,7 @@ def test_labels_export_writes_a_file_even_without_labels_and_refuses_other_endin
 ) -> None:
     out = tmp_path / "labels.csv"
     assert answer(run("labels", "export", str(out), "--json")) == {"path": str(out), "labels": 0}
-    assert out.read_text("utf-8").startswith("label_id")
+    assert out.read_bytes().startswith(b"\xef\xbb\xbflabel_id")
     assert ".jsonl" in answer(run("labels", "export", str(tmp_path / "labels.xls"), "--json", code=1))["remedy"]
 
 

@@ -104,5 +104,6 @@ def test_every_label_is_in_the_export(labelled: Settings, tmp_path: Path, ending
     out = tmp_path / f"labels.{ending}"
     assert run("labels", "export", str(out))["labels"] == len(PROMPTS)
     text = out.read_text("utf-8")
-    rows = list(csv.DictReader(text.splitlines())) if ending == "csv" else [json.loads(s) for s in text.splitlines()]
+    lines = text.removeprefix("\ufeff").splitlines()
+    rows = list(csv.DictReader(lines)) if ending == "csv" else [json.loads(line) for line in lines]
     assert {row["prompt"] for row in rows} == set(PROMPTS)

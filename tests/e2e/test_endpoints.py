@@ -1,6 +1,7 @@
 """The page's named endpoints from another process, and votes that outlive a killed server."""
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -90,6 +91,8 @@ def test_errors_say_what_to_do(client: Any) -> None:
         client.predict("Hello", "nobody", api_name="/ask")
     with pytest.raises(Exception, match="no such comparison"):
         client.predict("none", "a", api_name="/vote")
+    with pytest.raises(Exception, match="No verdict is called 'left <b>'"):  # as it is, not escaped for a page
+        client.predict("none", "left <b>", api_name="/vote")
 
 
 def test_compare_is_blind_until_the_vote_and_undo_is_ones_own(client: Any) -> None:
@@ -101,9 +104,50 @@ def test_compare_is_blind_until_the_vote_and_undo_is_ones_own(client: Any) -> No
     assert {vote["a"]["expert"], vote["b"]["expert"]} == {"math", "base"}
     with pytest.raises(Exception, match="somebody else"):
         client.predict(vote["label_id"], "another-handle", api_name="/undo")
-    assert len(client.predict(api_name="/labels")["labels"]) == 1
+    assert len(client.predict(100, "my-own-handle", api_name="/labels")["labels"]) == 1
     client.predict(vote["label_id"], "my-own-handle", api_name="/undo")
-    assert client.predict(api_name="/labels")["labels"] == []
+    assert client.predict(100, "my-own-handle", api_name="/labels")["labels"] == []
+
+
+def test_a_retried_vote_says_what_is_stored_and_counts_once(client: Any) -> None:
+    """The three tries of a client that got no answer in time."""
+
+    def stored(comparison: str) -> list[str]:
+        rows = client.predict(500, api_name="/labels")["labels"]
+        return [row["choice"] for row in rows if row["comparison_id"] == comparison]
+
+    one, two, three = (
+        client.predict(f"Number {n}?", max_tokens=6, api_name="/compare")["comparison_id"] for n in "123"
+    )
+    vote = lambda *words: client.predict(*words, api_name="/vote")  # noqa: E731
+    first, again = vote(one, "b", "alice12345", "t1"), vote(one, "tie", "alice12345", "t1")
+    assert (again["verdict"], again["label_id"]) == (first["verdict"], first["label_id"])
+    assert again["note"]
+    assert len(stored(one)) == 1
+    first, again = vote(two, "a", "", "t2"), vote(two, "a", "", "t2")
+    assert again["label_id"] == first["label_id"]
+    assert {again["a"]["expert"], again["b"]["expert"]} == {first["a"]["expert"], first["b"]["expert"]}
+    assert len(stored(two)) == 1
+    for _ in "ab":
+        with pytest.raises(Exception, match="8 to 64"):
+            vote(three, "a", "alice")
+    assert stored(three) == []
+
+
+def test_unnamed_votes_of_many_connections_are_one_labellers(client: Any) -> None:
+    made = [client.predict(f"Unnamed {n}?", max_tokens=6, api_name="/compare")["comparison_id"] for n in range(3)]
+    for comparison in made:
+        Client(client.src, verbose=False).predict(comparison, "a", api_name="/vote")
+    rows = client.predict(500, api_name="/labels")["labels"]
+    assert len({row["labeller"] for row in rows if row["comparison_id"] in made}) == 1
+
+
+def test_a_prompt_that_is_cut_is_said(client: Any) -> None:
+    long = "What is 3 + 4? " * 2000
+    assert "cut to 8,000 characters" in client.predict(long, "knn", 4, api_name="/ask")["notice"]
+    assert "cut to 8,000 characters" in client.predict(long, max_tokens=4, api_name="/compare")["notice"]
+    assert "cut to 8,000 characters" in list(client.submit(long, "knn", 4, api_name="/run"))[-1]["notice"]
+    assert "notice" not in client.predict("Short?", "knn", 4, api_name="/ask")
 
 
 def test_a_vote_that_was_acknowledged_survives_kill_nine(tmp_path: Path) -> None:
@@ -122,3 +166,17 @@ def test_a_vote_that_was_acknowledged_survives_kill_nine(tmp_path: Path) -> None
     assert {row.shown_verdict.key for row in stored} == {"1"}
     assert all(row.a.text for row in stored)
     assert time.monotonic() - began < 5
+
+
+def test_a_polite_end_leaves_every_vote_in_the_one_file(tmp_path: Path) -> None:
+    process, address = started(tmp_path)
+    client = Client(address, verbose=False)
+    duel = client.predict("Question?", api_name="/compare")
+    label = client.predict(duel["comparison_id"], "1", api_name="/vote")["label_id"]
+    process.send_signal(signal.SIGTERM)
+    assert process.wait(20) == 0
+    copy = tmp_path / "elsewhere" / "copy.sqlite3"
+    copy.parent.mkdir()
+    shutil.copyfile(tmp_path / "playground.sqlite3", copy)  # the one file, without its log
+    with Database(f"sqlite:///{copy}").read() as session:
+        assert [row.label_id for row in current_labels(session)] == [label]

@@ -4,6 +4,7 @@ import { test } from 'node:test';
 import {
   argmax,
   csvCell,
+  csvFile,
   duration,
   mean,
   percent,
@@ -52,5 +53,12 @@ test('the largest and the mean', () => {
 
 test('a CSV cell is no formula and keeps its quotes', () => {
   assert.equal(csvCell('a "word"'), '"a ""word"""');
-  for (const sign of ['=', '+', '-', '@', ' =']) assert.equal(csvCell(`${sign}1`), `"'${sign}1"`);
+  const wide = ['＝', '＋', '－', '＠', '﹢', '\u2212', '\u00a0=', '\u200b=', '\ufeff+', '\t', ' \r'];
+  for (const sign of ['=', '+', '-', '@', ' =', ...wide]) assert.equal(csvCell(`${sign}1`), `"'${sign}1"`);
+  for (const text of ['1+1', 'é=1', '水', '1', "'=1"]) assert.equal(csvCell(text), `"${text}"`);
+});
+
+test('a CSV file has one byte-order mark', () => {
+  assert.equal(csvFile('a,b'), '\ufeffa,b');
+  assert.equal(csvFile(csvFile('a,b')), '\ufeffa,b');
 });

@@ -145,3 +145,24 @@ def test_a_router_without_shipped_parameters_begins_with_its_own(
         again.current("lora_mixer")
     with pytest.raises(NotReady, match="routers fit manual"):
         Versions(database, settings, shipped=shipped_copy).current("manual")
+
+
+def test_a_replica_on_a_server_serves_what_another_one_promoted(postgres: str, settings: Settings) -> None:
+    """Each has a data folder of its own. Rolled back, the version before is found, too."""
+    one, two = (
+        Versions(Database(postgres), settings.model_copy(update={"data_dir": settings.data_dir / name}))
+        for name in ("one", "two")
+    )
+    one.database.upgrade()
+    first = one.promote(draft(one), by="ann")
+    assert two.load("linear")[1] == first
+    second = two.promote(draft(two, scale=3.0), by="ann")
+    again, version = one.load("linear")
+    assert isinstance(again, LinearProbe)
+    here = two.load("linear")[0]
+    assert isinstance(here, LinearProbe)
+    assert version == second
+    assert bool((again.weight == here.weight).all())
+    assert one.rollback("linear", by="ann") == first
+    for versions in (one, two):
+        versions.database.close()

@@ -1,8 +1,11 @@
+import contextlib
 import importlib.util
+import shutil
 import sqlite3
 import subprocess
 import sys
 import threading
+import time
 from pathlib import Path
 
 import pytest
@@ -172,6 +175,63 @@ def test_two_programs_may_start_at_once(tmp_path: Path) -> None:
     assert all("False" not in output for output in outputs)
 
 
+def copied_prompts(path: Path, place: Path) -> list[str]:
+    """The prompts in a copy of the database's one file, without its log."""
+    copy = place / "copy.sqlite3"
+    shutil.copyfile(path, copy)
+    with contextlib.closing(sqlite3.connect(copy)) as connection:
+        return [text for (text,) in connection.execute("SELECT text FROM prompt")]
+
+
+def test_the_one_file_soon_holds_what_was_written(
+    tmp_path: Path, database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("playground.store.database.CHECKPOINT_SECONDS", 0.05)
+    database.close()  # what the fixture wrote is out of the way
+    for number in range(2):  # the second time, the first move is over
+        with database.write() as session:
+            session.add(PromptRow(text=f"text {number}", text_hash=f"h{number}", group_id="g"))
+        for _ in range(100):
+            time.sleep(0.05)
+            if database._moving is not None and not database._moving.is_alive():
+                break
+        assert len(copied_prompts(tmp_path / "playground.sqlite3", tmp_path)) == number + 1
+
+
+def test_closing_moves_everything_into_the_one_file(tmp_path: Path, database: Database) -> None:
+    with database.write() as session:
+        session.add(PromptRow(text="kept", text_hash="h", group_id="g"))
+    reader = sqlite3.connect(tmp_path / "playground.sqlite3")  # another program has it open: the log stays
+    reader.execute("SELECT count(*) FROM prompt").fetchall()
+    database.close()
+    assert copied_prompts(tmp_path / "playground.sqlite3", tmp_path) == ["kept"]
+    reader.close()
+
+
+def test_a_disk_that_refuses_to_move_the_log_loses_nothing(tmp_path: Path, database: Database) -> None:
+    with database.write() as session:
+        session.add(PromptRow(text="kept", text_hash="h", group_id="g"))
+    frozen = Database(f"sqlite:///file:{tmp_path / 'playground.sqlite3'}?mode=ro&uri=true")
+    frozen.checkpoint()
+    with frozen.read() as session:
+        assert session.connection().exec_driver_sql("SELECT text FROM prompt").scalar() == "kept"
+    frozen.close()
+
+
+def test_newest_tables_are_opened_without_a_write(tmp_path: Path, database: Database) -> None:
+    """A full, locked or read-only disk can be looked at."""
+    other = sqlite3.connect(tmp_path / "playground.sqlite3", isolation_level=None)
+    other.execute("BEGIN IMMEDIATE")
+    hasty = Database(f"sqlite:///{tmp_path / 'playground.sqlite3'}", busy_ms=50)
+    hasty.upgrade()
+    other.execute("ROLLBACK")
+    other.close()
+    frozen = Database(f"sqlite:///file:{tmp_path / 'playground.sqlite3'}?mode=ro&uri=true")
+    frozen.upgrade()
+    for opened in (hasty, frozen):
+        opened.close()
+
+
 def test_times_come_back_in_utc(database: Database) -> None:
     moment = now()
     with database.write() as session:
@@ -192,6 +252,16 @@ def test_hosts_addresses_get_a_driver_or_a_remedy(address: str) -> None:
         return
     with pytest.raises(StorageError, match="pip install"):
         Database(address)
+
+
+@pytest.mark.parametrize(
+    "address", ["nonsense", "postgresql://me@host:secret/name", "mysql://me:secret@host/name", "://", "\x00", "sqlite"]
+)
+def test_what_is_no_address_of_ours_is_said_without_its_password(address: str) -> None:
+    with pytest.raises(StorageError, match="DATABASE_URL") as caught:
+        Database(address)
+    assert "secret" not in str(caught.value)
+    assert "postgresql://" in caught.value.remedy
 
 
 def test_foreign_keys_hold(database: Database) -> None:

@@ -13,7 +13,7 @@ from playground.errors import InvalidRequest, NotPermitted
 from playground.store.database import Database
 from playground.store.label_views import count_labels, current_labels, labelled_pairs
 from playground.store.labels import add_rationale, create_comparison, undo, vote
-from playground.store.people import labeller
+from playground.store.people import known_labeller, labeller
 
 ROOT = Path(__file__).resolve().parents[2]
 Save = Callable[..., str]
@@ -70,6 +70,23 @@ def test_a_repeated_click_is_one_vote(database, compare, cast) -> None:
         assert [row.verdict for row in current_labels(session)] == [Verdict.A]
     with pytest.raises(InvalidRequest, match="another vote"):
         cast(compare(), Verdict.A, "t1")
+
+
+def test_two_people_may_use_one_token(database, compare, cast) -> None:
+    """A token such as "1" is no secret, and says nothing about another person's vote."""
+    comparison = compare()
+    with database.write() as session:
+        other = labeller(session, "another cookie")
+    mine, theirs = cast(comparison, Verdict.A, "1"), cast(comparison, Verdict.B, "1", by=other)
+    assert mine != theirs
+    assert cast(comparison, Verdict.B, "1") == mine
+    assert cast(comparison, Verdict.A, "1", by=other) == theirs
+    assert cast(compare(prompt="another"), Verdict.A, "1", by=other_of(database)) != theirs
+
+
+def other_of(database: Database) -> str:
+    with database.write() as session:
+        return labeller(session, "a third cookie")
 
 
 def test_a_changed_mind_replaces_and_undo_returns(database, compare, cast, me: str) -> None:
@@ -202,6 +219,31 @@ def test_a_labeller_is_one_person_and_no_name_is_stored(database: Database, tmp_
     with reopened.write() as session:
         assert labeller(session, "ann@example.org") == one
     reopened.close()
+
+
+def test_looking_for_a_labeller_writes_nothing(database: Database, tmp_path: Path) -> None:
+    with database.read() as session:
+        assert known_labeller(session, "cookie") is None
+        assert session.connection().exec_driver_sql("SELECT count(*) FROM labeller").scalar() == 0
+    assert not list(tmp_path.glob("*.key"))
+    with database.write() as session:
+        me = labeller(session, "cookie")
+    with database.read() as session:
+        assert known_labeller(session, "cookie") == me
+        assert known_labeller(session, "another") is None
+
+
+def test_a_setting_replaces_the_key_and_no_file_is_made(tmp_path: Path) -> None:
+    found = []
+    for name, key in (("one", "a secret"), ("two", "a secret"), ("three", "another")):
+        made = Database(f"sqlite:///{tmp_path / name / 'x.sqlite3'}", labeller_key=key)
+        made.upgrade()
+        with made.write() as session:
+            labeller(session, "cookie")
+            found.append(session.connection().exec_driver_sql("SELECT auth_subject_hash FROM labeller").scalar())
+        made.close()
+    assert found[0] == found[1] != found[2]
+    assert not list(tmp_path.rglob("*.key"))
 
 
 def test_a_vote_survives_kill_minus_9(database, compare, tmp_path: Path, me: str) -> None:

@@ -1,6 +1,5 @@
 """A filled database of the first release, taken to the newest tables and back: SQLite, and PostgreSQL where set."""
 
-import os
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -19,7 +18,7 @@ from playground.store.label_views import current_labels, labelled_pairs
 from playground.store.labels import add_rationale, create_comparison, undo, vote
 from playground.store.people import labeller
 from playground.store.runs import load_events, load_run, recent_runs, save_run
-from playground.store.tables import RouterVersionRow, TrainingRunRow
+from playground.store.tables import RouterVersionRow, SecretRow, TrainingRunRow, VersionFileRow
 from playground.store.versions import (
     LabelUse,
     add_evaluation,
@@ -32,7 +31,6 @@ from playground.store.versions import (
 )
 from tests.store.conftest import MakeRun
 
-POSTGRES = os.environ.get("PLAYGROUND_TEST_POSTGRES", "")
 SHIPPED, TRAINED = "linear-shipped-0badf00d", "linear-trained"
 # What the first release wrote into the columns that it had and the tables of today do not have.
 OLD: dict[str, dict[str, Any]] = {
@@ -43,6 +41,7 @@ OLD: dict[str, dict[str, Any]] = {
     "trace": {"layers": 30, "tokens": 3, "events": 6},
     "router_version": {"created_by": None},
 }
+NEW = ("secret", "version_file")  # tables that the first release did not have
 
 
 @pytest.fixture
@@ -74,19 +73,21 @@ def filled(database: Database, make_run: MakeRun) -> Database:
         end_training(session, job, status="done", version=TRAINED)
         add_evaluation(session, TRAINED, against=SHIPPED, set_name="held", set_hash="h", metrics={"loss": [0.5]})
         add_promotion(session, "linear", TRAINED, action="promote", from_version=SHIPPED, by=me, reason="better")
+        session.add(SecretRow(name="labellers", value=b"k" * 32))
+        session.add(VersionFileRow(version_id=TRAINED, name="router.json", content=b"{}"))
     return database
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])
 def first_release(request: pytest.FixtureRequest, tmp_path: Path, filled: Database) -> Iterator[Database]:
     """Return a database made by the first migration, with the rows of `filled`."""
-    if request.param == "postgresql" and not POSTGRES:
-        pytest.skip("PLAYGROUND_TEST_POSTGRES names no server")
-    address = POSTGRES if request.param == "postgresql" else f"sqlite:///{tmp_path / 'first.sqlite3'}"
+    address = f"sqlite:///{tmp_path / 'first.sqlite3'}"
+    if request.param == "postgresql":
+        address = request.getfixturevalue("postgres")
     made = Database(address, data_dir=tmp_path)
     made.upgrade("0001")
     with made.write() as session:
-        for name, values in rows(filled).items():
+        for name, values in rows(filled, without=NEW).items():
             old = OLD.get(name, {})
             columns = [sa.column(c.name, c.type) for c in SQLModel.metadata.tables[name].columns]
             table = sa.table(name, *columns, *(sa.column(column) for column in old))
@@ -96,7 +97,7 @@ def first_release(request: pytest.FixtureRequest, tmp_path: Path, filled: Databa
     made.close()
 
 
-def rows(database: Database) -> dict[str, list[dict[str, Any]]]:
+def rows(database: Database, *, without: tuple[str, ...] = ()) -> dict[str, list[dict[str, Any]]]:
     """Return every row of every table, in an order in which they can be inserted."""
     with database.read() as session:
         connection = session.connection()
@@ -105,6 +106,7 @@ def rows(database: Database) -> dict[str, list[dict[str, Any]]]:
                 dict(row) for row in connection.execute(sa.select(table).order_by(*table.primary_key)).mappings()
             ]
             for table in SQLModel.metadata.sorted_tables
+            if table.name not in without
         }
     assert all(found.values()), "a table without a row proves nothing"
     return found
@@ -145,7 +147,7 @@ def said(database: Database) -> list[list[str]]:
 
 def test_a_filled_database_of_the_first_release_opens_whole(first_release: Database, filled: Database) -> None:
     first_release.upgrade()
-    assert rows(first_release) == rows(filled)
+    assert rows(first_release, without=NEW) == rows(filled, without=NEW)
     assert said(first_release) == said(filled)
     assert [check for check in first_release.check() if not check.ok] == []
     if first_release.is_sqlite:
@@ -170,7 +172,7 @@ def test_the_first_tables_can_be_had_again(first_release: Database, filled: Data
     first_release.downgrade("0001")
     assert form(first_release) == before
     first_release.upgrade()
-    assert rows(first_release) == rows(filled)
+    assert rows(first_release, without=NEW) == rows(filled, without=NEW)
     assert said(first_release) == said(filled)
 
 
@@ -187,3 +189,38 @@ def test_a_migration_that_would_lose_a_reference_changes_nothing(tmp_path: Path,
         assert session.connection().exec_driver_sql("SELECT count(*) FROM label").scalar() == 4
         assert session.connection().exec_driver_sql("PRAGMA foreign_keys").scalar() == 1
     assert newest_revision() != "0001"
+
+
+def test_a_filled_database_of_the_release_before_opens_whole(filled: Database) -> None:
+    before, whole = rows(filled), said(filled)
+    filled.downgrade("0002")
+    assert not set(NEW) & set(form(filled))
+    filled.upgrade()
+    assert rows(filled, without=NEW) == {name: found for name, found in before.items() if name not in NEW}
+    assert said(filled) == whole
+    assert [check for check in filled.check() if not check.ok] == []
+
+
+def test_a_token_of_before_still_counts_once(filled: Database) -> None:
+    with filled.read() as session:
+        label = current_labels(session)[-1]
+    with filled.write() as session:
+        session.connection().exec_driver_sql("DROP TRIGGER label_unchanged")
+        session.connection().exec_driver_sql(f"UPDATE label SET client_token = 'plain' WHERE id = '{label.label_id}'")
+    with filled.write() as session:
+        again = vote(session, label.comparison_id, Verdict.B, labeller_id=label.labeller_id, client_token="plain")
+    assert again == label.label_id
+
+
+@pytest.mark.parametrize("revision", ["0099", "f00d"])
+def test_tables_of_another_program_are_named_and_left_alone(filled: Database, revision: str) -> None:
+    with filled.write() as session:
+        session.connection().exec_driver_sql(f"UPDATE alembic_version SET version_num = '{revision}'")
+    for change in (filled.upgrade, lambda: filled.downgrade("0001")):
+        with pytest.raises(StorageError, match=f"at revision {revision}.*Nothing was changed") as caught:
+            change()
+        assert "Update the playground" in caught.value.remedy
+    [wrong] = [check for check in filled.check() if not check.ok]
+    assert (wrong.name, wrong.detail) == ("revision", revision)
+    assert "db upgrade" not in wrong.remedy
+    assert "Update the playground" in wrong.remedy

@@ -1,32 +1,35 @@
-"""The store on a real PostgreSQL server. Set PLAYGROUND_TEST_POSTGRES to the address of an empty database to run it."""
+"""The store on a real PostgreSQL server, alone and shared by two replicas."""
 
-import os
+import subprocess
+import sys
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 import sqlalchemy as sa
 
+from playground.core.events import Event
 from playground.core.preferences import Verdict
 from playground.core.values import Sampling
 from playground.errors import InvalidRequest, StorageError
 from playground.exchange.formats.csv import CommaSeparated
+from playground.store.backup import back_up
 from playground.store.database import Database
-from playground.store.label_views import current_labels, labelled_pairs
+from playground.store.label_views import count_labels, current_labels, labelled_pairs
 from playground.store.labels import create_comparison, undo, vote
-from playground.store.people import labeller
+from playground.store.people import KEY_FILE, known_labeller, labeller, unnamed_handle
 from playground.store.runs import load_events, load_run, recent_runs, save_run
 from playground.store.tables import TrainingRunRow
 from playground.store.versions import start_training
 from tests.store.conftest import MakeRun
 
-ADDRESS = os.environ.get("PLAYGROUND_TEST_POSTGRES", "")
-pytestmark = pytest.mark.skipif(not ADDRESS, reason="PLAYGROUND_TEST_POSTGRES names no server")
+ROOT = Path(__file__).resolve().parents[2]
 
 
 @pytest.fixture
-def server(tmp_path: Path) -> Iterator[Database]:
-    made = Database(ADDRESS, data_dir=tmp_path)
+def server(postgres: str, tmp_path: Path) -> Iterator[Database]:
+    made = Database(postgres, data_dir=tmp_path)
     made.upgrade()
     made.upgrade()
     yield made
@@ -79,3 +82,155 @@ def test_an_unreachable_server_is_said(server: Database) -> None:
     gone = Database("postgresql+psycopg://nobody@127.0.0.1:1/none?connect_timeout=1")
     with pytest.raises(StorageError, match="cannot be reached"), gone.read() as session:
         session.connection()
+
+
+@pytest.fixture
+def replicas(postgres: str, tmp_path: Path) -> Iterator[list[Database]]:
+    """Return two programs on one fresh server, each with a data folder of its own that is not there yet."""
+    made = [Database(postgres, data_dir=tmp_path / name) for name in ("one", "two")]
+    for database in made:
+        database.upgrade()
+    yield made
+    made[0].downgrade("base")
+    for database in made:
+        database.close()
+
+
+def stored(database: Database, events: list[Event], prompt: str = "2 + 2?") -> str:
+    with database.write() as session:
+        save_run(session, events, prompt=prompt, sampling=Sampling(), base_model="tiny")
+    return events[0].run_id
+
+
+def pair(database: Database, make_run: MakeRun, prompt: str) -> str:
+    """Return a new comparison of two runs."""
+    runs = [stored(database, make_run(prompt, expert=expert), prompt) for expert in ("math", "base")]
+    with database.write() as session:
+        return create_comparison(session, *runs, selection="uniform", pair_propensity=0.1, left_run=runs[0])
+
+
+def test_a_fresh_server_and_no_data_folder_save_a_hundred_votes(replicas: list[Database], make_run: MakeRun) -> None:
+    for number in range(100):
+        database = replicas[number % 2]
+        comparison = pair(database, make_run, f"Question {number}?")
+        with database.write() as session:
+            who = labeller(session, f"visitor-{number % 10}")
+            vote(session, comparison, Verdict.A, labeller_id=who, client_token=f"t{number}")
+    for database in replicas:
+        with database.read() as session:
+            rows = current_labels(session)
+            assert count_labels(session)["all"] == len(rows) == 100
+            assert {row.shown_verdict for row in rows} == {Verdict.A}
+            assert len({row.labeller_id for row in rows}) == 10
+
+
+def test_replicas_agree_on_who_a_labeller_is(replicas: list[Database], tmp_path: Path) -> None:
+    one, two = replicas
+    with one.read() as session:
+        assert known_labeller(session, "ann's cookie") is None
+    with one.write() as session:
+        ann, client = labeller(session, "ann's cookie"), unnamed_handle(session, "192.0.2.7")
+    with two.write() as session:
+        assert labeller(session, "ann's cookie") == ann
+        assert labeller(session, "bob's cookie") != ann
+        assert unnamed_handle(session, "192.0.2.7") == client
+    with two.read() as session:
+        assert known_labeller(session, "ann's cookie") == ann
+    assert not list(tmp_path.rglob("*.key")), "no machine keeps a key of its own"
+
+
+def test_two_replicas_may_start_at_once_on_a_fresh_server(postgres: str) -> None:
+    code = (
+        "import sys; from playground.store.database import Database; "
+        "d = Database(sys.argv[1]); d.upgrade(); print([c.ok for c in d.check()])"
+    )
+    started = [
+        subprocess.Popen([sys.executable, "-c", code, postgres], cwd=ROOT, stdout=subprocess.PIPE, text=True)
+        for _ in "abc"
+    ]
+    outputs = [process.communicate(timeout=60)[0] for process in started]
+    assert [process.returncode for process in started] == [0, 0, 0]
+    assert all("False" not in output for output in outputs)
+    made = Database(postgres)
+    made.downgrade("base")
+    made.close()
+
+
+def test_replicas_that_meet_a_visitor_at_once_make_one_labeller(replicas: list[Database]) -> None:
+    found, gate = [], threading.Barrier(8)
+
+    def meet(database: Database) -> None:
+        gate.wait()
+        with database.write() as session:
+            found.append(labeller(session, "ann's cookie"))
+
+    threads = [threading.Thread(target=meet, args=(replicas[i % 2],)) for i in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(found) == 8
+    assert len(set(found)) == 1
+
+
+def test_a_vote_sent_to_two_replicas_at_once_counts_once(replicas: list[Database], make_run: MakeRun) -> None:
+    comparison, gate, found = pair(replicas[0], make_run, "Which?"), threading.Barrier(8), []
+
+    def cast(number: int) -> None:
+        gate.wait()
+        with replicas[number % 2].write() as session:
+            who = labeller(session, "ann's cookie")
+            found.append(vote(session, comparison, Verdict.A, labeller_id=who, client_token="one press"))
+
+    threads = [threading.Thread(target=cast, args=(number,)) for number in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(found) == 8
+    assert len(set(found)) == 1
+    with replicas[1].read() as session:
+        assert count_labels(session)["all"] == 1
+
+
+def test_replicas_that_store_the_same_prompt_at_once_store_it_once(replicas: list[Database], make_run: MakeRun) -> None:
+    runs, gate = [make_run(tokens=number + 1) for number in range(8)], threading.Barrier(8)
+
+    def store(number: int) -> None:
+        gate.wait()
+        stored(replicas[number % 2], runs[number])
+
+    threads = [threading.Thread(target=store, args=(number,)) for number in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    with replicas[0].read() as session:
+        assert len(recent_runs(session)) == 8
+        assert session.connection().exec_driver_sql("SELECT count(*) FROM prompt").scalar() == 1
+
+
+def test_another_replica_reads_a_large_trace(replicas: list[Database], make_run: MakeRun) -> None:
+    events = make_run(tokens=400)
+    run = stored(replicas[0], events)
+    with replicas[1].read() as session:
+        assert len(load_events(session, run)) == len(events)
+
+
+def test_a_key_file_of_before_is_taken_over_by_every_replica(replicas: list[Database]) -> None:
+    one, two = replicas
+    assert one.folder is not None
+    one.folder.mkdir()
+    (one.folder / KEY_FILE).write_bytes(b"k" * 32)
+    with one.write() as session:
+        ann = labeller(session, "ann's cookie")
+    with two.write() as session:
+        assert labeller(session, "ann's cookie") == ann
+    (one.folder / KEY_FILE).unlink()
+    with one.read() as session:
+        assert known_labeller(session, "ann's cookie") == ann
+
+
+def test_a_copy_to_a_file_is_refused_with_the_right_tool(server: Database, tmp_path: Path) -> None:
+    with pytest.raises(StorageError, match="pg_dump"):
+        back_up(server, tmp_path / "copy.sqlite3")

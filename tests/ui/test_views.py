@@ -78,7 +78,7 @@ def test_of_a_long_prompt_the_end_travels_layer_by_layer(runtime: Any) -> None:
 
 def test_a_csv_has_a_row_for_each_token_of_prompt_and_answer(gate_events: list[Event]) -> None:
     state = fold_all(gate_events)
-    rows = list(csv.DictReader(io.StringIO(run_csv(state))))
+    rows = list(csv.DictReader(io.StringIO(run_csv(state).removeprefix("\ufeff"))))
     assert state.prompt_read is not None
     assert len(rows) == len(state.prompt_read.tokens) + len(state.tokens)
     assert [row["token"] for row in rows[:2]] == ["p1", "p2"]

@@ -1,12 +1,10 @@
 """Write labels as comma-separated values, for spreadsheets and data frames. Source: RFC 4180."""
 
-import csv
-import io
 from collections.abc import Sequence
 
 from playground.core.records import LabelRow
 from playground.exchange.base import ExchangeFormat, exchange_format
-from playground.exchange.records import as_records, cell
+from playground.exchange.records import as_records, cell, csv_text
 
 
 @exchange_format("csv", title="CSV", ending=".csv", is_table=True)
@@ -16,9 +14,5 @@ class CommaSeparated(ExchangeFormat):
     def write(self, rows: Sequence[LabelRow]) -> str:
         """Return the table. A cell that a spreadsheet would run as a formula gets an apostrophe in front."""
         records = as_records(rows)
-        out = io.StringIO(newline="")
-        writer = csv.writer(out, lineterminator="\r\n")
-        writer.writerow(records[0] if records else ["label_id"])
-        for record in records:
-            writer.writerow([cell(value) for value in record.values()])
-        return out.getvalue()
+        heading = list(records[0]) if records else ["label_id"]
+        return csv_text([heading, *([cell(value) for value in record.values()] for record in records)])

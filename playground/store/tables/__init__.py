@@ -1,7 +1,7 @@
 """Import every table of the database, which registers them all on SQLModel's metadata."""
 
 from playground.store.tables.labels import ComparisonRow, LabelActRow, RationaleRow
-from playground.store.tables.people import LabellerRow
+from playground.store.tables.people import LabellerRow, SecretRow
 from playground.store.tables.prompts import PoolRow, PromptRow
 from playground.store.tables.runs import DecisionRow, RunRow, TraceRow
 from playground.store.tables.training import (
@@ -10,6 +10,7 @@ from playground.store.tables.training import (
     RouterVersionRow,
     TrainingLabelRow,
     TrainingRunRow,
+    VersionFileRow,
 )
 
 __all__ = [
@@ -24,7 +25,9 @@ __all__ = [
     "RationaleRow",
     "RouterVersionRow",
     "RunRow",
+    "SecretRow",
     "TraceRow",
     "TrainingLabelRow",
     "TrainingRunRow",
+    "VersionFileRow",
 ]

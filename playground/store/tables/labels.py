@@ -133,7 +133,8 @@ class LabelActRow(SQLModel, table=True):
         default=0, description="Milliseconds from the start of the comparison to the vote. 0 means not measured."
     )
     client_token: str = Field(
-        max_length=128, description="A token made by the client. The same token twice gives one label."
+        max_length=128,
+        description="A hash of the labeller and of a token made by the client. The same twice gives one label.",
     )
     guideline_version: str = Field(
         default="", max_length=32, description="Version of the instructions for labellers. Not used yet."

@@ -1,4 +1,7 @@
-"""Define the table of labellers: people, judges, rules and importers, known by a keyed hash only."""
+"""Define the tables of labellers and of the key by which they are known.
+
+Labellers are people, judges, rules and importers. They are known by a keyed hash only.
+"""
 
 from datetime import datetime
 
@@ -24,7 +27,9 @@ class LabellerRow(SQLModel, table=True):
     )
     handle: str = Field(max_length=32, description="A random name that may be shown.")
     auth_subject_hash: str | None = Field(
-        default=None, max_length=64, description="HMAC of the cookie or user name. The key lies beside the database."
+        default=None,
+        max_length=64,
+        description="HMAC of the cookie or user name. The key lies beside a SQLite file, and on a server in `secret`.",
     )
     role: str = Field(
         default="labeller", max_length=16, description="`viewer`, `labeller` or `admin`. Used so far: `labeller`."
@@ -32,3 +37,13 @@ class LabellerRow(SQLModel, table=True):
     created_at: datetime = Field(
         default_factory=now, sa_type=UtcTime, description="When the labeller was first seen, in UTC."
     )
+
+
+class SecretRow(SQLModel, table=True):
+    """Store random keys that all replicas of a server's database share. A setting can replace each of them."""
+
+    __tablename__ = "secret"
+
+    name: str = Field(primary_key=True, max_length=32, description="What it is for. Used so far: `labellers`.")
+    value: bytes = Field(sa_type=sa.LargeBinary, description="The key: 32 random bytes.")
+    created_at: datetime = Field(default_factory=now, sa_type=UtcTime, description="When it was made, in UTC.")

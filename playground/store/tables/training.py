@@ -57,6 +57,18 @@ class RouterVersionRow(SQLModel, table=True):
     created_at: datetime = Field(default_factory=now, sa_type=UtcTime, description="When it was made, in UTC.")
 
 
+class VersionFileRow(SQLModel, table=True):
+    """Store the files of router versions, for the replicas on one server. With SQLite they lie in the data folder."""
+
+    __tablename__ = "version_file"
+
+    version_id: str = Field(
+        foreign_key="router_version.id", primary_key=True, max_length=128, description="The version."
+    )
+    name: str = Field(primary_key=True, max_length=255, description="Path of the file in the folder of the version.")
+    content: bytes = Field(sa_type=sa.LargeBinary, description="The file.")
+
+
 class PromotionRow(SQLModel, table=True):
     """Store that a version was put in force, or that the one before it was. The newest row counts."""
 

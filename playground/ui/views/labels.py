@@ -13,8 +13,11 @@ if TYPE_CHECKING:
     from playground.core.records import LabelRow, Side
 
 SHOWN = 200
+NO_LABELS = "No labels yet."
+OWN_ONLY = "The host of this page shows you your own labels only."
+NO_OWN_LABELS = f"You gave no labels yet. {OWN_ONLY}"
 EMPTY = (
-    '<div class="empty"><p>No labels yet.</p><p class="hint">Your first vote takes about 20 seconds.</p>'
+    f'<div class="empty"><p>{NO_LABELS}</p><p class="hint">Your first vote takes about 20 seconds.</p>'
     '<button type="button" class="example" data-id="compare">Compare two answers</button></div>'
 )
 PAIR_WORDS = {"uniform": "random pair", "uncertainty": "uncertain pair", "manual": "chosen pair"}
@@ -52,19 +55,20 @@ def _row(row: "LabelRow", pool: Pool, mine: str) -> str:
     )
 
 
-def labels_html(rows: Sequence["LabelRow"], pool: Pool, *, mine: str, total: int) -> str:
+def labels_html(rows: Sequence["LabelRow"], pool: Pool, *, mine: str, total: int, are_all_shown: bool = True) -> str:
     """Return the newest rows as a table.
 
-    `total` is how many rows there are without filters. The votes of `mine` can be undone.
+    `total` is how many rows there are without filters. The votes of `mine` can be undone. Unless `are_all_shown`, these
+    are the visitor's own.
     """
     if not total:
-        return EMPTY
+        return EMPTY if are_all_shown else EMPTY.replace(NO_LABELS, NO_OWN_LABELS)
     if not rows:
         return NO_MATCH
     heads = ("when", "prompt", "A", "B", "verdict", "why", "who", "source", "pair", "")
     head = "".join(f"<th>{name}</th>" for name in heads)
     body = "".join(_row(row, pool, mine) for row in rows[:SHOWN])
     shown = "" if len(rows) <= SHOWN else f". The newest {SHOWN} are shown. The export has all"
-    told = f"{plural(len(rows), 'label')} of {total}{shown}"
+    told = f"{plural(len(rows), 'label')} of {total}{shown}{'' if are_all_shown else f'. {OWN_ONLY}'}"
     table = f'<table class="plain labels"><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>'
     return f'<p class="hint">{told}</p><div class="scroll">{table}</div>'

@@ -155,7 +155,7 @@ def vote_while_running(
     done = _at_once([*visiting, *polling])
     ballots = [ballot for polled in done[len(visiting) :] for ballot in polled]
     acknowledged = {label for label, _ in ballots if label}
-    reopened = Database(runtime.settings.database_address, data_dir=runtime.settings.data_dir)
+    reopened = Database.of(runtime.settings)
     with reopened.read() as session:
         stored = set(session.exec(select(LabelActRow.id)).all())
     reopened.close()
