@@ -10,6 +10,7 @@ from pydantic import AliasChoices, Field
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 APP = "routing-playground"
+LOOPBACK = ("127.0.0.1", "localhost", "::1")
 ROOT = Path(__file__).resolve().parent.parent
 # a few dozen rows written for this project: enough to see the commands work, not to judge an expert by
 SMALL_DATA = ROOT / "data" / "bench" / "experts"
@@ -71,16 +72,31 @@ class Settings(BaseSettings):
         description="Threads for the model. 0: all processors, one fewer for a page on 127.0.0.1.",
     )
     host: str = Field("127.0.0.1", description="Address the page listens on. On a Space the platform's own is used.")
+    allowed_hosts: str = Field(
+        "",
+        description="Names that the page answers to, with commas between, such as `play.example.org` or "
+        "`*.example.org`. Needed behind a proxy that passes its own name on. Addresses, localhost and the name of this "
+        "machine are always allowed, and `*` allows all.",
+    )
     port: int = Field(7860, ge=0, le=65535, description="Port the page listens on.")
     max_prompt_chars: int = Field(
         8000, ge=100, description="Longest prompt, in characters. Longer prompts are cut, with a notice."
     )
     max_queue: int = Field(32, ge=1, description="Runs that can wait for the model. More are refused, with a message.")
+    max_waiting: int = Field(
+        8, ge=1, description="Runs of one visitor that can wait for the model. More are refused, with a message."
+    )
     max_batch: int = Field(8, ge=1, le=64, description="Runs that the model decodes together in one batch.")
     admin_password: str = Field(
         "",
         description="Password for promoting, rolling back, and adding or removing experts. Empty: allowed locally, "
         "refused on a Space.",
+    )
+    max_drafts: int = Field(
+        3,
+        ge=1,
+        description="Drafts that a visitor can make in an hour by fine-tuning, and a quarter of what all can make. "
+        "Only where strangers may come: on a Space, with an admin password, or on another address than 127.0.0.1.",
     )
     bench_data: Path | None = Field(
         None, description="Folder of data sets for training, evaluation and benchmarks: the default of --data."
@@ -90,6 +106,16 @@ class Settings(BaseSettings):
     def is_space(self) -> bool:
         """Return whether this runs on a Hugging Face Space."""
         return bool(os.environ.get("SPACE_ID"))
+
+    @property
+    def is_public(self) -> bool:
+        """Return whether strangers may come: on a Space, with an admin password, or on more than this machine."""
+        return self.is_space or bool(self.admin_password) or self.host not in LOOPBACK
+
+    @property
+    def hosts(self) -> tuple[str, ...]:
+        """Return the names in `allowed_hosts`."""
+        return tuple(name for part in self.allowed_hosts.split(",") if (name := part.strip()))
 
     @property
     def added_dir(self) -> Path:

@@ -16,6 +16,7 @@ from playground.core.fold import ending
 from playground.core.preferences import Verdict
 from playground.ui import parts, readiness, wire
 from playground.ui.failures import ended, guarded
+from playground.ui.fair_queue import MODEL
 from playground.ui.stream import UPDATE_SECONDS
 from playground.ui.turns import Turn, Turns
 from playground.ui.views import compare as pictures
@@ -111,7 +112,7 @@ class CompareTab:
     def _wire(self) -> None:
         quiet: dict[str, Any] = {"show_progress": "hidden", "api_visibility": "private"}
         limit = self.runtime.settings.max_batch
-        model: dict[str, Any] = {**quiet, "concurrency_id": "model", "concurrency_limit": limit}
+        model: dict[str, Any] = {**quiet, "concurrency_id": MODEL, "concurrency_limit": limit}
         asked = [self.handle, self.prompt, self.first, self.second, self.length, self.token]
         shown = [self.token, self.prompt, self.left, self.right, self.state, self.announce, self.reveal, self.reasons]
         every = [*shown, self.undo, *self.buttons.values()]

@@ -16,6 +16,7 @@ from playground.ui.option_controls import OptionControls
 from playground.ui.turns import Turn, Turns
 from playground.ui.views import finetune
 from playground.ui.views.routers import router_choices
+from playground.ui.visitors import asking_address
 from playground.ui.wire import opening
 
 if TYPE_CHECKING:
@@ -145,9 +146,8 @@ class FineTuneTab:
             raise NotReady("The models are still loading.", "Try again in a moment.")
         result: finetuning.FineTuned | None = None
         options = self.options.values(finetuning.option_controls(self.runtime, objective), given)
-        learning = finetuning.fine_tune(
-            finetuning.teaching_of(self.runtime), router, objective=objective, options=options
-        )
+        teaching = finetuning.teaching_of(self.runtime, address=asking_address(self.runtime.settings))
+        learning = finetuning.fine_tune(teaching, router, objective=objective, options=options)
         with closing(learning) as steps:  # type: ignore[type-var]
             for step in steps:
                 if isinstance(step, finetuning.FineTuned):
@@ -220,10 +220,10 @@ class FineTuneTab:
 
     def put_in_force(self, version: str, router: str, password: str) -> dict[Any, Any]:
         """Promote `version`."""
-        finetuning.promote(self.runtime, version, password)
+        finetuning.promote(self.runtime, version, password, address=asking_address(self.runtime.settings))
         return self._decided(router, "This version is in use now. Roll back returns to the previous one.")
 
     def put_back(self, router: str, password: str) -> dict[Any, Any]:
         """Roll back to the previous version."""
-        finetuning.roll_back(self.runtime, router, password)
+        finetuning.roll_back(self.runtime, router, password, address=asking_address(self.runtime.settings))
         return self._decided(router, "The previous version is in use again.")

@@ -15,6 +15,7 @@ from playground.errors import InvalidRequest, PlaygroundError
 from playground.ui import likeness, parts, readiness, wire
 from playground.ui.attention import AttentionOnDemand
 from playground.ui.failures import ended, explained, guarded, words_of
+from playground.ui.fair_queue import MODEL
 from playground.ui.format import percents, plural
 from playground.ui.option_controls import OptionControls
 from playground.ui.run_export import export_function
@@ -154,7 +155,7 @@ class PlaygroundTab:
     def _wire(self) -> None:
         quiet: dict[str, Any] = {"show_progress": "hidden", "api_visibility": "private"}
         limit = self.runtime.settings.max_batch
-        model: dict[str, Any] = {**quiet, "concurrency_id": "model", "concurrency_limit": limit}
+        model: dict[str, Any] = {**quiet, "concurrency_id": MODEL, "concurrency_limit": limit}
         asked: list[Any] = [self.handle, self.prompt, self.router, self.experts, *self.settings]
         outputs: list[Any] = [self.view, self.other, self.announce, self.last, self.recent, self.override]
         turns = [self.turn, self.aside]
