@@ -36,11 +36,11 @@ ENDPOINTS = {
 }
 
 
-def started(folder: Path) -> tuple[subprocess.Popen[str], str]:
+def started(folder: Path, *, delay: float = 0.0, **settings: str) -> tuple[subprocess.Popen[str], str]:
     """Return (process, address) of a server over a database in `folder`."""
-    environment = {**os.environ, "GRADIO_ANALYTICS_ENABLED": "False", "OMP_NUM_THREADS": "1"}
+    environment = {**os.environ, "GRADIO_ANALYTICS_ENABLED": "False", "OMP_NUM_THREADS": "1", **settings}
     process = subprocess.Popen(
-        [sys.executable, str(SERVER), str(folder)], stdout=subprocess.PIPE, text=True, env=environment
+        [sys.executable, str(SERVER), str(folder), str(delay)], stdout=subprocess.PIPE, text=True, env=environment
     )
     assert process.stdout is not None
     for line in process.stdout:
