@@ -92,6 +92,12 @@ class Settings(BaseSettings):
         description="Password for promoting, rolling back, and adding or removing experts. Empty: allowed locally, "
         "refused on a Space.",
     )
+    keep_runs_days: int = Field(
+        0,
+        ge=0,
+        description="Days after which a run without labels loses its details: its tokens and weights. 0 keeps all. A "
+        "run with a label is never touched.",
+    )
     max_drafts: int = Field(
         3,
         ge=1,

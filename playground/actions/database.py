@@ -1,10 +1,20 @@
 """Open the database without a running playground, with its tables up to date, or check it."""
 
 import contextlib
+import logging
+import time
 from collections.abc import Iterator
+from datetime import timedelta
 
+from playground.errors import InvalidRequest, StorageError
 from playground.settings import Settings
+from playground.store import retention
 from playground.store.database import Database, DatabaseCheck
+from playground.store.retention import Pruned
+from playground.store.tables.columns import now
+
+log = logging.getLogger(__name__)
+DAY_SECONDS = 86_400.0
 
 
 @contextlib.contextmanager
@@ -29,3 +39,41 @@ def checks(settings: Settings) -> list[DatabaseCheck]:
     """Return whether the database opens, is whole, and has the newest revision and its triggers."""
     with opened(settings, upgrade=False) as database:
         return database.check()
+
+
+def prune(settings: Settings, *, days: int | None = None, is_trial: bool = False) -> Pruned:
+    """Delete the details of runs without labels that are older than `days`, by default as the setting says.
+
+    With `is_trial`, only count them. Raise InvalidRequest when neither says how old, StorageError.
+    """
+    with opened(settings) as database:
+        return prune_runs(database, settings.keep_runs_days if days is None else days, is_trial=is_trial)
+
+
+def prune_daily(database: Database, days: int, *, rest_s: float = DAY_SECONDS) -> None:
+    """Delete abandoned files and, with `days`, the details of old runs, now and once a day. Never return."""
+    while True:
+        try:
+            retention.delete_abandoned(database.folder)
+            if days:
+                done = prune_runs(database, days)
+                log.info("old runs pruned runs=%s bytes=%s", done.runs, done.bytes)
+        except (StorageError, OSError) as error:
+            log.warning("old runs were not pruned reason=%s", error)
+        time.sleep(rest_s)
+
+
+def prune_runs(database: Database, days: int, *, is_trial: bool = False) -> Pruned:
+    """Delete the details of runs without labels that are older than `days`. With `is_trial`, only count them.
+
+    Raise InvalidRequest when `days` is less than 1, StorageError.
+    """
+    if days < 1:
+        raise InvalidRequest("Runs are kept for ever.", "Use --days, or set PLAYGROUND_KEEP_RUNS_DAYS.")
+    before = now() - timedelta(days=days)
+    if is_trial:
+        with database.read() as session:
+            found = retention.prunable(session, before)
+        return Pruned(len(found), sum(size for _, size in found))
+    retention.delete_abandoned(database.folder)
+    return retention.prune(database, before)

@@ -18,7 +18,7 @@ from playground.experts.catalogue import load_catalogue
 from playground.learn.labels.options import LabelObjectiveOptions
 from playground.settings import Settings
 from playground.store import versions as rows
-from playground.store.label_views import current_labels, labelled_pairs
+from playground.store.label_views import count_usable, labelled_pairs
 from playground.store.tables import TrainingRunRow
 
 if TYPE_CHECKING:
@@ -122,10 +122,7 @@ def teaching_without_model(versions: "Versions", settings: Settings) -> Teaching
 def count_labels(runtime: "Runtime") -> LabelCount:
     """Return how many labels of people a fine-tune would read now."""
     with runtime.database.read() as session:
-        found = current_labels(session, source="human")
-    usable = [row for row in found if row.verdict.target is not None]
-    prompts, people = {row.prompt for row in usable}, {row.labeller_id for row in usable}
-    return LabelCount(len(usable), len(prompts), len(people), len(found) - len(usable))
+        return LabelCount(*count_usable(session))
 
 
 def objectives(runtime: "Runtime") -> list[tuple[str, str]]:

@@ -1,4 +1,6 @@
-"""`db upgrade` and `db check`: the tables, without starting anything else."""
+"""`db upgrade`, `db check` and `db prune`: the database, without starting anything else."""
+
+from typing import Annotated
 
 import typer
 
@@ -6,7 +8,7 @@ from playground.actions import database
 from playground.cli.reply import JsonFlag, replying
 from playground.cli.start import read_settings
 
-db = typer.Typer(no_args_is_help=True, help="The database: bring its tables up to date, or check it.")
+db = typer.Typer(no_args_is_help=True, help="The database: bring its tables up to date, check it, or delete old runs.")
 
 
 @db.command()
@@ -30,3 +32,19 @@ def check(as_json: JsonFlag = False) -> None:
             "ok": not reply.failed,
             "checks": [{"name": row.name, "ok": row.ok, "detail": row.detail} for row in checks],
         }
+
+
+@db.command()
+def prune(
+    days: Annotated[
+        int | None, typer.Option(min=1, help="Age in days. By default the setting PLAYGROUND_KEEP_RUNS_DAYS.")
+    ] = None,
+    trial: Annotated[bool, typer.Option(help="Only say what would be deleted.")] = False,
+    as_json: JsonFlag = False,
+) -> None:
+    """Delete the details of old runs that nobody judged, also while a page runs. Runs with labels are never touched."""
+    with replying(as_json) as reply:
+        done = database.prune(read_settings(), days=days, is_trial=trial)
+        reply.value = {"runs": done.runs, "bytes": done.bytes, "deleted": not trial}
+        verb = "would lose" if trial else "lost"
+        reply.say(f"{done.runs} runs {verb} their details: {done.bytes / 1e6:.1f} MB.")

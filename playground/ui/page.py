@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import gradio as gr
 from starlette.middleware import Middleware
 
-from playground.actions import identity
+from playground.actions import database, identity
 from playground.errors import InvalidRequest, PlaygroundError
 from playground.settings import LOOPBACK
 from playground.ui import parts, readiness
@@ -175,6 +175,8 @@ def serve(
     unseen = threading.Timer(UNSEEN_SECONDS, runtime.start)
     unseen.daemon = True
     unseen.start()
+    keeping = (runtime.database, settings.keep_runs_days)
+    threading.Thread(target=database.prune_daily, args=keeping, name="retention", daemon=True).start()
     if block:
         demo.block_thread()
     return demo, address
