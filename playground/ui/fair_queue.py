@@ -24,6 +24,7 @@ from gradio.queueing import Event, EventQueue, Queue
 from gradio.server_messages import EventMessage, ProcessCompletedMessage, ProcessGeneratingMessage
 from gradio.utils import error_payload
 
+from playground.ui.guard import MEGABYTE, REPLY_BYTES
 from playground.ui.visitors import OpenPages, Visitor, address_of
 
 if TYPE_CHECKING:
@@ -37,7 +38,7 @@ WORKERS = 40  # events at once, of all kinds
 READ_SECONDS = 30.0  # a reader asks for the next message every ten seconds
 UNREAD_SECONDS = 60.0  # a run that nobody reads for so long is stopped
 KEPT_SECONDS = 300.0  # an answer that nobody fetches for so long is dropped
-KEPT_BYTES = 64 * 2**20  # of all answers that nobody fetched yet, the oldest go first
+KEPT_BYTES = 64 * MEGABYTE  # of all answers that nobody fetched yet, the oldest go first
 BOX_BYTES = 4096  # an empty mailbox with its session
 CLOSED_SESSIONS = 32  # sessions without an open page that are remembered, the newest
 TIDY_SECONDS = 1.0
@@ -177,6 +178,14 @@ class FairQueue(Queue):
         """End an event with a sentence for the visitor."""
         output = error_payload(gr.Error(sentence, duration=8, print_exception=False), True)
         self.send_message(event, ProcessCompletedMessage(output=output, title="Error", success=False))
+
+    def send_message(self, event: Event, event_message: EventMessage) -> None:
+        """Put a message into the mailbox of its session. One that is too large ends its event with a sentence."""
+        if _weight(event_message) > REPLY_BYTES and len(event_message.model_dump_json()) > REPLY_BYTES:
+            self._end(event, f"The answer has more than {REPLY_BYTES // MEGABYTE} MB, which is too much. Ask for less.")
+            event.alive = False
+            return
+        super().send_message(event, event_message)
 
     # --- who is next ----------------------------------------------------------------------------------------
 
