@@ -15,6 +15,7 @@ from playground.core.events import TokenGenerated
 from playground.core.fold import ending
 from playground.core.preferences import Verdict
 from playground.ui import parts, readiness, wire
+from playground.ui.browser_values import pressed_id
 from playground.ui.failures import ended, guarded
 from playground.ui.fair_queue import MODEL
 from playground.ui.stream import UPDATE_SECONDS
@@ -287,7 +288,7 @@ class CompareTab:
 
     def reopen(self, kept: Any, before: Any, event: gr.EventData) -> dict[Any, Any]:
         """Show the comparison of a vote again, with names. A changed vote is a new row."""
-        return self.opened(str(event._data.get("id", "")), kept, before)
+        return self.opened(pressed_id(event), kept, before)
 
     def opened(self, label_id: str, kept: Any, before: Any) -> dict[Any, Any]:
         """Return updates that show a stored label's comparison in place of the page's last, `before`.

@@ -11,6 +11,7 @@ import gradio as gr
 
 from playground.actions import ask, ask_again, compare, experts, export, finetune, identity, vote
 from playground.core.fold import ViewState, fold_all
+from playground.ui.browser_values import typed
 from playground.ui.failures import guarded, guarded_stream
 from playground.ui.fair_queue import MODEL
 from playground.ui.visitors import asking_address
@@ -175,7 +176,7 @@ def add_endpoints(runtime: "Runtime") -> None:
     """Register every endpoint on the page that is being built."""
     for name, method in endpoint_methods(Endpoints(runtime)).items():
         is_stream = method.__annotations__["return"] == Iterator[dict[str, Any]]
-        safe = guarded_stream(method) if is_stream else guarded(method)
+        safe = guarded_stream(typed(method)) if is_stream else guarded(typed(method))
         shared: dict[str, Any] = {}
         if name in WAITING:
             shared = {"concurrency_id": MODEL, "concurrency_limit": runtime.settings.max_batch}

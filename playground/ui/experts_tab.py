@@ -13,6 +13,7 @@ from playground.actions.experts import Candidate, card_from, discard
 from playground.actions.identity import require_admin
 from playground.errors import InvalidRequest
 from playground.ui import parts
+from playground.ui.browser_values import pressed_id
 from playground.ui.failures import ended, guarded
 from playground.ui.palette import PALETTE
 from playground.ui.views.experts import checklist_html, experts_html, working_html
@@ -141,7 +142,7 @@ class ExpertsTab:
         tab.select(guarded(self.cards_html), None, self.cards, **PRIVATE)
 
         def pressed(router: Any, event: gr.EventData) -> dict[Any, Any]:
-            return self.pressed(str(event._data.get("id", "")), router, tabs)
+            return self.pressed(pressed_id(event), router, tabs)
 
         tried = [self.play.prompt, self.play.experts, self.play.router, tabs]
         told = [*tried, self.removing, self.question, self.leaving]

@@ -24,6 +24,7 @@ from gradio.queueing import Event, EventQueue, Queue
 from gradio.server_messages import EventMessage, ProcessCompletedMessage, ProcessGeneratingMessage
 from gradio.utils import error_payload
 
+from playground.ui.browser_values import strange, with_defaults
 from playground.ui.guard import MEGABYTE, REPLY_BYTES
 from playground.ui.visitors import OpenPages, Visitor, address_of
 
@@ -133,12 +134,14 @@ class FairQueue(Queue):
         fn = self.blocks.fns.get(body.fn_index) if body.fn_index is not None else None
         if fn is None:
             return False, "There is no such callback. Reload the page.", "error"
+        body.data = with_defaults(fn.inputs, body.data)
         address = address_of(request.client.host if request.client else None, request.headers, is_space=self._is_space)
         visitor = self._pages.visitor(address, body.session_hash)
         await self._tidy()
-        refusal = self._refusal(fn, visitor)
+        wrong = strange(fn.inputs, body.data, body.event_data)
+        refusal = wrong or self._refusal(fn, visitor)
         if refusal and not visitor.session:
-            raise fastapi.HTTPException(429, refusal)
+            raise fastapi.HTTPException(400 if wrong else 429, refusal)
         body.session_hash = body.session_hash or f"{LONE}{uuid.uuid4().hex}"
         self._boxes.setdefault(body.session_hash, Mailbox())
         if refusal:

@@ -11,6 +11,7 @@ import gradio as gr
 from playground.actions import finetune as finetuning
 from playground.errors import NotReady
 from playground.ui import parts
+from playground.ui.browser_values import pressed_id
 from playground.ui.failures import ended, guarded
 from playground.ui.option_controls import OptionControls
 from playground.ui.turns import Turn, Turns
@@ -103,11 +104,11 @@ class FineTuneTab:
         self.objective.change(guarded(self.choose), self.objective, drawn, **quiet)
 
         def promote_pressed(router: str, password: str, event: gr.EventData) -> dict[Any, Any]:
-            return self.put_in_force(str(event._data.get("id", "")), router, password)
+            return self.put_in_force(pressed_id(event), router, password)
 
         def try_prompt(event: gr.EventData) -> tuple[str, gr.Tabs]:
             limit = self.runtime.settings.max_prompt_chars
-            return str(event._data.get("id", ""))[:limit], gr.Tabs(selected="play")
+            return pressed_id(event)[:limit], gr.Tabs(selected="play")
 
         self.versions.select(guarded(promote_pressed), [self.router, self.password], after, **quiet)
         self.outcome.select(guarded(try_prompt), None, [self.play.prompt, tabs], **quiet)

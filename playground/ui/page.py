@@ -13,10 +13,11 @@ from playground.settings import LOOPBACK
 from playground.ui import parts, readiness
 from playground.ui.about_tab import AboutTab
 from playground.ui.assets import STATIC, module_route, page_head
+from playground.ui.brief_log import keep_log_brief
 from playground.ui.compare_tab import CompareTab
 from playground.ui.endpoints import add_endpoints
 from playground.ui.experts_tab import ExpertsTab
-from playground.ui.failures import guarded, words_of
+from playground.ui.failures import HANDLERS, guarded, words_of
 from playground.ui.fair_queue import WORKERS, FairQueue, Shares
 from playground.ui.finetune_tab import FineTuneTab
 from playground.ui.guard import DIRECT_LIMIT, Guard
@@ -130,7 +131,7 @@ def launch_options(runtime: "Runtime", pages: OpenPages | None = None) -> dict[s
         "theme": page_theme(),
         "head": page_head(),
         "i18n": gr.I18n(en=MISSING_WORDS),
-        "app_kwargs": {"routes": [module_route()], "middleware": [guard]},
+        "app_kwargs": {"routes": [module_route()], "middleware": [guard], "exception_handlers": HANDLERS},
         "max_threads": WORKERS + DIRECT_LIMIT,
         "favicon_path": str(STATIC / "icon.svg"),
         "footer_links": [],
@@ -154,6 +155,7 @@ def serve(
     Raise InvalidRequest when the address or the port is not free.
     """
     settings = runtime.settings
+    keep_log_brief()
     pages = OpenPages()
     demo = build(runtime, pages)
     where: dict[str, Any] = {}
