@@ -45,12 +45,8 @@ def run(asked: "Crowd", settings: Settings, tell: Tell) -> dict[str, Any]:
     if not Path("/proc/self/statm").is_file():
         raise InvalidRequest("Memory is read from /proc, which this system does not have.", "Run this on Linux.")
     with served(settings) as (pid, address):
-        page = Page(address)
-        routers = [one["name"] for one in page.call("routers")["routers"] if one["ready"]]
-        for router in routers:
-            page.call("ask", PROMPTS[0], router, asked.tokens, 0.0, 1)  # what a router needs is loaded once
-        figures = _used(asked, Page(address), pid, routers, tell)
-        return {"minutes": asked.minutes, "visitors": asked.visitors, **figures, **_beside(asked, address, tell)}
+        used = use(asked, pid, address, tell)
+        return {"minutes": asked.minutes, "visitors": asked.visitors, **used, **beside(asked, address, tell)}
 
 
 @contextlib.contextmanager
@@ -89,12 +85,16 @@ def resident_mb(pid: int) -> float:
     return pages * os.sysconf("SC_PAGE_SIZE") / 2**20
 
 
-def _used(asked: "Crowd", page: Page, pid: int, routers: list[str], tell: Tell) -> dict[str, Any]:
-    """Let visitors use the page, and return what was done and how memory went."""
+def use(asked: "Crowd", pid: int, address: str, tell: Tell) -> dict[str, Any]:
+    """Let visitors use the page of process `pid`. Return what was done, and how its memory went."""
+    page = Page(address)
+    routers = [one["name"] for one in page.call("routers")["routers"] if one["ready"]]
+    for router in routers:
+        page.call("ask", PROMPTS[0], router, asked.tokens, 0.0, 1)  # what a router needs is loaded once
     over, done = threading.Event(), Counter[str]()
     pages = [Page(page.address, page.config) for _ in range(asked.visitors)]
     visits = [
-        threading.Thread(target=_visit, args=(one, asked, routers, random.Random(number), done, over))
+        threading.Thread(target=_visit, args=(one, asked, routers, done, over), kwargs={"seed": number})
         for number, one in enumerate(pages)
     ]
     resting, began, memory = resident_mb(pid), time.monotonic(), []
@@ -138,9 +138,10 @@ def flatness(memory: list[tuple[float, float]], resting: float, settle: float) -
 
 
 def _visit(
-    page: Page, asked: "Crowd", routers: list[str], dice: random.Random, done: Counter[str], over: threading.Event
+    page: Page, asked: "Crowd", routers: list[str], done: Counter[str], over: threading.Event, *, seed: int
 ) -> None:
     """Use the page until it is over: every kind of action in a random order, and now and then as another visitor."""
+    dice = random.Random(seed)
     holding = threading.Thread(target=_hold, args=(page, over), daemon=True)
     holding.start()
     actions = itertools.cycle(dice.sample(KINDS, len(KINDS)))
@@ -185,7 +186,7 @@ def _hold(page: Page, over: threading.Event) -> None:
                 return
 
 
-def _beside(asked: "Crowd", address: str, tell: Tell) -> dict[str, Any]:
+def beside(asked: "Crowd", address: str, tell: Tell) -> dict[str, Any]:
     """Return how long another visitor waits, in a quiet page and beside one client that sends without pause."""
     if not asked.rounds:
         return {}
