@@ -10,6 +10,7 @@ The framework keeps one list for everything, first come, first served, and refus
 It changes `push`, `get_events` and `process_events` of `gradio.queueing.Queue`, of the pinned version.
 """
 
+import asyncio
 import time
 import uuid
 from asyncio import Queue as AsyncQueue
@@ -24,6 +25,7 @@ from gradio.queueing import Event, EventQueue, Queue
 from gradio.server_messages import EventMessage, ProcessCompletedMessage, ProcessGeneratingMessage
 from gradio.utils import error_payload
 
+from playground.core.rates import Rate
 from playground.ui.browser_values import strange, with_defaults
 from playground.ui.guard import MEGABYTE, REPLY_BYTES
 from playground.ui.visitors import OpenPages, Visitor, address_of
@@ -35,6 +37,8 @@ if TYPE_CHECKING:
 MODEL = "model"  # the concurrency id of everything that waits for the model's thread
 CHEAP_LIMIT = 8  # at once, for each callback that does not wait for the model
 CHEAP_WAITING, CHEAP_WAITING_OF_ONE = 256, 32  # requests for one such callback that can wait
+PACE, PACE_SECONDS = 200, 10.0  # requests of one visitor in that time; what comes quicker has to wait for its turn
+REFUSED_SECONDS = 1.0  # a refusal comes slowly, so that whoever sends again at once costs little
 WORKERS = 40  # events at once, of all kinds
 READ_SECONDS = 30.0  # a reader asks for the next message every ten seconds
 UNREAD_SECONDS = 60.0  # a run that nobody reads for so long is stopped
@@ -119,6 +123,7 @@ class FairQueue(Queue):
         self._shares, self._pages, self._is_space = shares, pages, is_space
         self._whose: WeakKeyDictionary[Event, Visitor] = WeakKeyDictionary()
         self._tidied = 0.0
+        self._pace = Rate(PACE, PACE_SECONDS)
 
     def compute_analytics_summary(self, _records: Any) -> Any:
         """Return no figures: nobody reads them, and each would cost a table of the last 10,000 requests."""
@@ -137,9 +142,12 @@ class FairQueue(Queue):
         body.data = with_defaults(fn.inputs, body.data)
         address = address_of(request.client.host if request.client else None, request.headers, is_space=self._is_space)
         visitor = self._pages.visitor(address, body.session_hash)
+        await self._keep_pace(visitor)
         await self._tidy()
         wrong = strange(fn.inputs, body.data, body.event_data)
         refusal = wrong or self._refusal(fn, visitor)
+        if refusal:
+            await asyncio.sleep(REFUSED_SECONDS)
         if refusal and not visitor.session:
             raise fastapi.HTTPException(400 if wrong else 429, refusal)
         body.session_hash = body.session_hash or f"{LONE}{uuid.uuid4().hex}"
@@ -153,6 +161,14 @@ class FairQueue(Queue):
         if success and event_id in self.event_ids_to_events:
             self._whose[self.event_ids_to_events[str(event_id)]] = visitor
         return success, event_id, state
+
+    async def _keep_pace(self, visitor: Visitor) -> None:
+        """Wait until `visitor` may send again. Whoever sends no quicker than people do does not wait."""
+        now = time.monotonic()
+        wait = self._pace.wait(visitor, now)
+        self._pace.spend(visitor, now + wait)
+        if wait:
+            await asyncio.sleep(wait)
 
     def _refusal(self, fn: "BlockFunction", visitor: Visitor) -> str:
         """Return why `visitor` cannot wait for `fn`, or nothing.

@@ -68,6 +68,11 @@ def opened() -> Iterator[Callable[..., None]]:
         yield lambda line, *sessions: [stack.enter_context(line.pages.held(one)) for one in sessions]  # type: ignore[misc]
 
 
+@pytest.fixture(autouse=True)
+def _no_pause_before_a_refusal(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(fair_queue, "REFUSED_SECONDS", 0.0)
+
+
 def running(scene: Callable[[Line], Awaitable[Any]]) -> Any:
     async def go() -> Any:
         return await scene(Line())
@@ -143,6 +148,40 @@ def test_a_full_line_for_the_model_does_not_hold_up_the_rest(opened: Callable[..
     cheap, began = running(scene)
     assert began[-1] == cheap
     assert "" not in began
+
+
+def test_whoever_sends_quicker_than_people_do_is_slowed_down(
+    opened: Callable[..., None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(fair_queue, "PACE", 3)
+    monkeypatch.setattr(fair_queue, "PACE_SECONDS", 0.4)
+
+    async def scene(line: Line) -> tuple[float, float]:
+        opened(line, "ann", "bob")
+        began = time.monotonic()
+        for _ in range(7):
+            await line.ask("1.1.1.1", "ann", fn=1)
+        slow, began = time.monotonic() - began, time.monotonic()
+        await line.ask("1.1.1.1", "bob", fn=1)
+        return slow, time.monotonic() - began
+
+    slow, quick = running(scene)
+    assert slow > 0.6
+    assert quick < 0.2
+
+
+def test_a_refusal_comes_slowly(opened: Callable[..., None], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(fair_queue, "REFUSED_SECONDS", 0.3)
+
+    async def scene(line: Line) -> float:
+        for _ in range(SHARES.waiting_of_one):
+            await line.ask("1.1.1.1")
+        began = time.monotonic()
+        with pytest.raises(fastapi.HTTPException):
+            await line.ask("1.1.1.1")
+        return time.monotonic() - began
+
+    assert running(scene) > 0.2
 
 
 def test_an_unknown_callback_is_refused() -> None:
