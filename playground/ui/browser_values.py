@@ -53,7 +53,7 @@ def strange(inputs: Sequence[Any], values: Sequence[Any], event_data: Any) -> st
 
 def _fits(control: Any, value: Any) -> bool:
     allowed = next((kinds for kind, kinds in KINDS if isinstance(control, kind)), None)
-    if allowed is None or value is None:
+    if allowed is None or (value is None and not isinstance(control, gr.CheckboxGroup)):
         return True
     if isinstance(value, list):
         part = dict if isinstance(control, gr.File) else str

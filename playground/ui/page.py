@@ -22,6 +22,7 @@ from playground.ui.fair_queue import WORKERS, FairQueue, Shares
 from playground.ui.finetune_tab import FineTuneTab
 from playground.ui.guard import DIRECT_LIMIT, Guard
 from playground.ui.labels_tab import LabelsTab
+from playground.ui.light_session import keep_sessions_light
 from playground.ui.playground_tab import PlaygroundTab, own_runs
 from playground.ui.theme import page_theme
 from playground.ui.visitors import OpenPages
@@ -156,6 +157,7 @@ def serve(
     """
     settings = runtime.settings
     keep_log_brief()
+    keep_sessions_light()
     pages = OpenPages()
     demo = build(runtime, pages)
     where: dict[str, Any] = {}

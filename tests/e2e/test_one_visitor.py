@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
+from weakref import WeakKeyDictionary
 
 import httpx
 import pytest
@@ -67,10 +68,15 @@ def ask_in_a_new_session(client: httpx.Client) -> httpx.Response:
 
 
 def event_of_the_page(client: httpx.Client) -> httpx.Response:
-    """Every callback of the page in turn, each time as another session."""
-    index = int(time.monotonic() * 1000) % 40
-    body = {"data": [None] * 30, "fn_index": index, "session_hash": uuid.uuid4().hex}
+    """Send a callback of the page, another one each time, as another session."""
+    if client not in _callbacks:
+        _callbacks[client] = client.get("../config").json()["dependencies"]
+    one = _callbacks[client][int(time.monotonic() * 1000) % len(_callbacks[client])]
+    body = {"data": [None] * len(one["inputs"]), "fn_index": one["id"], "session_hash": uuid.uuid4().hex}
     return client.post("queue/join", json=body)
+
+
+_callbacks: WeakKeyDictionary[httpx.Client, Any] = WeakKeyDictionary()
 
 
 def labels(client: httpx.Client) -> httpx.Response:
