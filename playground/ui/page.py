@@ -46,7 +46,7 @@ PRIVATE: dict[str, Any] = {"show_progress": "hidden", "api_visibility": "private
 def build(runtime: "Runtime", pages: OpenPages | None = None) -> gr.Blocks:
     """Return the page over `runtime`, which may still be loading. `Guard` knows which `pages` are open."""
     title = "Routing playground"
-    with gr.Blocks(title=title, fill_width=True, delete_cache=(3600, 86400), analytics_enabled=False) as demo:
+    with gr.Blocks(title=title, fill_width=True, delete_cache=(600, 7200), analytics_enabled=False) as demo:
         add_endpoints(runtime)  # first, so that no callback of the page takes one of their names
         handle = gr.BrowserState(None, storage_key=identity.STORAGE_KEY, secret="visitor-v1")  # stable, not secret
         header = parts.drawn("header", readiness.header_value(runtime), HEADER, elem_id="top")
