@@ -72,4 +72,4 @@ def keep_log_brief() -> None:
             logger.removeFilter(old)
         logger.addFilter(brief)
     for module in (queueing, routes):
-        module.traceback = _Printing  # type: ignore[assignment]  # all that they use of it is print_exc
+        module.traceback = _Printing  # type: ignore[attr-defined]  # all that they use of it is print_exc

@@ -1,5 +1,6 @@
 """One visitor who sends without pause must not stop another: through a running server, by client and by page event."""
 
+import json
 import threading
 import time
 import uuid
@@ -136,3 +137,46 @@ def test_guessing_the_password_is_slow_and_noted(tmp_path: Path) -> None:
         process.wait()
     assert all("Type the admin password." in one for one in told[:5])
     assert all("Too many wrong passwords" in one for one in told[5:])  # the right one is not looked at either
+
+
+BAD: tuple[tuple[str, Any], ...] = (
+    ("call/ask", {"data": [{"a": 1}]}),
+    ("call/ask", {"data": ["x", ["knn"]]}),
+    ("call/ask", {"data": ["x", "knn", "many"]}),
+    ("call/ask", {"data": []}),
+    ("call/ask", {"data": ["x"] * 9}),
+    ("call/labels", {"data": [{}]}),
+    ("call/vote", {"data": ["\ud800", {}]}),
+    ("call/nobody", {"data": []}),
+    ("call/undo", {"data": ["\x00", "\ud800"]}),
+    ("queue/join", {"data": [], "fn_index": 9999, "session_hash": "x"}),
+    ("queue/join", {"data": [{}], "fn_index": 20, "session_hash": "x"}),
+    ("queue/join", {"data": "x", "fn_index": 20, "session_hash": "x"}),
+    ("component_server", {"data": {}, "component_id": 99999, "fn_name": "attention", "session_hash": "x"}),
+    ("component_server", {"data": {}, "component_id": 1, "fn_name": "postprocess", "session_hash": "x"}),
+    ("component_server", "x"),
+)
+
+
+def test_bad_inputs_are_answered_plainly_and_fill_no_log(tmp_path: Path) -> None:
+    with (tmp_path / "errors.log").open("w+") as log:
+        process, where = started(tmp_path, log=log)
+        try:
+            with httpx.Client(base_url=f"{where.rstrip('/')}/gradio_api/", timeout=20) as client:
+                answers = [(path, _answer(client, path, body)) for path, body in BAD * 4]
+        finally:
+            process.kill()
+            process.wait()
+        log.seek(0)
+        written = log.read()
+    assert [one for one in answers if "Something broke" in one[1] or one[1].startswith("5")] == []
+    assert len(written) < 1000 * len(answers)
+    assert written.count("Traceback") <= 10
+
+
+def _answer(client: httpx.Client, path: str, body: Any) -> str:
+    """Return status and text of a request, or what its stream says."""
+    answer = client.post(path, content=json.dumps(body), headers={"content-type": "application/json"})
+    if not path.startswith("call/") or answer.status_code != 200:
+        return f"{answer.status_code} {answer.text}"
+    return client.get(f"{path}/{answer.json()['event_id']}").text
