@@ -30,6 +30,7 @@ KINDS: tuple[tuple[type, tuple[type, ...]], ...] = (
     (gr.Textbox, (str, int, float)),
     (gr.HTML, (str, int, float)),
 )
+NEVER_EMPTY = (gr.Slider, gr.CheckboxGroup)
 NEEDED: dict[type, tuple[str, tuple[type, ...]]] = {
     str: ("a text", (str, int, float)),
     int: ("a whole number", (int, float, str)),
@@ -53,7 +54,7 @@ def strange(inputs: Sequence[Any], values: Sequence[Any], event_data: Any) -> st
 
 def _fits(control: Any, value: Any) -> bool:
     allowed = next((kinds for kind, kinds in KINDS if isinstance(control, kind)), None)
-    if allowed is None or (value is None and not isinstance(control, gr.CheckboxGroup)):
+    if allowed is None or (value is None and not isinstance(control, NEVER_EMPTY)):
         return True
     if isinstance(value, list):
         part = dict if isinstance(control, gr.File) else str

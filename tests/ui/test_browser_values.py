@@ -17,7 +17,7 @@ from playground.ui.browser_values import STRANGE, pressed_id, readable, strange,
     [
         (gr.Textbox, ["x", None, 3], [{}, ["x"]]),
         (gr.HTML, ["x", None], [{}, [1]]),
-        (gr.Slider, [1, 0.5, None], ["x", {}, [1]]),
+        (gr.Slider, [1, 0.5], ["x", {}, [1], None]),
         (gr.Number, [1, None], ["x", {}]),
         (gr.Checkbox, [True, None], ["x", {}, 1.5]),
         (gr.CheckboxGroup, [["a"], []], ["x", [{}], {}, None]),
