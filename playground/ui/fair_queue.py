@@ -184,14 +184,25 @@ class FairQueue(Queue):
             return f"You have {waiting[visitor]} requests waiting already. Wait until one is answered, then send again."
         if line is None or len(line.queue) < most:
             return ""
-        heaviest, count = waiting.most_common(1)[0]
-        if count <= waiting[visitor] + 1:
+        last = self._most_frequent(line, visitor)
+        if last is None:
             return f"{len(line.queue)} requests of other visitors are waiting already. Try again in a minute."
-        last = next(event for event in reversed(line.queue) if self._visitor(event) == heaviest)
         line.queue.remove(last)
         self._forget(last)
         self._end(last, "Others were waiting too, so this request gave up its place. Send it again in a minute.")
         return ""
+
+    def _most_frequent(self, line: EventQueue, visitor: Visitor) -> Event | None:
+        """Return the last event of the address, else of the visitor, that has more in the line than `visitor` would."""
+        visitors = Counter(self._visitor(event) for event in line.queue)
+        addresses = Counter(self._visitor(event).address for event in line.queue)
+        address, most = addresses.most_common(1)[0]
+        if most > addresses[visitor.address] + 1:
+            visitors = Counter({one: count for one, count in visitors.items() if one.address == address})
+        elif visitors.most_common(1)[0][1] <= visitors[visitor] + 1:
+            return None
+        heaviest = visitors.most_common(1)[0][0]
+        return next(event for event in reversed(line.queue) if self._visitor(event) == heaviest)
 
     def _end(self, event: Event, sentence: str) -> None:
         """End an event with a sentence for the visitor."""
@@ -227,14 +238,17 @@ class FairQueue(Queue):
         return None
 
     def _next(self, line: EventQueue, running: list[Event]) -> Event | None:
-        share = max(1, (line.concurrency_limit or WORKERS) // 2)
+        places = line.concurrency_limit or WORKERS
+        share, address_share = max(1, places // 2), max(1, places - 1)
         everywhere = Counter(self._visitor(event) for event in running)
         here = [self._visitor(event) for event in running if event.concurrency_id == line.concurrency_id]
         visitors, addresses = Counter(here), Counter(visitor.address for visitor in here)
         ready = [
             event
             for event in line.queue
-            if visitors[self._visitor(event)] < share and everywhere[self._visitor(event)] < WORKERS // 2
+            if visitors[self._visitor(event)] < share
+            and addresses[self._visitor(event).address] < address_share
+            and everywhere[self._visitor(event)] < WORKERS // 2
         ]
 
         def under_way(event: Event) -> tuple[int, int]:

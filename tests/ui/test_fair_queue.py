@@ -127,7 +127,7 @@ def test_a_full_line_makes_room_for_somebody_with_less_in_it(opened: Callable[..
                 await line.ask("1.1.1.1", name)
         for name in ("eve", "zoe", "kim", "jim"):
             await line.ask("1.1.1.1", name)
-        await line.ask("9.9.9.9", "eve")
+        await line.ask("1.1.1.1", "eve")
         return line.told("ann") + line.told("bob"), line.told("eve"), len(line.queue)
 
     gave_up, refused, waiting = running(scene)
@@ -135,6 +135,24 @@ def test_a_full_line_makes_room_for_somebody_with_less_in_it(opened: Callable[..
     assert "gave up its place" in gave_up[0]
     assert "6 requests of other visitors are waiting already" in refused[0]
     assert waiting == SHARES.waiting
+
+
+def test_many_pages_of_one_address_leave_room_for_another_address(opened: Callable[..., None]) -> None:
+    async def scene(line: Line) -> tuple[str, list[str], str, list[str]]:
+        names = [f"page {number}" for number in range(10)]
+        opened(line, *names, "zoe")
+        for name in names[:4]:
+            await line.ask("1.1.1.1", name)
+        began = [line.begin() for _ in range(4)]  # three: one place stays free for another address
+        for name in names[4:]:
+            await line.ask("1.1.1.1", name)
+        zoe = await line.ask("2.2.2.2", "zoe")
+        return began[3], [line.begin()], zoe, line.told(names[-2])
+
+    none, then, zoe, gave_up = running(scene)
+    assert none == ""
+    assert then == [zoe]
+    assert "gave up its place" in gave_up[0]
 
 
 def test_a_full_line_for_the_model_does_not_hold_up_the_rest(opened: Callable[..., None]) -> None:
