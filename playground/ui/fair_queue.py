@@ -201,8 +201,8 @@ class FairQueue(Queue):
             visitors = Counter({one: count for one, count in visitors.items() if one.address == address})
         elif visitors.most_common(1)[0][1] <= visitors[visitor] + 1:
             return None
-        heaviest = visitors.most_common(1)[0][0]
-        return next(event for event in reversed(line.queue) if self._visitor(event) == heaviest)
+        heaviest = max(visitors.values())
+        return next(event for event in reversed(line.queue) if visitors[self._visitor(event)] == heaviest)
 
     def _end(self, event: Event, sentence: str) -> None:
         """End an event with a sentence for the visitor."""
