@@ -21,6 +21,7 @@ from weakref import WeakKeyDictionary
 
 import fastapi
 import gradio as gr
+from anyio.to_thread import run_sync
 from gradio.queueing import Event, EventQueue, Queue
 from gradio.server_messages import EventMessage, ProcessCompletedMessage, ProcessGeneratingMessage
 from gradio.utils import error_payload
@@ -28,6 +29,7 @@ from gradio.utils import error_payload
 from playground.core.rates import Rate
 from playground.ui.browser_values import strange, with_defaults
 from playground.ui.guard import MEGABYTE, REPLY_BYTES
+from playground.ui.memory import give_back
 from playground.ui.visitors import OpenPages, Visitor, address_of
 
 if TYPE_CHECKING:
@@ -47,6 +49,7 @@ KEPT_BYTES = 64 * MEGABYTE  # of all answers that nobody fetched yet, the oldest
 BOX_BYTES = 4096  # an empty mailbox with its session
 CLOSED_SESSIONS = 32  # sessions without an open page that are remembered, the newest
 TIDY_SECONDS = 1.0
+GIVE_BACK_SECONDS = 60.0
 LONE = "call-"  # begins the session of a call that gave none
 
 
@@ -122,7 +125,7 @@ class FairQueue(Queue):
         self.pending_messages_per_session = self._boxes  # type: ignore[assignment]  # `_tidy` has the limits
         self._shares, self._pages, self._is_space = shares, pages, is_space
         self._whose: WeakKeyDictionary[Event, Visitor] = WeakKeyDictionary()
-        self._tidied = 0.0
+        self._tidied = self._given_back = 0.0
         self._pace = Rate(PACE, PACE_SECONDS)
 
     def compute_analytics_summary(self, _records: Any) -> Any:
@@ -303,6 +306,9 @@ class FairQueue(Queue):
         ]
         for name in closed[: max(0, len(closed) - CLOSED_SESSIONS)]:
             self._drop_state(name)
+        if now - self._given_back > GIVE_BACK_SECONDS:
+            self._given_back = now
+            await run_sync(give_back)
 
     async def _drop(self, session: str) -> None:
         """Forget the messages of a session, take its requests out of the lines, and stop its runs."""
