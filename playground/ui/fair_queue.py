@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     from gradio.data_classes import PredictBodyInternal
 
 MODEL = "model"  # the concurrency id of everything that waits for the model's thread
+ROWS = {"compare": 2, "compare_next": 2}  # places of the model's batch, by the name of the callback
 CHEAP_LIMIT = 8  # at once, for each callback that does not wait for the model
 CHEAP_WAITING, CHEAP_WAITING_OF_ONE = 256, 32  # requests for one such callback that can wait
 PACE, PACE_SECONDS = 200, 10.0  # requests of one visitor in that time; what comes quicker has to wait for its turn
@@ -107,6 +108,11 @@ def _weight(message: EventMessage) -> int:
         known = size_of(message.output) if is_large else 256  # type: ignore[union-attr]
         message.__dict__["_bytes"] = known
     return known
+
+
+def _rows(event: Event) -> int:
+    """Return how many places of the model's batch an event takes."""
+    return ROWS.get(event.fn.name, 1)
 
 
 class FairQueue(Queue):
@@ -244,15 +250,22 @@ class FairQueue(Queue):
         places = line.concurrency_limit or WORKERS
         share, address_share = max(1, places // 2), max(1, places - 1)
         everywhere = Counter(self._visitor(event) for event in running)
-        here = [self._visitor(event) for event in running if event.concurrency_id == line.concurrency_id]
-        visitors, addresses = Counter(here), Counter(visitor.address for visitor in here)
-        ready = [
-            event
-            for event in line.queue
-            if visitors[self._visitor(event)] < share
-            and addresses[self._visitor(event).address] < address_share
-            and everywhere[self._visitor(event)] < WORKERS // 2
-        ]
+        visitors, addresses = Counter[Visitor](), Counter[str]()
+        for event in running:
+            if event.concurrency_id == line.concurrency_id:
+                visitors[self._visitor(event)] += _rows(event)
+                addresses[self._visitor(event).address] += _rows(event)
+
+        def has_room(event: Event) -> bool:
+            visitor, rows = self._visitor(event), min(_rows(event), share)
+            return (
+                visitors.total() + rows <= places
+                and visitors[visitor] + rows <= share
+                and addresses[visitor.address] + rows <= address_share
+                and everywhere[visitor] < WORKERS // 2
+            )
+
+        ready = filter(has_room, line.queue)
 
         def under_way(event: Event) -> tuple[int, int]:
             visitor = self._visitor(event)

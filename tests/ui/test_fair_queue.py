@@ -15,22 +15,27 @@ from gradio.server_messages import ProcessCompletedMessage
 from playground.ui import fair_queue
 from playground.ui.fair_queue import KEPT_SECONDS, MODEL, READ_SECONDS, UNREAD_SECONDS, FairQueue, Shares, size_of
 from playground.ui.visitors import OpenPages
+from tests.scripted import ScriptedRuntime
 
 PLACES = 4
 SHARES = Shares(waiting=6, waiting_of_one=3)
 
 
 class Line:
-    """A queue with one function for the model (0) and a cheap one (1). Nothing runs unless a test says so."""
+    """A queue with a function for the model (0), a cheap one (1) and a pair (2). Nothing runs unless a test says so."""
 
     def __init__(self) -> None:
         def answer(text: str) -> str:
+            return text
+
+        def compare(text: str) -> str:
             return text
 
         self.pages = OpenPages()
         with gr.Blocks(analytics_enabled=False) as self.blocks:
             gr.api(answer, api_name="ask", concurrency_id=MODEL, concurrency_limit=PLACES)
             gr.api(answer, api_name="cheap")
+            gr.api(compare, api_name="compare", concurrency_id=MODEL, concurrency_limit=PLACES)
         self.blocks.queue()
         self.queue = FairQueue(self.blocks, SHARES, self.pages, is_space=False)
         self.queue.active_jobs = [None] * 64
@@ -107,6 +112,17 @@ def test_sessions_without_a_page_share_the_place_of_their_address(opened: Callab
     ann, began = running(scene)
     assert began.index(ann) == 1
     assert began[3] == ""
+
+
+def test_a_pair_takes_two_places(opened: Callable[..., None]) -> None:
+    async def scene(line: Line) -> tuple[list[str], list[str]]:
+        opened(line, "ann", "bob", "eve")
+        asked = [await line.ask("1.1.1.1", "ann", fn=2) for _ in range(2)]
+        asked += [await line.ask("2.2.2.2", "bob", fn=2), await line.ask("3.3.3.3", "eve")]
+        return asked, [line.begin() for _ in range(4)]
+
+    (ann, _, bob, _), began = running(scene)
+    assert began == [ann, bob, "", ""]  # the batch is full
 
 
 def test_a_page_is_refused_in_words_that_it_can_show(opened: Callable[..., None]) -> None:
@@ -317,3 +333,11 @@ def test_sessions_of_closed_pages_are_forgotten_one_after_the_other(
         return list(line.blocks.state_holder.session_data)
 
     assert running(scene) == ["ann", "c", "d"]
+
+
+def test_the_pairs_of_the_real_page_are_known_as_such(runtime: ScriptedRuntime) -> None:
+    from playground.ui.page import build  # noqa: PLC0415  takes a second
+
+    waiting = {fn.name for fn in build(runtime).fns.values() if fn.concurrency_id == MODEL}  # type: ignore[arg-type]
+    assert set(fair_queue.ROWS) < waiting
+    assert waiting == {"ask", "run", "again", "compare", "answer", "answer_again", "compare_next"}
