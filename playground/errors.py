@@ -30,6 +30,12 @@ class NotPermitted(PlaygroundError):
     status = 403
 
 
+class TooOften(PlaygroundError):
+    """The person did this too often lately and has to wait."""
+
+    status = 429
+
+
 class NotReady(PlaygroundError):
     """Something is still loading, or could not be loaded."""
 

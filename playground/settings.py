@@ -12,6 +12,7 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 from playground.errors import InvalidRequest
 
 APP = "routing-playground"
+LOOPBACK = ("127.0.0.1", "localhost", "::1")
 ROOT = Path(__file__).resolve().parent.parent
 # a few dozen rows written for this project: enough to see the commands work, not to judge an expert by
 SMALL_DATA = ROOT / "data" / "bench" / "experts"
@@ -78,6 +79,12 @@ class Settings(BaseSettings):
         description="Address the page listens on. On a Space the platform's own is used. Also read from "
         "GRADIO_SERVER_NAME.",
     )
+    allowed_hosts: str = Field(
+        "",
+        description="Names that the page answers to, with commas between, such as `play.example.org` or "
+        "`*.example.org`. Needed behind a proxy that passes its own name on. Addresses, localhost and the name of this "
+        "machine are always allowed, and `*` allows all.",
+    )
     port: int = Field(
         7860,
         ge=0,
@@ -100,6 +107,9 @@ class Settings(BaseSettings):
         description="Longest prompt, in tokens of the language model. Longer prompts are refused, with a message.",
     )
     max_queue: int = Field(32, ge=1, description="Runs that can wait for the model. More are refused, with a message.")
+    max_waiting: int = Field(
+        8, ge=1, description="Runs of one visitor that can wait for the model. More are refused, with a message."
+    )
     max_batch: int = Field(8, ge=1, le=64, description="Runs that the model decodes together in one batch.")
     admin_password: str = Field(
         "",
@@ -116,6 +126,18 @@ class Settings(BaseSettings):
         description="Secret text by which labellers are known. Set it before the first vote, the same on every "
         "replica. By default a random key is kept beside a SQLite file, or in the database on a server.",
     )
+    keep_runs_days: int = Field(
+        0,
+        ge=0,
+        description="Days after which a run without labels loses its details: its tokens and weights. 0 keeps all. A "
+        "run with a label is never touched.",
+    )
+    max_drafts: int = Field(
+        3,
+        ge=1,
+        description="Drafts that a visitor can make in an hour by fine-tuning, and a quarter of what all can make. "
+        "Only where strangers may come: on a Space, with an admin password, or on another address than 127.0.0.1.",
+    )
     bench_data: Path | None = Field(
         None, description="Folder of data sets for training, evaluation and benchmarks: the default of --data."
     )
@@ -129,6 +151,16 @@ class Settings(BaseSettings):
     def shows_labels(self) -> bool:
         """Return whether everybody may read everybody's labels."""
         return not self.is_space if self.public_labels is None else self.public_labels
+
+    @property
+    def is_public(self) -> bool:
+        """Return whether strangers may come: on a Space, with an admin password, or on more than this machine."""
+        return self.is_space or bool(self.admin_password) or self.host not in LOOPBACK
+
+    @property
+    def hosts(self) -> tuple[str, ...]:
+        """Return the names in `allowed_hosts`."""
+        return tuple(name for part in self.allowed_hosts.split(",") if (name := part.strip()))
 
     @property
     def added_dir(self) -> Path:

@@ -71,23 +71,23 @@ def example_prompt(pool: Pool, pressed: str) -> str:
 # --- on a running playground ----------------------------------------------------------------------------------------
 
 
-def check(runtime: "Runtime", source: str | Sequence[Path], password: str) -> Candidate:
+def check(runtime: "Runtime", source: str | Sequence[Path], password: str, *, address: str = "") -> Candidate:
     """Fetch an adapter and check it. Nothing is added yet.
 
     Raise NotPermitted, NotReady, InvalidRequest, StorageError.
     """
-    identity.require_admin(runtime.settings, password)
+    identity.require_admin(runtime.settings, password, address=address)
     runtime.wait(LOAD_SECONDS)
     engine = runtime.engine
     return check_source(source, engine.base, engine.pool, runtime.settings, call=engine.decoder.call)
 
 
-def add(runtime: "Runtime", candidate: Candidate, card: Card, password: str) -> Expert:
+def add(runtime: "Runtime", candidate: Candidate, card: Card, password: str, *, address: str = "") -> Expert:
     """Add a candidate that passed, with `card`. The next run can use it. Current runs are not touched.
 
     Raise NotPermitted, InvalidRequest when it did not pass or its name is taken, StorageError when the disk refuses.
     """
-    identity.require_admin(runtime.settings, password)
+    identity.require_admin(runtime.settings, password, address=address)
     settings, engine = runtime.settings, runtime.engine
     with _changing:
         adding.keep(candidate, card, engine.pool)
@@ -102,12 +102,14 @@ def add(runtime: "Runtime", candidate: Candidate, card: Card, password: str) -> 
     return added
 
 
-def remove(runtime: "Runtime", name: str, password: str, *, patience_s: float = PATIENCE_SECONDS) -> Expert:
+def remove(
+    runtime: "Runtime", name: str, password: str, *, address: str = "", patience_s: float = PATIENCE_SECONDS
+) -> Expert:
     """Remove an added expert and delete its files, once no current run can use it.
 
     Raise NotPermitted, NotReady when runs do not end in time, InvalidRequest for an expert that shipped.
     """
-    identity.require_admin(runtime.settings, password)
+    identity.require_admin(runtime.settings, password, address=address)
     runtime.wait(LOAD_SECONDS)
     until = time.monotonic() + patience_s
     while True:
@@ -136,18 +138,20 @@ def _restack(runtime: "Runtime", pool: Pool) -> None:
     engine.change_experts(adapters, pool)
 
 
-def client_check(runtime: "Runtime", source: str, password: str) -> dict[str, Any]:
+def client_check(runtime: "Runtime", source: str, password: str, *, address: str = "") -> dict[str, Any]:
     """Return whether an adapter fits, as JSON."""
-    candidate = check(runtime, str(source), password)
+    candidate = check(runtime, str(source), password, address=address)
     discard(candidate)
     return {"source": candidate.label, **candidate.checklist.as_json()}
 
 
-def client_add(runtime: "Runtime", source: str, fields: Mapping[str, Any], password: str) -> dict[str, Any]:
+def client_add(
+    runtime: "Runtime", source: str, fields: Mapping[str, Any], password: str, *, address: str = ""
+) -> dict[str, Any]:
     """Check an adapter and add it with a card of `fields`. Return the outcome as JSON."""
-    candidate = check(runtime, str(source), password)
+    candidate = check(runtime, str(source), password, address=address)
     try:
-        expert = add(runtime, candidate, card_from(candidate.card, **fields), password)
+        expert = add(runtime, candidate, card_from(candidate.card, **fields), password, address=address)
     finally:
         discard(candidate)
     return {"added": expert.name, **candidate.checklist.as_json()}

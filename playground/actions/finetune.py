@@ -3,19 +3,22 @@
 The page imports this before torch, so whatever needs torch is imported where it is used.
 """
 
+import math
 import sys
+import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from playground.actions.identity import require_admin
+from playground.core.rates import Rate
 from playground.core.values import Pool
-from playground.errors import InvalidRequest
+from playground.errors import InvalidRequest, TooOften
 from playground.experts.catalogue import load_catalogue
 from playground.learn.labels.options import LabelObjectiveOptions
 from playground.settings import Settings
 from playground.store import versions as rows
-from playground.store.label_views import current_labels, labelled_pairs
+from playground.store.label_views import count_usable, labelled_pairs
 from playground.store.tables import TrainingRunRow
 
 if TYPE_CHECKING:
@@ -29,16 +32,41 @@ if TYPE_CHECKING:
     from playground.store.versions import VersionInfo
 
 DEFAULT_OBJECTIVE = "dpo"
+DRAFTS_SECONDS = 3600.0
+DRAFTS_OF_ALL = 4  # times what one visitor can make; each draft is kept for ever
+EVERYBODY = "everybody"
+_drafts = Rate(math.inf, DRAFTS_SECONDS)  # the setting has the limit
 WHILE_LOADING = [("Direct preference (DPO)", DEFAULT_OBJECTIVE)]
 
 
 @dataclass(frozen=True, eq=False)
 class Teaching:
-    """Hold what a fine-tune needs of the program around it. `load_encoder` is called once a router can be taught."""
+    """Hold what a fine-tune needs of the program around it. `load_encoder` is called once a router can be taught.
+
+    `address` is the network address of a stranger, who can make `max_drafts` in an hour. It is empty for anybody else.
+    """
 
     versions: "Versions"
     pool: Pool
     load_encoder: "Callable[[], Encoder]"
+    address: str = ""
+    max_drafts: int = 0
+
+    def require_turn(self) -> None:
+        """Raise TooOften when strangers have made too many drafts lately, this one or all of them."""
+        if not self.address:
+            return
+        now, most = time.monotonic(), self.max_drafts
+        own = _drafts.wait(self.address, now, most=most)
+        wait = max(own, _drafts.wait(EVERYBODY, now, most=most * DRAFTS_OF_ALL))
+        if wait:
+            raise TooOften("Many drafts were made here in the last hour.", f"Try again in {math.ceil(wait / 60)} min.")
+
+    def count_draft(self) -> None:
+        """Note that a draft was made."""
+        if self.address:
+            for key in (self.address, EVERYBODY):
+                _drafts.spend(key, time.monotonic())
 
 
 @dataclass(frozen=True)
@@ -73,9 +101,11 @@ class FineTuned:
     warnings: tuple[str, ...] = field(default_factory=tuple)
 
 
-def teaching_of(runtime: "Runtime") -> Teaching:
-    """Return what a fine-tune needs of the page's runtime."""
-    return Teaching(runtime.versions, runtime.pool, lambda: runtime.encoder)
+def teaching_of(runtime: "Runtime", *, address: str = "") -> Teaching:
+    """Return what a fine-tune needs of the page's runtime. `address` is that of the visitor."""
+    settings = runtime.settings
+    stranger = address if settings.is_public else ""
+    return Teaching(runtime.versions, runtime.pool, lambda: runtime.encoder, stranger, settings.max_drafts)
 
 
 def teaching_without_model(versions: "Versions", settings: Settings) -> Teaching:
@@ -92,10 +122,7 @@ def teaching_without_model(versions: "Versions", settings: Settings) -> Teaching
 def count_labels(runtime: "Runtime") -> LabelCount:
     """Return how many labels of people a fine-tune would read now."""
     with runtime.database.read() as session:
-        found = current_labels(session, source="human")
-    usable = [row for row in found if row.verdict.target is not None]
-    prompts, people = {row.prompt for row in usable}, {row.labeller_id for row in usable}
-    return LabelCount(len(usable), len(prompts), len(people), len(found) - len(usable))
+        return LabelCount(*count_usable(session))
 
 
 def objectives(runtime: "Runtime") -> list[tuple[str, str]]:
@@ -147,12 +174,14 @@ def fine_tune(
     """Teach the router's version in force from the labels of people. Yield progress and, last, the new draft.
 
     Closing the iterator cancels. Raise InvalidRequest for a router that does not learn from labels, an unknown
-    objective or option, too few labels, and while another fine-tune of the router runs.
+    objective or option, too few labels, and while another fine-tune of the router runs. Raise TooOften for a stranger
+    who made many drafts lately.
     """
     from playground.learn.labels.objective import LABEL_OBJECTIVES  # noqa: PLC0415  (both import torch)
     from playground.learn.labels.trainer import begin_training, require_teachable  # noqa: PLC0415
     from playground.routers.base import ROUTERS  # noqa: PLC0415
 
+    teaching.require_turn()
     require_teachable(ROUTERS.get(router))
     kind = LABEL_OBJECTIVES.get(objective)
     chosen = kind(kind.Options.of(options))
@@ -208,6 +237,7 @@ class FineTuneJob:
             for step in train(self.training, self.objective):
                 if isinstance(step, Taught):
                     result = self._keep(step, run)
+                    self.teaching.count_draft()
                     status, version = "done", result.version
                     yield result
                 else:
@@ -309,17 +339,17 @@ def as_json_object(result: FineTuned) -> dict[str, Any]:
     }
 
 
-def promote(runtime: "Runtime", version: str, password: str, *, reason: str = "") -> str:
+def promote(runtime: "Runtime", version: str, password: str, *, reason: str = "", address: str = "") -> str:
     """Put `version` in force and return its id. Raise NotPermitted, InvalidRequest."""
-    require_admin(runtime.settings, password)
+    require_admin(runtime.settings, password, address=address)
     if not version:
         raise InvalidRequest("There is no version to promote.", "Fine-tune first, or choose one from the history.")
     return runtime.versions.promote(str(version)[:64], by="admin", reason=reason[:200])
 
 
-def roll_back(runtime: "Runtime", router: str, password: str) -> str:
+def roll_back(runtime: "Runtime", router: str, password: str, *, address: str = "") -> str:
     """Put the previous version in force again and return its id. Raise NotPermitted, InvalidRequest without one."""
-    require_admin(runtime.settings, password)
+    require_admin(runtime.settings, password, address=address)
     return runtime.versions.rollback(str(router)[:60], by="admin")
 
 

@@ -5,11 +5,16 @@ The handle is a random text in the visitor's own storage. The database sees only
 
 import hashlib
 import hmac
+import logging
+import math
 import re
 import secrets
+import time
 
-from playground.errors import InvalidRequest, NotPermitted
+from playground.errors import InvalidRequest, NotPermitted, TooOften
 from playground.settings import Settings
+
+log = logging.getLogger(__name__)
 
 STORAGE_KEY = "routing-playground-visitor"
 HANDLE = re.compile(r"[A-Za-z0-9_-]{8,64}")
@@ -43,9 +48,29 @@ def may_administer(settings: Settings, password: str) -> bool:
     return not settings.is_space
 
 
-def require_admin(settings: Settings, password: str) -> None:
-    """Raise NotPermitted unless `password` allows changing versions and experts."""
-    if not may_administer(settings, password):
+def require_admin(settings: Settings, password: str, *, address: str = "") -> None:
+    """Raise NotPermitted unless `password` allows changing versions and experts.
+
+    Raise TooOften after five wrong ones of one network address: it has to wait for a quarter of an hour, whatever it
+    sends then. Without an address, as on the command line, nothing is counted.
+    """
+    if not (settings.admin_password and password and address):
+        allowed = may_administer(settings, password)
+    else:
+        with _guessing:
+            wait = _wrong.wait(address, time.monotonic())
+            if wait:
+                log.warning("admin password not looked at address=%s wait_s=%.0f", address, wait)
+                raise TooOften(
+                    "Too many wrong passwords were typed.", f"Wait {math.ceil(wait / 60)} min, then try again."
+                )
+            allowed = may_administer(settings, password)
+            if allowed:
+                _wrong.forget(address)
+            else:
+                _wrong.spend(address, time.monotonic())
+                log.warning("wrong admin password address=%s", address)
+    if not allowed:
         remedy = (
             "Type the admin password." if settings.admin_password else "The host has to set PLAYGROUND_ADMIN_PASSWORD."
         )

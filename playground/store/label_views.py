@@ -6,6 +6,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import TypeVar
 
 import numpy as np
+import sqlalchemy as sa
 from sqlalchemy.orm import aliased
 from sqlmodel import Session, SQLModel, col, func, select
 
@@ -106,6 +107,31 @@ def count_labels(session: Session) -> dict[str, int]:
     )
     counts = {str(choice): count for choice, count in session.exec(query)}
     return {"all": sum(counts.values()), **counts}
+
+
+def count_usable(session: Session, source: str = "human") -> tuple[int, int, int, int]:
+    """Return the votes in force that say something, their prompts and their labellers, and the number of skips.
+
+    The database counts. Reading 50,000 labels only to count them took 5 s. An undo has the source of its vote, so the
+    source of the last act is asked for: SQLite then begins with these acts and finds the rest by primary keys.
+    """
+    head, later, act = aliased(LabelActRow), aliased(LabelActRow), aliased(LabelActRow)
+    says = col(act.choice) != Verdict.SKIP.choice
+    query = (
+        select(
+            func.count(sa.case((says, 1))),
+            func.count(sa.distinct(sa.case((says, col(ComparisonRow.prompt_id))))),
+            func.count(sa.distinct(sa.case((says, col(act.labeller_id))))),
+            func.count(sa.case((~says, 1))),
+        )
+        .join(head, col(act.id) == func.coalesce(head.restores, head.id))
+        .join(ComparisonRow, col(ComparisonRow.id) == col(act.comparison_id))
+        .outerjoin(later, col(later.supersedes) == col(head.id))
+        .where(col(later.id).is_(None), col(head.action).in_(("vote", "undo")), col(act.action) == "vote")
+        .where(col(head.source) == source)
+    )
+    labels, prompts, people, skips = session.exec(query).one()
+    return labels, prompts, people, skips
 
 
 def _over(experts: Sequence[str], side: Side) -> np.ndarray:

@@ -5,6 +5,7 @@ On a server all of them are in their rows: another replica has other files.
 A reopened run is drawn from these events, so they must come back exactly as they were.
 """
 
+import contextlib
 import gzip
 import hashlib
 import json
@@ -89,15 +90,17 @@ def _plain(value: Any) -> Any:
 
 
 def _write_file(path: Path, blob: bytes) -> None:
+    partial = path.with_suffix(".part")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        partial = path.with_suffix(".part")
         with partial.open("wb") as file:
             file.write(blob)
             file.flush()
             os.fsync(file.fileno())
         partial.replace(path)
     except OSError as error:
+        with contextlib.suppress(OSError):  # a full disk keeps no half of a file
+            partial.unlink(missing_ok=True)
         raise StorageError(f"The run could not be saved: {error.strerror}.", DISK_REMEDY) from error
 
 

@@ -10,6 +10,7 @@ import gradio as gr
 from playground.actions import docs
 from playground.ui import parts
 from playground.ui.assets import picture_address
+from playground.ui.browser_values import pressed_id
 from playground.ui.failures import guarded
 
 if TYPE_CHECKING:
@@ -69,7 +70,7 @@ class AboutTab:
                 self.text = gr.Markdown("", elem_id="doc-text", sanitize_html=True)
 
         def pressed(event: gr.EventData) -> dict[Any, Any]:
-            return self.opened(str(event._data.get("id", "")))
+            return self.opened(pressed_id(event))
 
         self.contents.select(guarded(pressed), None, [self.contents, self.text, self.shown], **PRIVATE)
 

@@ -17,7 +17,9 @@ from playground.core.fold import ending
 from playground.core.preferences import Verdict
 from playground.errors import InvalidRequest
 from playground.ui import parts, readiness, wire
+from playground.ui.browser_values import pressed_id
 from playground.ui.failures import ended, guarded
+from playground.ui.fair_queue import MODEL
 from playground.ui.stream import UPDATE_SECONDS
 from playground.ui.turns import Turn, Turns
 from playground.ui.views import compare as pictures
@@ -115,7 +117,7 @@ class CompareTab:
     def _wire(self) -> None:
         quiet: dict[str, Any] = {"show_progress": "hidden", "api_visibility": "private"}
         limit = self.runtime.settings.max_batch
-        model: dict[str, Any] = {**quiet, "concurrency_id": "model", "concurrency_limit": limit}
+        model: dict[str, Any] = {**quiet, "concurrency_id": MODEL, "concurrency_limit": limit}
         asked = [self.handle, self.prompt, self.first, self.second, self.length, self.token]
         shown = [self.token, self.prompt, self.left, self.right, self.state, self.announce, self.reveal, self.reasons]
         every = [*shown, self.shown, self.undo, *self.buttons.values()]
@@ -294,7 +296,7 @@ class CompareTab:
 
     def reopen(self, kept: Any, before: Any, event: gr.EventData) -> dict[Any, Any]:
         """Show the comparison of a vote again, with names. A changed vote is a new row."""
-        return self.opened(str(event._data.get("id", "")), kept, before)
+        return self.opened(pressed_id(event), kept, before)
 
     def opened(self, label_id: str, kept: Any, before: Any) -> dict[Any, Any]:
         """Return updates that show a stored label's comparison in place of the page's last, `before`.

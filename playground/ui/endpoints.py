@@ -11,12 +11,17 @@ import gradio as gr
 
 from playground.actions import ask, ask_again, compare, experts, export, finetune, identity, vote
 from playground.core.fold import ViewState, fold_all
+from playground.ui.browser_values import typed
 from playground.ui.failures import guarded, guarded_stream
+from playground.ui.fair_queue import MODEL
+from playground.ui.visitors import asking_address
 
 if TYPE_CHECKING:
     from playground.serving.runtime import Runtime
 
-MODEL = ("ask", "run", "again", "compare")  # these wait for the model's thread
+WAITING = ("ask", "run", "again", "compare")  # these wait for the model's thread
+# these go one at a time, together with what the tabs do
+ALONE = {"finetune": "tune", "check_adapter": "experts", "add_expert": "experts", "remove_expert": "experts"}
 # a method below may have the name of the module, so defaults are named here
 ROUTER = ask.DEFAULT_ROUTER
 TOKENS, TEMPERATURE, SEED = ask.DEFAULTS.max_new_tokens, ask.DEFAULTS.temperature, ask.DEFAULTS.seed
@@ -28,6 +33,9 @@ class Endpoints:
 
     def __init__(self, runtime: "Runtime") -> None:
         self._runtime = runtime
+
+    def _address(self) -> str:
+        return asking_address(self._runtime.settings)
 
     def ask(
         self,
@@ -122,7 +130,7 @@ class Endpoints:
         """Teach a router from the labels. Stream progress, then before and after. /promote puts the draft in force."""
         self._runtime.wait(ask.LOAD_SECONDS)
         ask.known_router(self._runtime, router)
-        teaching = finetune.teaching_of(self._runtime)
+        teaching = finetune.teaching_of(self._runtime, address=self._address())
         learning = finetune.fine_tune(teaching, router, objective=objective, note=note)
         with closing(learning):  # type: ignore[type-var]  # a generator
             for step in learning:
@@ -134,12 +142,14 @@ class Endpoints:
     def promote(self, version: str, password: str = "") -> dict[str, Any]:
         """Put a version of a router in force (host only)."""
         self._runtime.wait(ask.LOAD_SECONDS)
-        return {"version": finetune.promote(self._runtime, version, password), "in_force": True}
+        promoted = finetune.promote(self._runtime, version, password, address=self._address())
+        return {"version": promoted, "in_force": True}
 
     def rollback(self, router: str, password: str = "") -> dict[str, Any]:
         """Put the previous version in force again (host only)."""
         self._runtime.wait(ask.LOAD_SECONDS)
-        return {"version": finetune.roll_back(self._runtime, router, password), "in_force": True}
+        back = finetune.roll_back(self._runtime, router, password, address=self._address())
+        return {"version": back, "in_force": True}
 
     def versions(self, router: str) -> dict[str, Any]:
         """Return every version of a router, newest first."""
@@ -161,18 +171,18 @@ class Endpoints:
 
     def check_adapter(self, source: str, password: str = "") -> dict[str, Any]:
         """Check whether a LoRA fits: a folder or zip file on the server, or a hub id (host only)."""
-        return experts.client_check(self._runtime, source, password)
+        return experts.client_check(self._runtime, source, password, address=self._address())
 
     def add_expert(
         self, source: str, name: str = "", description: str = "", licence: str = "", password: str = ""
     ) -> dict[str, Any]:
         """Add a LoRA that fits (host only). The next run can use it. Empty fields are filled in."""
         fields = {"name": name or None, "description": description or None, "licence": licence or None}
-        return experts.client_add(self._runtime, source, fields, password)
+        return experts.client_add(self._runtime, source, fields, password, address=self._address())
 
     def remove_expert(self, name: str, password: str = "") -> dict[str, Any]:
         """Remove an added expert and delete its files, once no run is under way (host only)."""
-        return {"removed": experts.remove(self._runtime, name, password).name}
+        return {"removed": experts.remove(self._runtime, name, password, address=self._address()).name}
 
 
 def endpoint_methods(endpoints: Endpoints) -> dict[str, Callable[..., Any]]:
@@ -184,8 +194,10 @@ def add_endpoints(runtime: "Runtime") -> None:
     """Register every endpoint on the page that is being built."""
     for name, method in endpoint_methods(Endpoints(runtime)).items():
         is_stream = method.__annotations__["return"] == Iterator[dict[str, Any]]
-        safe = guarded_stream(method, is_page=False) if is_stream else guarded(method, is_page=False)
+        safe = guarded_stream(typed(method), is_page=False) if is_stream else guarded(typed(method), is_page=False)
         shared: dict[str, Any] = {}
-        if name in MODEL:
-            shared = {"concurrency_id": "model", "concurrency_limit": runtime.settings.max_batch}
+        if name in WAITING:
+            shared = {"concurrency_id": MODEL, "concurrency_limit": runtime.settings.max_batch}
+        elif name in ALONE:
+            shared = {"concurrency_id": ALONE[name], "concurrency_limit": 1}
         gr.api(safe, api_name=name, **shared)

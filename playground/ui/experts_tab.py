@@ -13,9 +13,11 @@ from playground.actions.experts import Candidate, card_from, discard
 from playground.actions.identity import require_admin
 from playground.errors import InvalidRequest
 from playground.ui import parts
+from playground.ui.browser_values import pressed_id
 from playground.ui.failures import ended, guarded
 from playground.ui.palette import PALETTE
 from playground.ui.views.experts import checklist_html, experts_html, working_html
+from playground.ui.visitors import asking_address
 
 if TYPE_CHECKING:
     from playground.serving.runtime import Runtime
@@ -140,11 +142,14 @@ class ExpertsTab:
         tab.select(guarded(self.cards_html), None, self.cards, **PRIVATE)
 
         def pressed(router: Any, event: gr.EventData) -> dict[Any, Any]:
-            return self.pressed(str(event._data.get("id", "")), router, tabs)
+            return self.pressed(pressed_id(event), router, tabs)
 
         tried = [self.play.prompt, self.play.experts, self.play.router, tabs]
         told = [*tried, self.removing, self.question, self.leaving]
         self.cards.select(guarded(pressed), self.play.router, told, **PRIVATE)
+
+    def _address(self) -> str:
+        return asking_address(self.runtime.settings)
 
     def cards_html(self) -> str:
         """Return the cards as they are now. Files are hashed only when the models are there, not before first paint."""
@@ -186,10 +191,10 @@ class ExpertsTab:
         yield from ended(self._looked(files, source, password, held), failed)
 
     def _looked(self, files: list[str] | None, source: str, password: str, held: Any) -> Iterator[dict[Any, Any]]:
-        require_admin(self.runtime.settings, password)
+        require_admin(self.runtime.settings, password, address=self._address())
         _forget(held)
         given = [Path(file) for file in files] if files else str(source or "")
-        candidate = experts.check(self.runtime, given, password)
+        candidate = experts.check(self.runtime, given, password, address=self._address())
         failure, card = candidate.checklist.failure, candidate.card
         sentence = (
             "The adapter fits. Fill in its card and add it."
@@ -214,7 +219,7 @@ class ExpertsTab:
 
     def join(self, candidate: Any, password: str, name: str, title: str, *rest: Any) -> dict[Any, Any]:
         """Add the candidate with the card that was filled in."""
-        require_admin(self.runtime.settings, password)
+        require_admin(self.runtime.settings, password, address=self._address())
         if not isinstance(candidate, Candidate):
             raise InvalidRequest("The checked adapter is no longer here.", "Check the adapter again.")
         mark, slot, description, examples, licence = rest
@@ -228,7 +233,7 @@ class ExpertsTab:
             examples=str(examples or "").splitlines(),
             licence=licence,
         )
-        expert = experts.add(self.runtime, candidate, card, password)
+        expert = experts.add(self.runtime, candidate, card, password, address=self._address())
         return self._changed(f"{expert.title} was added. The next run can use it.")
 
     def _changed(self, sentence: str) -> dict[Any, Any]:
@@ -261,7 +266,7 @@ class ExpertsTab:
             return {self.removing: gr.Row(visible=False), self.announce: sentence}
 
         def left() -> Iterator[dict[Any, Any]]:
-            expert = experts.remove(self.runtime, str(name), password)
+            expert = experts.remove(self.runtime, str(name), password, address=self._address())
             yield self._changed(f"{expert.title} was removed.")
 
         yield from ended(left(), failed)

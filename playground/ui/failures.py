@@ -6,11 +6,15 @@ import secrets
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from html import escape
-from typing import ParamSpec, TypeVar
+from typing import Any, ParamSpec, TypeVar
 
 import gradio as gr
+from gradio.route_utils import FnIndexInferError
+from starlette.requests import Request
+from starlette.responses import JSONResponse
 
 from playground.errors import PlaygroundError
+from playground.settings import ROOT
 
 log = logging.getLogger(__name__)
 P = ParamSpec("P")
@@ -34,10 +38,31 @@ def words_of(error: Exception) -> str:
     return " ".join(explained(error)).strip()
 
 
+async def unknown(_request: Request, error: Exception) -> JSONResponse:
+    """Answer a request for something that the page does not have. Anything of ours that broke is told as such."""
+    frame = error.__traceback__
+    while frame is not None and frame.tb_next is not None:
+        frame = frame.tb_next
+    is_ours = frame is not None and str(ROOT / "playground") in frame.tb_frame.f_code.co_filename
+    if is_ours:
+        return await broken(_request, error)
+    sentence = "The page has nothing of this name. Reload it, or look at the list of endpoints."
+    return JSONResponse({"error": sentence, "detail": sentence}, 404)
+
+
+async def broken(_request: Request, error: Exception) -> JSONResponse:
+    """Answer a request that broke, in the words that every failure has."""
+    words = words_of(error)
+    return JSONResponse({"error": words, "detail": words}, 500)
+
+
 def _toast(error: Exception, *, is_page: bool) -> gr.Error:
     # toasts accept markup, and messages may quote what a visitor typed; a program gets the words as they are
     words = words_of(error)
     return gr.Error(escape(words) if is_page else words, duration=8, print_exception=False)
+
+
+HANDLERS: dict[Any, Any] = {FnIndexInferError: unknown, KeyError: unknown, Exception: broken}
 
 
 @contextmanager

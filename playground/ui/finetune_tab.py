@@ -11,11 +11,13 @@ import gradio as gr
 from playground.actions import finetune as finetuning
 from playground.errors import NotReady
 from playground.ui import parts
+from playground.ui.browser_values import pressed_id
 from playground.ui.failures import ended, guarded
 from playground.ui.option_controls import OptionControls
 from playground.ui.turns import Turn, Turns
 from playground.ui.views import finetune
 from playground.ui.views.routers import router_choices
+from playground.ui.visitors import asking_address
 from playground.ui.wire import opening
 
 if TYPE_CHECKING:
@@ -102,11 +104,11 @@ class FineTuneTab:
         self.objective.change(guarded(self.choose), self.objective, drawn, **quiet)
 
         def promote_pressed(router: str, password: str, event: gr.EventData) -> dict[Any, Any]:
-            return self.put_in_force(str(event._data.get("id", "")), router, password)
+            return self.put_in_force(pressed_id(event), router, password)
 
         def try_prompt(event: gr.EventData) -> tuple[str, gr.Tabs]:
             limit = self.runtime.settings.max_prompt_chars
-            return str(event._data.get("id", ""))[:limit], gr.Tabs(selected="play")
+            return pressed_id(event)[:limit], gr.Tabs(selected="play")
 
         self.versions.select(guarded(promote_pressed), [self.router, self.password], after, **quiet)
         self.outcome.select(guarded(try_prompt), None, [self.play.prompt, tabs], **quiet)
@@ -145,9 +147,8 @@ class FineTuneTab:
             raise NotReady("The models are still loading.", "Try again in a moment.")
         result: finetuning.FineTuned | None = None
         options = self.options.values(finetuning.option_controls(self.runtime, objective), given)
-        learning = finetuning.fine_tune(
-            finetuning.teaching_of(self.runtime), router, objective=objective, options=options
-        )
+        teaching = finetuning.teaching_of(self.runtime, address=asking_address(self.runtime.settings))
+        learning = finetuning.fine_tune(teaching, router, objective=objective, options=options)
         with closing(learning) as steps:  # type: ignore[type-var]
             for step in steps:
                 if isinstance(step, finetuning.FineTuned):
@@ -220,10 +221,10 @@ class FineTuneTab:
 
     def put_in_force(self, version: str, router: str, password: str) -> dict[Any, Any]:
         """Promote `version`."""
-        finetuning.promote(self.runtime, version, password)
+        finetuning.promote(self.runtime, version, password, address=asking_address(self.runtime.settings))
         return self._decided(router, "This version is in use now. Roll back returns to the previous one.")
 
     def put_back(self, router: str, password: str) -> dict[Any, Any]:
         """Roll back to the previous version."""
-        finetuning.roll_back(self.runtime, router, password)
+        finetuning.roll_back(self.runtime, router, password, address=asking_address(self.runtime.settings))
         return self._decided(router, "The previous version is in use again.")

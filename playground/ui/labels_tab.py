@@ -9,6 +9,7 @@ from playground.actions import export, identity, vote
 from playground.core.records import LabelRow
 from playground.errors import PlaygroundError
 from playground.ui import parts
+from playground.ui.browser_values import pressed_id
 from playground.ui.failures import guarded, words_of
 from playground.ui.views.labels import labels_html
 
@@ -63,7 +64,7 @@ class LabelsTab:
         taken_back.then(guarded(self.refresh), asked, self.table, **quiet)
 
         def reopen(kept: Any, before: Any, event: gr.EventData) -> dict[Any, Any]:
-            wanted = str(event._data.get("id", ""))
+            wanted = pressed_id(event)
             there = {tabs: gr.Tabs(selected="compare")}
             return there if wanted == "compare" else compare.opened(wanted, kept, before) | there
 
@@ -86,7 +87,7 @@ class LabelsTab:
 
     def undo(self, kept: Any, event: gr.EventData) -> None:
         """Take back the pressed vote, if it is the visitor's own."""
-        vote.undo_label(self.runtime, str(event._data.get("id", "")), identity.handle_of(kept))
+        vote.undo_label(self.runtime, pressed_id(event), identity.handle_of(kept))
 
     def _exporter(self) -> Any:
         def export_labels(asked: Any) -> dict[str, str]:

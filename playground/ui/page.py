@@ -6,20 +6,27 @@ from html import escape
 from typing import TYPE_CHECKING, Any
 
 import gradio as gr
+from starlette.middleware import Middleware
 
-from playground.actions import identity
+from playground.actions import database, identity
 from playground.errors import InvalidRequest, PlaygroundError
+from playground.settings import LOOPBACK
 from playground.ui import parts, readiness
 from playground.ui.about_tab import AboutTab
 from playground.ui.assets import STATIC, module_route, page_head
+from playground.ui.brief_log import keep_log_brief
 from playground.ui.compare_tab import CompareTab
 from playground.ui.endpoints import add_endpoints
 from playground.ui.experts_tab import ExpertsTab
-from playground.ui.failures import guarded, words_of
+from playground.ui.failures import HANDLERS, guarded, words_of
+from playground.ui.fair_queue import WORKERS, FairQueue, Shares
 from playground.ui.finetune_tab import FineTuneTab
+from playground.ui.guard import DIRECT_LIMIT, Guard
 from playground.ui.labels_tab import LabelsTab
+from playground.ui.light_session import keep_sessions_light
 from playground.ui.playground_tab import PlaygroundTab, own_runs
 from playground.ui.theme import page_theme
+from playground.ui.visitors import OpenPages
 
 if TYPE_CHECKING:
     from playground.serving.runtime import Runtime
@@ -32,16 +39,15 @@ HEADER = (
     '<button type="button" class="quiet keys" title="keys and help">? help</button></span></div>'
 )
 UNSEEN_SECONDS = 3.0  # the longest that loading waits for a first visitor
-LOOPBACK = ("127.0.0.1", "localhost", "::1")
 # gradio 6.31 has no words for the button that adds a file to those chosen: its label was "common.upload"
 MISSING_WORDS = {"common.upload": "Upload more files"}
 PRIVATE: dict[str, Any] = {"show_progress": "hidden", "api_visibility": "private"}
 
 
-def build(runtime: "Runtime") -> gr.Blocks:
-    """Return the page over `runtime`, which may still be loading."""
+def build(runtime: "Runtime", pages: OpenPages | None = None) -> gr.Blocks:
+    """Return the page over `runtime`, which may still be loading. `Guard` knows which `pages` are open."""
     title = "Routing playground"
-    with gr.Blocks(title=title, fill_width=True, delete_cache=(3600, 86400), analytics_enabled=False) as demo:
+    with gr.Blocks(title=title, fill_width=True, delete_cache=(600, 7200), analytics_enabled=False) as demo:
         add_endpoints(runtime)  # first, so that no callback of the page takes one of their names
         handle = gr.BrowserState(None, storage_key=identity.STORAGE_KEY, secret="visitor-v1")  # stable, not secret
         header = parts.drawn("header", readiness.header_value(runtime), HEADER, elem_id="top")
@@ -68,7 +74,10 @@ def build(runtime: "Runtime") -> gr.Blocks:
         about_page.select(guarded(about.arrive), about.shown, [about.contents, about.text, about.shown], **PRIVATE)
         _on_load(runtime, demo, handle, play)
         _on_documentation(demo, tabs, about)
-    demo.queue(max_size=runtime.settings.max_queue, default_concurrency_limit=4)
+    settings = runtime.settings
+    demo.queue(api_open=False)  # the model is only reached through the queue
+    shares = Shares(settings.max_queue, settings.max_waiting)
+    demo._queue = FairQueue(demo, shares, pages or OpenPages(), is_space=settings.is_space)
     return demo
 
 
@@ -117,13 +126,15 @@ def _on_documentation(demo: gr.Blocks, tabs: gr.Tabs, about: AboutTab) -> None:
     demo.load(guarded(arrive), None, [about.contents, about.text, about.shown, tabs], **PRIVATE)
 
 
-def launch_options(runtime: "Runtime") -> dict[str, Any]:
-    """Return how the page is served: our own head and icon, nothing recorded, nothing from another host."""
+def launch_options(runtime: "Runtime", pages: OpenPages | None = None) -> dict[str, Any]:
+    """Return how the page is served: our own head and icon, guarded, nothing recorded, nothing from another host."""
+    guard = Middleware(Guard, settings=runtime.settings, pages=pages or OpenPages())
     return {
         "theme": page_theme(),
         "head": page_head(),
         "i18n": gr.I18n(en=MISSING_WORDS),
-        "app_kwargs": {"routes": [module_route()]},
+        "app_kwargs": {"routes": [module_route()], "middleware": [guard], "exception_handlers": HANDLERS},
+        "max_threads": WORKERS + DIRECT_LIMIT,
         "favicon_path": str(STATIC / "icon.svg"),
         "footer_links": [],
         "run_history": False,
@@ -147,7 +158,10 @@ def serve(
     Raise InvalidRequest when the address or the port is not free.
     """
     settings = runtime.settings
-    demo = build(runtime)
+    keep_log_brief()
+    keep_sessions_light()
+    pages = OpenPages()
+    demo = build(runtime, pages)
     where: dict[str, Any] = {}
     if not settings.is_space:
         where = {"server_name": host or settings.host, "server_port": settings.port if port is None else port}
@@ -156,7 +170,7 @@ def serve(
             # leave a processor to the browser on this machine: a matrix product waits for its slowest thread
             runtime.spare = 1
     try:
-        _, address, _ = demo.launch(prevent_thread_lock=True, **where, **launch_options(runtime))
+        _, address, _ = demo.launch(prevent_thread_lock=True, **where, **launch_options(runtime, pages))
     except OSError as error:
         if not where:
             raise
@@ -167,6 +181,8 @@ def serve(
     unseen = threading.Timer(UNSEEN_SECONDS, runtime.start)
     unseen.daemon = True
     unseen.start()
+    keeping = (runtime.database, settings.keep_runs_days)
+    threading.Thread(target=database.prune_daily, args=keeping, name="retention", daemon=True).start()
     if block:
         _block(demo, runtime)
     return demo, address

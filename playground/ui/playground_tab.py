@@ -14,7 +14,9 @@ from playground.core.values import SERVES, Observe, RunRequest
 from playground.errors import InvalidRequest, PlaygroundError
 from playground.ui import likeness, parts, readiness, wire
 from playground.ui.attention import AttentionOnDemand
+from playground.ui.browser_values import pressed_id
 from playground.ui.failures import ended, explained, guarded, words_of
+from playground.ui.fair_queue import MODEL
 from playground.ui.format import percents, plural
 from playground.ui.option_controls import OptionControls
 from playground.ui.run_export import export_function
@@ -154,7 +156,7 @@ class PlaygroundTab:
     def _wire(self) -> None:
         quiet: dict[str, Any] = {"show_progress": "hidden", "api_visibility": "private"}
         limit = self.runtime.settings.max_batch
-        model: dict[str, Any] = {**quiet, "concurrency_id": "model", "concurrency_limit": limit}
+        model: dict[str, Any] = {**quiet, "concurrency_id": MODEL, "concurrency_limit": limit}
         asked: list[Any] = [self.handle, self.prompt, self.router, self.experts, *self.settings]
         outputs: list[Any] = [self.view, self.other, self.announce, self.last, self.recent, self.override]
         turns = [self.turn, self.aside]
@@ -323,14 +325,14 @@ class PlaygroundTab:
 
     def pick(self, event: gr.EventData) -> str:
         """Return the example prompt that was pressed."""
-        position = str(event._data.get("id", "0"))
+        position = pressed_id(event)
         return examples.PROMPTS[int(position) % len(examples.PROMPTS)][1] if position.isdecimal() else ""
 
     def reopen(self, running: Any, aside: Any, event: gr.EventData) -> dict[Any, Any]:
         """Show the recent run that was pressed. Stop the current run, and remove the run beside it."""
         self.turns.leave(running)
         self.turns.leave(aside)
-        return self.open(str(event._data.get("id", ""))) | {self.other: wire.opening(secrets.token_hex(4))}
+        return self.open(pressed_id(event)) | {self.other: wire.opening(secrets.token_hex(4))}
 
     def open(self, run_id: str) -> dict[Any, Any]:
         """Show a stored run, ready to be answered again. Raise InvalidRequest for an unknown run."""

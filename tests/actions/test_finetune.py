@@ -1,5 +1,6 @@
 """A fine-tune with its traces: the draft, the run and its labels in the database, promoting and rolling back."""
 
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -9,6 +10,7 @@ import numpy as np
 import pytest
 from sqlmodel import select
 
+from playground.actions import finetune as finetuning
 from playground.actions.finetune import (
     DEFAULT_OBJECTIVE,
     FineTuned,
@@ -18,11 +20,13 @@ from playground.actions.finetune import (
     fine_tune,
     objectives,
     option_controls,
+    teaching_of,
     trainable,
 )
 from playground.core.preferences import Verdict
+from playground.core.rates import Rate
 from playground.core.values import Sampling
-from playground.errors import InvalidRequest
+from playground.errors import InvalidRequest, TooOften
 from playground.learn.labels.objective import LABEL_OBJECTIVES
 from playground.learn.labels.trainer import begin_training, served_weights
 from playground.routers.base import LabelSet, Policy
@@ -176,3 +180,30 @@ def test_the_page_offers_what_can_be_taught_and_the_default_objective_first(
     assert set(listed) == set(LABEL_OBJECTIVES)
     assert option_controls(runtime, DEFAULT_OBJECTIVE) == waiting
     assert [control["name"] for control in waiting] == ["beta", "ridge", "cap"]
+
+
+def test_a_stranger_makes_few_drafts_an_hour(world: World, versions: Versions, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(finetuning, "_drafts", Rate(math.inf, finetuning.DRAFTS_SECONDS))
+    base = teaching(world, versions)
+    stranger = replace(base, address="1.2.3.4", max_drafts=2)
+    for _ in range(2):
+        stranger.require_turn()
+        stranger.count_draft()
+    with pytest.raises(TooOften, match="Try again in 60 min"):
+        next(fine_tune(stranger, "linear"))
+    for number in range(6):
+        other = replace(stranger, address=f"5.6.7.{number}")
+        other.require_turn()
+        other.count_draft()
+    with pytest.raises(TooOften):  # all of them together made four times as many as one may
+        replace(stranger, address="9.9.9.9").require_turn()
+    base.require_turn()  # one's own machine
+
+
+def test_only_where_strangers_come_is_anybody_a_stranger(
+    runtime: ScriptedRuntime, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    runtime.versions = None  # type: ignore[attr-defined]
+    assert teaching_of(runtime, address="1.2.3.4").address == ""  # type: ignore[arg-type]
+    monkeypatch.setenv("SPACE_ID", "me/playground")
+    assert teaching_of(runtime, address="1.2.3.4").address == "1.2.3.4"  # type: ignore[arg-type]

@@ -83,6 +83,14 @@ def test_a_wrong_setting_is_named_with_what_to_do(run: Command, monkeypatch: pyt
     assert said["remedy"] in result.stderr
 
 
+def test_old_runs_are_pruned_when_the_host_says_how_old(run: Command, monkeypatch: pytest.MonkeyPatch) -> None:
+    refused = run("db", "prune", "--json", code=1)
+    assert "PLAYGROUND_KEEP_RUNS_DAYS" in refused.stderr
+    assert answer(run("db", "prune", "--days", "30", "--trial", "--json")) == {"runs": 0, "bytes": 0, "deleted": False}
+    monkeypatch.setenv("PLAYGROUND_KEEP_RUNS_DAYS", "30")
+    assert answer(run("db", "prune", "--json")) == {"runs": 0, "bytes": 0, "deleted": True}
+
+
 def test_db_upgrade_makes_what_db_check_looks_at(run: Command, settings: Settings) -> None:
     assert answer(run("db", "check", "--json", code=1))["ok"] is False
     first = answer(run("db", "upgrade", "--json"))

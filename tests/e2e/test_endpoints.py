@@ -8,7 +8,7 @@ import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import pytest
 from gradio_client import Client
@@ -37,11 +37,17 @@ ENDPOINTS = {
 }
 
 
-def started(folder: Path) -> tuple[subprocess.Popen[str], str]:
-    """Return (process, address) of a server over a database in `folder`."""
-    environment = {**os.environ, "GRADIO_ANALYTICS_ENABLED": "False", "OMP_NUM_THREADS": "1"}
+def started(
+    folder: Path, *, delay: float = 0.0, log: IO[str] | None = None, **settings: str
+) -> tuple[subprocess.Popen[str], str]:
+    """Return (process, address) of a server over a database in `folder`. Its errors go to `log`."""
+    environment = {**os.environ, "GRADIO_ANALYTICS_ENABLED": "False", "OMP_NUM_THREADS": "1", **settings}
     process = subprocess.Popen(
-        [sys.executable, str(SERVER), str(folder)], stdout=subprocess.PIPE, text=True, env=environment
+        [sys.executable, str(SERVER), str(folder), str(delay)],
+        stdout=subprocess.PIPE,
+        stderr=log,
+        text=True,
+        env=environment,
     )
     assert process.stdout is not None
     for line in process.stdout:

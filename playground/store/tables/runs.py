@@ -57,7 +57,7 @@ class RunRow(SQLModel, table=True):
         default_factory=now, sa_type=UtcTime, index=True, description="When it was stored, in UTC."
     )
     deleted_at: datetime | None = Field(
-        default=None, sa_type=UtcTime, description="When it was hidden on request. Nothing sets it yet."
+        default=None, sa_type=UtcTime, description="When it was hidden: on request, or when its trace was pruned."
     )
 
 
@@ -126,5 +126,5 @@ class TraceRow(SQLModel, table=True):
     bytes: int = Field(description="Size of the gzipped trace.")
     sha256: str = Field(max_length=64, description="SHA-256 of the gzipped trace.")
     pruned_at: datetime | None = Field(
-        default=None, sa_type=UtcTime, description="When the trace was deleted to save space. Nothing sets it yet."
+        default=None, sa_type=UtcTime, description="When the trace was deleted to save space. `db prune` does that."
     )
