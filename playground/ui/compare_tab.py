@@ -14,8 +14,9 @@ from playground.actions.compare import OpenComparison, OpenComparisons
 from playground.core.events import TokenGenerated
 from playground.core.fold import ending
 from playground.core.preferences import Verdict
+from playground.errors import InvalidRequest
 from playground.ui import parts, readiness, wire
-from playground.ui.failures import ended, guarded
+from playground.ui.failures import ended, guarded, words_of
 from playground.ui.stream import UPDATE_SECONDS
 from playground.ui.turns import Turn, Turns
 from playground.ui.views import compare as pictures
@@ -156,6 +157,11 @@ class CompareTab:
         The comparison before on this page ends.
         """
         kept, prompt, first, second, length, before = values
+        try:
+            compare.require_different(str(first), str(second))
+        except InvalidRequest as error:  # what is shown stays, and can still be judged
+            yield self.said(escape(words_of(error)))
+            return
         turn = self.turns.begin(before, patience_s=LAST_SECONDS)
         try:
             yield from self._one(turn, kept, str(prompt or "").strip(), (first, second, length))
@@ -263,6 +269,7 @@ class CompareTab:
         handle = identity.handle_of(kept)
         vote.take_back(self.runtime, self.open.get(token), handle)
         off = {self.undo: gr.Button(interactive=False), self.reasons: gr.Group(visible=False)}
+        off[self.reveal] = pictures.reveal_html(self.open.get(token).states, None, self.runtime.pool)
         return (
             self.enabled(True)
             | self.said("Your vote was taken back. You can vote again.")
@@ -306,6 +313,6 @@ class CompareTab:
             self.enabled(True)
             | self.said(f"This is an earlier comparison. The vote was: {row.shown_verdict.text}. {then}")
             | {self.token: opened.token, self.prompt: row.prompt, self.left: texts[0], self.right: texts[1]}
-            | {self.reveal: pictures.reveal_html(opened.states, row.shown_verdict, self.runtime.pool)}
+            | {self.reveal: pictures.reveal_html(opened.states, None, self.runtime.pool)}
             | {self.reasons: gr.Group(visible=False), self.undo: gr.Button(interactive=is_own)}
         )
