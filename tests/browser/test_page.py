@@ -131,6 +131,21 @@ def test_a_reopened_run_looks_as_it_did_live(open_page: Any, scripted_page: tupl
     assert [value_of_canvas(page, name) for name in names] == live
 
 
+def test_a_reopened_run_has_its_own_words_in_the_attention_text(open_page: Any, scripted_page: tuple[str, Any]) -> None:
+    page = open_page(scripted_page[0])
+    words = page.locator("#run-view .attention-text")
+    run(page, "Name five birds of prey")
+    live = words.text_content()
+    assert "Name five birds of prey" in live
+    run(page, "Sing about cats and dogs")  # as long, and every chat begins with the same token
+    assert "Sing about cats and dogs" in words.text_content()
+    page.get_by_text("Recent runs").click()
+    page.locator("#recent .recent", has_text="Name five birds of prey").first.click()
+    page.wait_for_function("() => /^reopened/.test(document.querySelector('.stage-text').innerText)")
+    page.wait_for_timeout(150)
+    assert words.text_content() == live
+
+
 def test_an_override_streams_beside_the_first_answer(open_page: Any, scripted_page: tuple[str, Any]) -> None:
     address, runtime = scripted_page
     page = open_page(address)
@@ -244,6 +259,9 @@ def test_a_vote_is_saved_once_and_can_be_taken_back(open_page: Any, scripted_pag
     page.keyboard.press("u")
     page.wait_for_selector("#vote-6:not([disabled])")
     assert votes() == []
+    page.wait_for_function("() => /was taken back/.test(document.querySelector('#pair-state').innerText)")
+    assert page.locator("#reveal .saved").count() == 0  # nothing is saved now; who answered stays
+    assert page.locator("#reveal .reveal-side").count() == 2
     page.keyboard.press("s")
     page.wait_for_selector("#vote-6[disabled]")
     assert votes()[0].shown_verdict.choice == "skip"
@@ -256,6 +274,25 @@ def compared(page: Any, prompt: str) -> None:
     page.locator("#pair-prompt textarea").fill(prompt)
     page.locator("#pair-run").click()
     page.wait_for_selector("#vote-4:not([disabled])")
+    page.locator("#vote-4").click()
+    page.wait_for_selector("#reveal .saved")
+
+
+def test_the_same_side_twice_leaves_the_pair_that_is_shown(open_page: Any, scripted_page: tuple[str, Any]) -> None:
+    page = open_page(scripted_page[0])
+    page.get_by_role("tab", name="Compare").click()
+    page.locator("#pair-prompt textarea").fill("A pair that stays")
+    page.locator("#pair-run").click()
+    page.wait_for_selector("#side-b .side[data-state=over]")
+    page.wait_for_selector("#vote-4:not([disabled])")
+    answers = page.locator("#sides").inner_text()
+    page.get_by_text("Who answers").click()
+    for side in ("first", "second"):
+        page.locator(f"#pair-{side} input").click()
+        page.get_by_role("option", name="expert · Emotion").click()
+    page.locator("#pair-run").click()
+    page.wait_for_function("() => /Both sides are the same/.test(document.querySelector('#pair-state').innerText)")
+    assert page.locator("#sides").inner_text() == answers
     page.locator("#vote-4").click()
     page.wait_for_selector("#reveal .saved")
 
@@ -277,6 +314,7 @@ def test_labels_are_filtered_exported_reopened_and_undone(open_page: Any, script
     page.wait_for_function("() => /earlier comparison/.test(document.querySelector('#pair-state').innerText)")
     page.wait_for_selector("#side-a .side[data-state=over]")
     assert "Tie" in page.locator("#pair-state").inner_text()
+    assert page.locator("#reveal .saved").count() == 0  # nothing was saved just now
     page.wait_for_selector("#pair-votes .vote-row")
     page.get_by_role("tab", name="Labels").click()
     page.locator("#labels [data-undo]").click()
@@ -469,12 +507,75 @@ def test_a_phone_scrolls_in_one_direction_only(open_page: Any, scripted_page: tu
     assert widest <= 391
 
 
-def test_a_failure_says_what_to_do_and_keeps_the_page(open_page: Any, scripted_page: tuple[str, Any]) -> None:
-    page = open_page(scripted_page[0])
+def shown_run(page: Any) -> list[str]:
+    """What is seen of the run: its answer, its pictures, its question and the words of the attention text."""
+    page.mouse.move(5, 5)
+    page.wait_for_timeout(150)
+    texts = [page.locator(f"#run-view .{name}").inner_text() for name in ("answer", "asked", "bars", "stage-text")]
+    words = page.locator("#run-view .attention-text").text_content()
+    return [*texts, words, *(value_of_canvas(page, name) for name in ("tokens-map", "layers-map", "attention-map"))]
+
+
+def test_a_request_that_cannot_run_changes_nothing(open_page: Any, scripted_page: tuple[str, Any]) -> None:
+    address, runtime = scripted_page
+    page = open_page(address)
+    first = shown_run(page)
     page.locator("#run").click()
-    page.wait_for_selector("#run-view .trouble:not([hidden])")
-    assert "The prompt is empty" in page.locator("#run-view .trouble").inner_text()
-    run(page, "Better")
+    page.wait_for_selector("#play-refusal .trouble")  # the recorded run that was there stays
+    assert "The prompt is empty" in page.locator("#play-refusal").inner_text()
+    assert shown_run(page) == first
+    run(page, "What is 37 * 24 + 15?")
+    assert page.locator("#play-refusal").inner_text() == ""
+    page.get_by_text("Override the weights").click()
+    page.locator("#again").click()
+    page.wait_for_selector("#run-view .likely table")
+    seen, beside = shown_run(page), page.locator("#run-view .beside").inner_text()
+    page.locator("#prompt textarea").fill("   ")
+    page.locator("#run").click()
+    page.wait_for_selector("#play-refusal .trouble")
+    assert shown_run(page) == seen
+    assert page.locator("#run-view .beside").inner_text() == beside
+    page.locator("#again").click()  # still answers the run that is shown
+    page.wait_for_function("() => /stopped|finished/.test(document.querySelector('.beside-head')?.innerText)")
+    assert runtime.requests[-1].prompt == "What is 37 * 24 + 15?"
+
+
+def test_a_refused_request_leaves_the_run_that_is_being_written(open_page: Any, scripted_page: tuple[str, Any]) -> None:
+    address, runtime = scripted_page
+    page = open_page(address)
+    runtime.delay = 0.05
+    try:
+        page.locator("#prompt textarea").fill("Go on writing")
+        page.locator("#run").click()
+        page.wait_for_function("() => +document.querySelector('#run-view .run').dataset.tokens >= 2")
+        page.locator("#prompt textarea").fill("")
+        page.locator("#run").click()
+        page.wait_for_selector("#play-refusal .trouble")
+        page.wait_for_function("() => /finished/.test(document.querySelector('.stage-text').innerText)")
+    finally:
+        runtime.delay = 0.01
+    assert page.locator("#run-view .answer .tok").count() == 38
+    assert page.locator("#run-view .asked").inner_text() == "Go on writing"
+
+
+def test_a_run_that_fails_before_it_begins_leaves_the_one_that_was_shown(
+    open_page: Any, scripted_page: tuple[str, Any]
+) -> None:
+    address, runtime = scripted_page
+    page = open_page(address)
+    run(page, "The run that stays")
+    page.locator("#run-view .answer .tok").nth(7).click()
+    seen = shown_run(page)
+    runtime.refusal = "This expert was removed just now."
+    try:
+        page.locator("#prompt textarea").fill("Too late")
+        page.locator("#run").click()
+        page.wait_for_selector("#run-view .trouble:not([hidden])")
+        assert "This expert was removed just now." in page.locator("#run-view .trouble").inner_text()
+        assert shown_run(page) == seen
+    finally:
+        runtime.refusal = ""
+    run(page, "The next one")
     assert page.locator("#run-view .trouble").is_hidden()
 
 
@@ -517,4 +618,4 @@ def test_an_experts_card_lets_it_alone_answer_until_all_are_let_in(
     box.get_by_role("button", name="none").click()
     page.locator("#prompt textarea").fill("Nobody is there")
     page.locator("#run").click()
-    expect(page.locator("#run-view .trouble")).to_contain_text("No expert is chosen")
+    expect(page.locator("#play-refusal")).to_contain_text("No expert is chosen")
