@@ -167,7 +167,9 @@ class PlaygroundTab:
         self.stop_button.click(guarded(self.stop), [*turns, self.handle], kept, **stopping, **quiet)
         self.chips.select(guarded(self.pick), None, self.prompt, **quiet)
         self.router.change(guarded(self.tune), self.router, [self.tuning, *self.options.components], **quiet)
-        self.recent.select(guarded(self.reopen), turns, [self.view, self.other, self.last, self.override], **quiet)
+        reopened = [self.view, self.other, self.last, self.override]
+        self.recent.select(guarded(self.reopen), turns, reopened, **quiet)
+        self.view.select(guarded(self.reopen), turns, reopened, **quiet)  # after a reload of the page
 
     def request(self, values: Sequence[Any]) -> tuple[RunRequest, str]:
         """Return (request, notice) from what a browser sent.

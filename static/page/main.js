@@ -10,6 +10,7 @@ import { RunView } from '../run/run-view.js';
 import { BlindSide } from './blind-side.js';
 import { Header } from './header.js';
 import { HelpDialog } from './help-dialog.js';
+import { KeptWork } from './kept-work.js';
 import { LabelsTable } from './labels-table.js';
 import { LearningCurve } from './learning-curve.js';
 import { LikenessPanel } from './likeness-panel.js';
@@ -42,6 +43,7 @@ define('likeness', (parts) => new LikenessPanel(parts));
 
 new Shortcuts(help, () => view('run')).listen();
 countPromptLetters();
+new KeptWork().listen();
 
 // components that were ready before this module wait in a list, see playground/ui/assets.py
 const { waiting } = window.Playground;

@@ -27,10 +27,11 @@ const PHONE = '(max-width: 720px)';
  * `fresh` asks panels to draw everything, not only what is new.
  */
 export class RunView {
-  constructor({ element, props, watch, server }) {
+  constructor({ element, props, watch, server, trigger }) {
     this.element = element;
     this.props = props;
     this.server = server;
+    this.trigger = trigger;
     this.state = new RunState();
     this.forget();
     this.before = null; // what was shown before the newest stream began
@@ -217,6 +218,11 @@ export class RunView {
     this.forget();
     this.schedule();
     return true;
+  }
+
+  /** Ask the server for a stored run. */
+  reopen(id) {
+    this.trigger('select', { id });
   }
 
   /** Show a run from its beginning. */
