@@ -268,13 +268,13 @@ class CompareTab:
         """Take the vote back with a new row. A vote after that is marked as given after the reveal."""
         handle = identity.handle_of(kept)
         vote.take_back(self.runtime, self.open.get(token), handle)
-        off = {self.undo: gr.Button(interactive=False), self.reasons: gr.Group(visible=False)}
-        off[self.reveal] = pictures.reveal_html(self.open.get(token).states, None, self.runtime.pool)
+        revealed = pictures.reveal_html(self.open.get(token).states, None, self.runtime.pool)
+        off: dict[Any, Any] = {self.undo: gr.Button(interactive=False), self.reasons: gr.Group(visible=False)}
         return (
             self.enabled(True)
             | self.said("Your vote was taken back. You can vote again.")
             | off
-            | {self.history: self.own_votes(handle)}
+            | {self.reveal: revealed, self.history: self.own_votes(handle)}
         )
 
     def explain(self, token: Any, tags: list[str], note: str) -> str:

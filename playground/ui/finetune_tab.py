@@ -201,7 +201,7 @@ class FineTuneTab:
             raise InvalidRequest("This version is not there any more.", "Reload the page.")
         return {
             self.looked: gr.Group(visible=True),
-            self.figures: finetune.version_html(found),
+            self.figures: finetune.version_html(found, finetuning.figures_of(found)),
             self.use: gr.Button(visible=not found.is_current),
             self.shown: found.id,
             self.announce: f"Figures of the version {found.id}.",

@@ -31,8 +31,10 @@ class Figure:
     @classmethod
     def of(cls, stored: Mapping[str, Any]) -> "Figure":
         """Return the figure of `as_dict`."""
-        numbers = (stored.get(key) for key in ("value", "low", "high"))
-        return cls(*(float("nan") if number is None else number for number in numbers), int(stored.get("n") or 0))
+        value, low, high = (
+            float("nan") if stored.get(key) is None else float(stored[key]) for key in ("value", "low", "high")
+        )
+        return cls(value, low, high, int(stored.get("n") or 0))
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,6 @@ from html import escape
 from typing import TYPE_CHECKING
 
 from playground.core.values import Pool
-from playground.learn.labels.metrics import LESS_IS_BETTER, stored_metrics
 from playground.ui.format import age, noise_words, plural, points, probability, shortened, signed
 from playground.ui.palette import looks
 from playground.ui.views.named import weight_bars
@@ -75,7 +74,7 @@ def note_line(sentence: str) -> str:
 
 def _signed_gain(name: str, gain: "Figure") -> str:
     has_interval = not math.isnan(gain.low)
-    if name not in LESS_IS_BETTER:
+    if name != "log_loss":
         return points(gain.value, *((gain.low, gain.high) if has_interval else (None, None)))
     told = signed(f"{gain.value:+.3f}")
     return told + (f" [{signed(f'{gain.low:+.3f}')}, {signed(f'{gain.high:+.3f}')}]" if has_interval else "")
@@ -154,9 +153,8 @@ def _list_words(changed: Sequence["RoutingChange"]) -> str:
     )
 
 
-def version_html(version: "VersionInfo") -> str:
+def version_html(version: "VersionInfo", figures: Mapping[str, "BeforeAfter"]) -> str:
     """Return one stored version with its figures, and the question whether to use it when it is not in use."""
-    figures = stored_metrics(version.metrics)
     parent = version.parent or ""
     moved, probes = version.metrics.get("moved"), version.metrics.get("probes")
     facts = [escape(version.note)] if version.note else []
