@@ -3,6 +3,7 @@
 Nothing here touches the user's own cache, data or environment.
 """
 
+import contextlib
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -17,6 +18,17 @@ __all__ = ["postgres", "postgres_server"]
 # A property is about values, not about how busy the machine is.
 hypothesis.settings.register_profile("patient", deadline=None)
 hypothesis.settings.load_profile("patient")
+
+
+def pytest_collection_finish(session: pytest.Session) -> None:
+    """Fetch the language model before the clock of the first test that needs it starts, also in workers of xdist."""
+    from tests.model_fetch import fetch_model, needs_model  # noqa: PLC0415  (imports httpx, which few runs need)
+
+    if session.config.option.collectonly or not needs_model(session.items):
+        return
+    capture = session.config.pluginmanager.getplugin("capturemanager")
+    with capture.global_and_fixture_disabled() if capture else contextlib.nullcontext():
+        fetch_model(Settings())
 
 
 @pytest.fixture

@@ -159,6 +159,7 @@ class ScriptedRuntime:
         self.pool = POOL
         self._count, self._lock, self._began = 0, threading.Lock(), None
         self.requests: list[RunRequest] = []
+        self.refusal = ""  # why every run fails before it begins
 
     def close(self) -> None:
         self.database.close()
@@ -193,6 +194,8 @@ class ScriptedRuntime:
         info = next((info for info in ROUTERS if info.name == request.router), None)
         if info is None:
             raise InvalidRequest("No such router.")
+        if self.refusal:
+            raise InvalidRequest(self.refusal, "Try again.")
         names = request.pool or tuple(expert.name for expert in self.pool.experts if expert.ready)
         seq, began, random = iter(range(10_000)), time.monotonic(), np.random.default_rng(3)
         head = lambda: {"run_id": run_id, "seq": next(seq), "at": time.monotonic() - began}  # noqa: E731

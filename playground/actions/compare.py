@@ -126,7 +126,7 @@ def contenders(runtime: "Runtime") -> list[tuple[str, str]]:
     ready = [expert for expert in runtime.pool.experts if expert.ready]
     experts = [(f"expert · {expert.title}", f"expert:{expert.name}") for expert in ready]
     routers = [(f"router · {info.title}", f"router:{info.name}") for info in runtime.routers() if info.ready]
-    return [("two experts at random", RANDOM_PAIR), *experts, *routers]
+    return [("an expert at random", RANDOM_PAIR), *experts, *routers]
 
 
 def contender(runtime: "Runtime", name: str, prompt: str, sampling: Sampling) -> RunRequest:
@@ -144,8 +144,14 @@ def contender(runtime: "Runtime", name: str, prompt: str, sampling: Sampling) ->
     return RunRequest(prompt, "manual", pool=pool.names, sampling=sampling, override=weights)
 
 
+def require_different(first: str, second: str) -> None:
+    """Raise InvalidRequest when both sides are the same contender. Two random sides are drawn apart."""
+    if first == second != RANDOM_PAIR:
+        raise InvalidRequest("Both sides are the same.", "Choose two different ones.")
+
+
 def open_comparison(runtime: "Runtime", prompt: str, first: str, second: str, *, tokens: Any) -> OpenComparison:
-    """Return a comparison of two contenders, or of a random pair of experts when one is `random`.
+    """Return a comparison of two contenders. A side that is `random` is a random expert; the other side stays.
 
     Their order is random. Raise InvalidRequest for unknown contenders or two equal ones.
     """
@@ -153,17 +159,26 @@ def open_comparison(runtime: "Runtime", prompt: str, first: str, second: str, *,
         DEFAULTS, max_new_tokens=read_sampling(tokens=tokens).max_new_tokens, seed=secrets.randbelow(2**31)
     )
     rng = np.random.default_rng(secrets.randbits(64))
-    propensity: float | None = None
-    selection = "manual"
-    if RANDOM_PAIR in (first, second):
+    require_different(first, second)
+    selection, propensity = "manual", None
+    if first == second:
         one, two, propensity = uniform_pair(runtime.pool, rng, ready_names(runtime.pool))
         first, second, selection = f"expert:{one}", f"expert:{two}", "uniform"
-    if first == second:
-        raise InvalidRequest("Both sides are the same.", "Choose two different ones.")
+    elif RANDOM_PAIR in (first, second):  # a person chose half of this pair, so it has no propensity
+        chosen = second if first == RANDOM_PAIR else first
+        first, second = chosen, _rival(runtime, rng, chosen)
     requests = [contender(runtime, name, prompt, sampling) for name in (first, second)]
     if rng.random() < 0.5:
         requests.reverse()
     return OpenComparison(secrets.token_urlsafe(16), prompt, (requests[0], requests[1]), selection, propensity)
+
+
+def _rival(runtime: "Runtime", rng: np.random.Generator, chosen: str) -> str:
+    """Return a random ready expert other than `chosen`. Raise InvalidRequest when there is none."""
+    rivals = [name for name in ready_names(runtime.pool) if f"expert:{name}" != chosen]
+    if not rivals:
+        raise InvalidRequest("There is no other expert that is ready.", "Choose two different sides.")
+    return f"expert:{rivals[int(rng.integers(len(rivals)))]}"
 
 
 def decoded(runtime: "Runtime", comparison: OpenComparison, session_id: str) -> Generator[tuple[int, Event]]:

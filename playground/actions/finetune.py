@@ -15,6 +15,7 @@ from playground.core.rates import Rate
 from playground.core.values import Pool
 from playground.errors import InvalidRequest, TooOften
 from playground.experts.catalogue import load_catalogue
+from playground.learn.labels.metrics import stored_metrics
 from playground.learn.labels.options import LabelObjectiveOptions
 from playground.settings import Settings
 from playground.store import versions as rows
@@ -337,6 +338,11 @@ def as_json_object(result: FineTuned) -> dict[str, Any]:
             for change in result.changed
         ],
     }
+
+
+def figures_of(version: "VersionInfo") -> "dict[str, BeforeAfter]":
+    """Return the stored figures of a version before and after its fine-tune. Empty for one that was not fine-tuned."""
+    return stored_metrics(version.metrics)
 
 
 def promote(runtime: "Runtime", version: str, password: str, *, reason: str = "", address: str = "") -> str:

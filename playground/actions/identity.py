@@ -9,14 +9,19 @@ import logging
 import math
 import re
 import secrets
+import threading
 import time
 
+from playground.core.rates import Rate
 from playground.errors import InvalidRequest, NotPermitted, TooOften
 from playground.settings import Settings
 
 log = logging.getLogger(__name__)
 
 STORAGE_KEY = "routing-playground-visitor"
+GUESSES, GUESS_SECONDS = 5, 900.0  # wrong passwords of one address
+_wrong = Rate(GUESSES, GUESS_SECONDS)
+_guessing = threading.Lock()  # one password at a time, so that many at once are not free guesses
 HANDLE = re.compile(r"[A-Za-z0-9_-]{8,64}")
 
 

@@ -18,7 +18,7 @@ from playground.core.preferences import Verdict
 from playground.errors import InvalidRequest
 from playground.ui import parts, readiness, wire
 from playground.ui.browser_values import pressed_id
-from playground.ui.failures import ended, guarded
+from playground.ui.failures import ended, guarded, words_of
 from playground.ui.fair_queue import MODEL
 from playground.ui.stream import UPDATE_SECONDS
 from playground.ui.turns import Turn, Turns
@@ -164,6 +164,11 @@ class CompareTab:
         The comparison before on this page ends.
         """
         kept, prompt, first, second, length, before = values
+        try:
+            compare.require_different(str(first), str(second))
+        except InvalidRequest as error:  # what is shown stays, and can still be judged
+            yield self.said(escape(words_of(error)))
+            return
         turn = self.turns.begin(before, patience_s=LAST_SECONDS)
         try:
             yield from self._one(turn, kept, str(prompt or "").strip(), (first, second, length))
@@ -270,13 +275,15 @@ class CompareTab:
     def take_back(self, token: Any, kept: Any, shown: Any) -> dict[Any, Any]:
         """Take the vote back with a new row. A vote after that is marked as given after the reveal."""
         handle = identity.handle_of(kept)
-        vote.take_back(self.runtime, self.showing(token, shown, handle), handle)
-        off = {self.undo: gr.Button(interactive=False), self.reasons: gr.Group(visible=False)}
+        opened = self.showing(token, shown, handle)
+        vote.take_back(self.runtime, opened, handle)
+        revealed = pictures.reveal_html(opened.states, None, self.runtime.pool)
+        off: dict[Any, Any] = {self.undo: gr.Button(interactive=False), self.reasons: gr.Group(visible=False)}
         return (
             self.enabled(True)
             | self.said("Your vote was taken back. You can vote again.")
             | off
-            | {self.history: self.own_votes(handle)}
+            | {self.reveal: revealed, self.history: self.own_votes(handle)}
         )
 
     def explain(self, token: Any, kept: Any, shown: Any, tags: list[str], note: str) -> str:
@@ -311,7 +318,7 @@ class CompareTab:
             again
             | self.enabled(True)
             | self.said(f"This is an earlier comparison. The vote was: {row.shown_verdict.text}. {then}")
-            | {self.reveal: pictures.reveal_html(opened.states, row.shown_verdict, self.runtime.pool)}
+            | {self.reveal: pictures.reveal_html(opened.states, None, self.runtime.pool)}
             | {self.undo: gr.Button(interactive=is_own)}
         )
 

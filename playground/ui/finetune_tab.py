@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import gradio as gr
 
 from playground.actions import finetune as finetuning
-from playground.errors import NotReady
+from playground.errors import InvalidRequest, NotReady
 from playground.ui import parts
 from playground.ui.browser_values import pressed_id
 from playground.ui.failures import ended, guarded
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 CURVE = (
     '<section class="curve" aria-label="Learning curve"><header><h3>Learning</h3><span class="keys">'
-    '<span><i class="dash"></i>training loss</span><span><i></i>held-out loss</span>'
+    '<span><i class="dash"></i>training loss</span><span><i></i>validation loss</span>'
     '<button type="button" class="quiet log" aria-pressed="false">log</button>'
     '<button type="button" class="quiet curve-csv">CSV</button></span></header>'
     '<canvas role="img" aria-label="Learning curve; nothing yet"></canvas><p class="curve-words"></p>'
@@ -41,7 +41,7 @@ class FineTuneTab:
     def __init__(self, runtime: "Runtime", tabs: gr.Tabs, play: "PlaygroundTab") -> None:
         self.runtime = runtime
         self.play = play
-        self.draft = gr.State("", time_to_live=86400)
+        self.draft, self.shown = (gr.State("", time_to_live=86400) for _ in range(2))
         self.turns = Turns()
         self.turn = gr.State("", time_to_live=7200)
         with gr.Row(elem_id="tune"):
@@ -56,6 +56,11 @@ class FineTuneTab:
                     self.keep = gr.Button("Keep as a draft", elem_id="keep-draft", size="sm")
                 self.outcome = parts.pressable("", elem_id="outcome")
                 gr.Markdown("### Versions", elem_classes="section")
+                with gr.Group(visible=False, elem_id="looked-version") as self.looked:
+                    self.figures = parts.markup("", elem_id="version-figures")
+                    with gr.Row():
+                        self.use = gr.Button("Use this version", variant="primary", size="sm", elem_id="use-version")
+                        self.leave = gr.Button("Close", size="sm", elem_id="close-version")
                 self.versions = parts.pressable(finetune.versions_html([]), elem_id="versions")
                 self.announce = parts.announcer("tune-status")
         self._wire(tabs)
@@ -93,24 +98,26 @@ class FineTuneTab:
         tune: dict[str, Any] = {**quiet, "concurrency_id": "tune", "concurrency_limit": 1}
         self.run.click(self.fine_tune, [self.turn, *asked], [self.turn, *outputs], **tune)
         self.cancel.click(self.cancelled, self.turn, self.announce, **quiet)
-        after = [self.versions, self.facts, self.play.router, self.decide, self.announce]
+        after = [self.versions, self.facts, self.play.router, self.decide, self.looked, self.announce]
         self.promote.click(guarded(self.put_in_force), [self.draft, self.router, self.password], after, **quiet)
+        self.use.click(guarded(self.put_in_force), [self.shown, self.router, self.password], after, **quiet)
         self.keep.click(lambda: gr.Row(visible=False), None, self.decide, **quiet)
+        self.leave.click(lambda: gr.Group(visible=False), None, self.looked, **quiet)
         self.rollback.click(guarded(self.put_back), [self.router, self.password], after, **quiet)
-        self.router.change(guarded(self.refresh), self.router, [self.versions, self.facts], **quiet)
-        # the draft belongs to another router
-        self.router.change(lambda: gr.Row(visible=False), None, self.decide, **quiet)
+        belonging = [self.versions, self.facts, self.decide, self.looked]  # to the router chosen before
+        self.router.change(guarded(self.choose_router), self.router, belonging, **quiet)
         drawn = [self.line, *self.options.components]
         self.objective.change(guarded(self.choose), self.objective, drawn, **quiet)
 
-        def promote_pressed(router: str, password: str, event: gr.EventData) -> dict[Any, Any]:
-            return self.put_in_force(pressed_id(event), router, password)
+        def pressed(router: str, event: gr.EventData) -> dict[Any, Any]:
+            return self.look(pressed_id(event), router)
 
         def try_prompt(event: gr.EventData) -> tuple[str, gr.Tabs]:
             limit = self.runtime.settings.max_prompt_chars
             return pressed_id(event)[:limit], gr.Tabs(selected="play")
 
-        self.versions.select(guarded(promote_pressed), [self.router, self.password], after, **quiet)
+        looking = [self.looked, self.figures, self.use, self.shown, self.announce]
+        self.versions.select(guarded(pressed), self.router, looking, **quiet)
         self.outcome.select(guarded(try_prompt), None, [self.play.prompt, tabs], **quiet)
 
     def fine_tune(self, before: Any, router: str, objective: str, *given: Any) -> Iterator[dict[Any, Any]]:
@@ -123,15 +130,7 @@ class FineTuneTab:
 
     def _fine_tune(self, turn: Turn, router: str, objective: str, given: Sequence[Any]) -> Iterator[dict[Any, Any]]:
         text = [opening(secrets.token_hex(4)) + finetune.note_line("reading the labels")]
-        hidden = gr.Row(visible=False)
-        yield {
-            self.turn: turn.token,
-            self.curve: text[0],
-            self.outcome: "",
-            self.decide: hidden,
-            self.draft: "",
-            self.announce: "Fine-tuning.",
-        }
+        yield {self.turn: turn.token, self.curve: text[0], self.announce: "Fine-tuning."}
 
         def failed(message: str, remedy: str) -> dict[Any, Any]:
             sentence = f"{message} {remedy}".strip()
@@ -146,6 +145,7 @@ class FineTuneTab:
         if not self.runtime.is_ready:
             raise NotReady("The models are still loading.", "Try again in a moment.")
         result: finetuning.FineTuned | None = None
+        replaced: dict[Any, Any] = {self.outcome: "", self.decide: gr.Row(visible=False), self.draft: ""}
         options = self.options.values(finetuning.option_controls(self.runtime, objective), given)
         teaching = finetuning.teaching_of(self.runtime, address=asking_address(self.runtime.settings))
         learning = finetuning.fine_tune(teaching, router, objective=objective, options=options)
@@ -159,7 +159,8 @@ class FineTuneTab:
                     return
                 else:
                     text[0] += finetune.point_line(step)
-                    yield {self.curve: text[0]}
+                    yield replaced | {self.curve: text[0]}  # the result before stays until this one begins
+                    replaced = {}
         if result is None:
             return
         sentence = f"Done: a draft of {result.router}. {result.moved} of {result.probes} test prompts change experts."
@@ -187,6 +188,25 @@ class FineTuneTab:
         current = next((version.id for version in versions if version.is_current), "")
         facts = finetune.facts_html(finetuning.count_labels(self.runtime), current)
         return finetune.versions_html(versions), facts
+
+    def choose_router(self, router: str) -> dict[Any, Any]:
+        """Show the versions of another router. What was shown of the router before is hidden."""
+        versions, facts = self.refresh(router)
+        hidden = {self.decide: gr.Row(visible=False), self.looked: gr.Group(visible=False)}
+        return {self.versions: versions, self.facts: facts, **hidden}
+
+    def look(self, version: str, router: str) -> dict[Any, Any]:
+        """Show the stored figures of a version, and ask before it is used. Raise InvalidRequest for an unknown one."""
+        found = next((known for known in finetuning.history(self.runtime, router) if known.id == version), None)
+        if found is None:
+            raise InvalidRequest("This version is not there any more.", "Reload the page.")
+        return {
+            self.looked: gr.Group(visible=True),
+            self.figures: finetune.version_html(found, finetuning.figures_of(found)),
+            self.use: gr.Button(visible=not found.is_current),
+            self.shown: found.id,
+            self.announce: f"Figures of the version {found.id}.",
+        }
 
     def describe(self, objective: str) -> str:
         """Return one line on the chosen objective."""
@@ -216,6 +236,7 @@ class FineTuneTab:
             self.facts: facts,
             self.play.router: gr.HTML(choices=router_choices(self.runtime.routers())),
             self.decide: gr.Row(visible=False),
+            self.looked: gr.Group(visible=False),
             self.announce: sentence,
         }
 

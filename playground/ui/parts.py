@@ -1,6 +1,7 @@
 """The page's own components. Their templates are constant and `static/` draws their values, so nothing flickers."""
 
 from collections.abc import Callable, Sequence
+from html import escape
 from typing import Any
 
 import gradio as gr
@@ -33,6 +34,11 @@ def drawn(
 def markup(value: str, *, elem_id: str, **props: Any) -> gr.HTML:
     """Return a component that shows escaped HTML from `views/` as it is."""
     return gr.HTML(value, js_on_load=None, apply_default_css=False, elem_id=elem_id, **props)
+
+
+def trouble(sentence: str) -> str:
+    """Return a sentence on what went wrong as escaped HTML, which a screen reader says at once."""
+    return f'<p class="trouble" role="alert">{escape(sentence)}</p>'
 
 
 def pressable(value: str, *, elem_id: str) -> gr.HTML:

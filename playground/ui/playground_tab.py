@@ -121,6 +121,7 @@ class PlaygroundTab:
         with gr.Row(elem_id="actions"):
             self.run_button = gr.Button("Run  Ctrl+⏎", variant="primary", elem_id="run", scale=3)
             self.stop_button = gr.Button("Stop  .", elem_id="stop", scale=1)
+        self.refusal = parts.markup("", elem_id="play-refusal")
 
     def _draw_settings(self) -> None:
         choices = pool_choices(self.runtime.pool)
@@ -160,7 +161,7 @@ class PlaygroundTab:
         asked: list[Any] = [self.handle, self.prompt, self.router, self.experts, *self.settings]
         outputs: list[Any] = [self.view, self.other, self.announce, self.last, self.recent, self.override]
         turns = [self.turn, self.aside]
-        self.run_button.click(self.answer, [*turns, *asked], [self.turn, *outputs], **model)
+        self.run_button.click(self.answer, [*turns, *asked], [self.turn, self.refusal, *outputs], **model)
         asked_again = [*turns, self.last, self.override, self.handle]
         self.again.click(self.answer_again, asked_again, [self.aside, self.other], **model)
         kept = [self.last, self.override, self.recent, self.announce]
@@ -168,7 +169,9 @@ class PlaygroundTab:
         self.stop_button.click(guarded(self.stop), [*turns, self.handle], kept, **stopping, **quiet)
         self.chips.select(guarded(self.pick), None, self.prompt, **quiet)
         self.router.change(guarded(self.tune), self.router, [self.tuning, *self.options.components], **quiet)
-        self.recent.select(guarded(self.reopen), turns, [self.view, self.other, self.last, self.override], **quiet)
+        reopened = [self.view, self.other, self.last, self.override]
+        self.recent.select(guarded(self.reopen), turns, reopened, **quiet)
+        self.view.select(guarded(self.reopen), turns, reopened, **quiet)  # after a reload of the page
 
     def request(self, values: Sequence[Any]) -> tuple[RunRequest, str]:
         """Return (request, notice) from what a browser sent.
@@ -226,25 +229,28 @@ class PlaygroundTab:
                 yield shown, state
 
     def answer(self, before: Any, aside: Any, kept: Any, *values: Any) -> Iterator[dict[Any, Any]]:
-        """Run the prompt. Write its lines into the view as they come, then the panels and the spoken sentence."""
+        """Run the prompt. Write its lines into the view as they come, then the panels and the spoken sentence.
+
+        A request that cannot run changes nothing but the sentence under the button.
+        """
+        try:
+            request, notice = self.request(values)
+        except PlaygroundError as error:
+            yield {self.refusal: parts.trouble(words_of(error))}
+            return
         self.turns.leave(aside)
         turn = self.turns.begin(before)
         try:
-            yield from self._answer(turn, kept, values)
+            yield from self._answer(turn, kept, request, notice)
             if turn.left.is_set():
                 yield {self.turn: gr.skip()}  # the framework repeats the last update at the end
         finally:
             turn.done.set()
 
-    def _answer(self, turn: Turn, kept: Any, values: Sequence[Any]) -> Iterator[dict[Any, Any]]:
-        text, nothing = wire.opening(secrets.token_hex(4)), wire.opening(secrets.token_hex(4))
-        try:
-            request, notice = self.request(values)
-        except PlaygroundError as error:
-            yield {self.view: text + failed_line(*explained(error)), self.other: nothing}
-            return
-        text = wire.opening(secrets.token_hex(4), note=notice)
-        yield {self.turn: turn.token, self.view: text, self.other: nothing, self.announce: "Answering."}
+    def _answer(self, turn: Turn, kept: Any, request: RunRequest, notice: str) -> Iterator[dict[Any, Any]]:
+        text, nothing = wire.opening(secrets.token_hex(4), note=notice), wire.opening(secrets.token_hex(4))
+        opened = {self.view: text, self.other: nothing, self.refusal: ""}
+        yield opened | {self.turn: turn.token, self.announce: "Answering."}
         who, state = identity.handle_of(kept), ViewState()
         for shown, reached in self.stream(request, text, who, turn):
             text, state = shown, reached

@@ -189,8 +189,8 @@ class PointLine(WireLine):
     step: Annotated[int, "steps done"]
     steps: Annotated[int, "steps in all"]
     training_loss: Annotated[float | None, "loss on the training labels"] = None
-    held_out_loss: Annotated[float | None, "loss on the held-out labels"] = None
-    held_out_accuracy: Annotated[float | None, "share of held-out labels that the router agrees with"] = None
+    held_out_loss: Annotated[float | None, "loss on the validation labels, which the training watches"] = None
+    held_out_accuracy: Annotated[float | None, "share of the validation labels that the router agrees with"] = None
 
 
 @dataclass(frozen=True, kw_only=True)

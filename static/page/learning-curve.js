@@ -8,7 +8,7 @@ import { FEWEST, smoothed } from './smoothing.js';
 
 const LINES = [
   { name: 'training_loss', label: 'training loss', dash: [4, 3] },
-  { name: 'held_out_loss', label: 'held-out loss', dash: [] },
+  { name: 'held_out_loss', label: 'validation loss', dash: [] },
 ];
 const COLUMNS = ['training_loss', 'held_out_loss', 'held_out_accuracy'];
 const EMPTY = 'The loss will be drawn here while the router learns.';
@@ -155,7 +155,7 @@ export class LearningCurve {
 
   drawWords() {
     const newest = (name) => this.points.findLast((point) => point[name] != null)?.[name];
-    const named = [...LINES, { name: 'held_out_accuracy', label: 'held-out accuracy' }];
+    const named = [...LINES, { name: 'held_out_accuracy', label: 'validation accuracy' }];
     const told = named
       .filter(({ name }) => newest(name) != null)
       .map(({ name, label }) => `${label} ${newest(name).toFixed(3)}`);
@@ -165,7 +165,7 @@ export class LearningCurve {
     if (!this.twin.open) return;
     const number = (value) => (value == null ? '–' : value.toFixed(4));
     const rows = this.points.map((point) => [point.step, ...COLUMNS.map((name) => number(point[name]))]);
-    const headings = ['step', 'training loss', 'held-out loss', 'held-out accuracy'];
+    const headings = ['step', 'training loss', 'validation loss', 'validation accuracy'];
     this.twin.lastElementChild.replaceChildren(makeTable(headings, rows));
   }
 

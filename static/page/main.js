@@ -11,6 +11,7 @@ import { BlindSide } from './blind-side.js';
 import { ignoreDoublePresses } from './double-press.js';
 import { Header } from './header.js';
 import { HelpDialog } from './help-dialog.js';
+import { KeptWork } from './kept-work.js';
 import { LabelsTable } from './labels-table.js';
 import { LearningCurve } from './learning-curve.js';
 import { LikenessPanel } from './likeness-panel.js';
@@ -46,6 +47,7 @@ define('likeness', (parts) => new LikenessPanel(parts));
 new Shortcuts(help, () => view('run')).listen();
 countPromptLetters();
 ignoreDoublePresses(['pair-run', 'vote-next']);
+new KeptWork().listen();
 
 // components that were ready before this module wait in a list, see playground/ui/assets.py
 const { waiting } = window.Playground;

@@ -8,23 +8,26 @@ const isLight = ([red, green, blue]) => 0.299 * red + 0.587 * green + 0.114 * bl
 export class AttentionText {
   constructor(box) {
     this.box = box;
-    this.count = 0;
-    this.first = undefined;
+    this.texts = [];
+    this.promptTokens = 0;
     this.asking = null;
   }
 
-  /** Write the tokens; only new ones when the text goes on. */
+  /** Write the tokens; only new ones when the text goes on. Every chat begins alike, so each text is compared. */
   write(texts, promptTokens) {
-    if (this.count === texts.length && this.first === texts[0]) return;
-    const from = this.first === texts[0] && this.count < texts.length ? this.count : 0;
-    if (!from) this.box.replaceChildren();
-    for (let i = from; i < texts.length; i++) {
+    const { box } = this;
+    const goesOn = this.promptTokens === promptTokens && this.texts.every((text, i) => text === texts[i]);
+    if (!goesOn) {
+      box.replaceChildren();
+      this.asking = null;
+    }
+    for (let i = box.childElementCount; i < texts.length; i++) {
       const span = make('span', i < promptTokens ? 'k p' : 'k', texts[i]);
       span.dataset.k = i;
-      this.box.append(span);
+      box.append(span);
     }
-    this.count = texts.length;
-    this.first = texts[0];
+    this.texts = texts.slice();
+    this.promptTokens = promptTokens;
   }
 
   /** Tint the tokens with the row of one query; no tint for null. */

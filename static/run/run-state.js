@@ -56,6 +56,7 @@ export class RunState {
     this.tools = [];
     this.finished = null;
     this.failed = null;
+    this.refused = null; // why the request after this run did not become a run
     this.change = '';
     this.likelihoods = null;
     this.heard = 0; // when the last line came, in the browser's own time

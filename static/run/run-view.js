@@ -27,12 +27,14 @@ const PHONE = '(max-width: 720px)';
  * `fresh` asks panels to draw everything, not only what is new.
  */
 export class RunView {
-  constructor({ element, props, watch, server }) {
+  constructor({ element, props, watch, server, trigger }) {
     this.element = element;
     this.props = props;
     this.server = server;
+    this.trigger = trigger;
     this.state = new RunState();
     this.forget();
+    this.before = null; // what was shown before the newest stream began
     this.fresh = true;
     this.isQueued = false;
     this.isAsked = false; // a run was asked for, and none of its lines has come
@@ -101,12 +103,25 @@ export class RunView {
   }
 
   startAfresh() {
-    this.replay.stop();
+    if (this.replay.isPlaying) this.replay.finish();
+    const { state, lock, expert, layer } = this;
+    if (state.started) this.before = { state, lock, expert, layer, beside: this.beside.state };
     this.state = new RunState();
     this.forget();
     this.tokenMap.follow = true;
     this.fresh = true;
     this.beside.show(null);
+  }
+
+  /** Show again what was there before a stream that failed before its run began, with what went wrong. */
+  putBack({ state, lock, expert, layer, beside }) {
+    state.cutOff(); // a run that was still being written has ended
+    state.refused = this.state.failed;
+    Object.assign(this, { state, layer, lock });
+    this.before = null;
+    this.fresh = true;
+    this.beside.show(beside);
+    if (expert != null) this.followExpert(expert);
   }
 
   update() {
@@ -125,6 +140,8 @@ export class RunView {
       }
       this.nonce = opening.nonce;
     }
+    if (this.state.started) this.before = null;
+    else if (this.before && this.state.failed) this.putBack(this.before);
     this.schedule();
   }
 
@@ -202,6 +219,11 @@ export class RunView {
     this.forget();
     this.schedule();
     return true;
+  }
+
+  /** Ask the server for a stored run. */
+  reopen(id) {
+    this.trigger('select', { id });
   }
 
   /** Show a run from its beginning. */

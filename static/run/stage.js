@@ -58,6 +58,14 @@ export function silenceWords(state, now) {
   return ` · nothing for ${seconds} s. You can stop and try again`;
 }
 
+/** Return what went wrong and what to do; empty when nothing did. */
+export function troubleWords({ failed, refused, tokens }) {
+  const trouble = refused || failed;
+  if (!trouble) return '';
+  const kept = failed && tokens.length ? 'What had arrived is kept below.' : '';
+  return [trouble.message, kept, trouble.remedy].filter(Boolean).join(' ');
+}
+
 /** The line above a run: where it is, how far a download is, and what went wrong. */
 export class Stage {
   constructor(view) {
@@ -67,16 +75,15 @@ export class Stage {
 
   draw() {
     const { state } = this.view;
-    const { waiting, failed } = state;
+    const { waiting } = state;
     this.view.find('.stage-text').textContent = stageWords(state);
     const wait = this.view.find('.wait');
     wait.hidden = !(waiting && !state.started && waiting.share != null);
     if (!wait.hidden) this.view.find('.wait-bar i').style.width = `${100 * waiting.share}%`;
     const trouble = this.view.find('.trouble');
-    trouble.hidden = !failed;
-    if (!failed) return;
-    const kept = state.tokens.length ? 'What had arrived is kept below.' : '';
-    trouble.textContent = [failed.message, kept, failed.remedy].filter(Boolean).join(' ');
+    const words = troubleWords(state);
+    if (trouble.textContent !== words) trouble.textContent = words; // said aloud once
+    trouble.hidden = !words;
   }
 
   tick() {

@@ -38,6 +38,33 @@ def test_sides_and_pairs_are_drawn_by_lot(runtime: Any) -> None:
     assert len(pairs) == 10
 
 
+@pytest.mark.parametrize("chosen", ["expert:math", "router:knn"])
+@pytest.mark.parametrize("is_first", [True, False])
+def test_a_side_that_was_chosen_stays_when_the_other_is_random(runtime: Any, chosen: str, is_first: bool) -> None:
+    experts = ("base", "sentiment", "emotion", "math", "calculator")  # in the order of the weights
+    rivals, left = Counter[str](), Counter[bool]()
+    for _ in range(120):
+        drawn = opened(runtime, *((chosen, "random") if is_first else ("random", chosen)))
+        names = [
+            f"expert:{experts[request.override.index(1.0)]}" if request.override else f"router:{request.router}"
+            for request in drawn.requests
+        ]
+        left[names[0] == chosen] += 1
+        names.remove(chosen)
+        rivals[names[0]] += 1
+        assert (drawn.selection, drawn.propensity) == ("manual", None)  # a person chose half of it
+    assert set(rivals) == {f"expert:{name}" for name in experts} - {chosen}
+    assert min(left.values()) > 30
+
+
+def test_the_same_side_twice_is_refused_unless_both_are_drawn(runtime: Any) -> None:
+    for name in ("expert:math", "router:knn"):
+        with pytest.raises(InvalidRequest, match="Both sides are the same"):
+            opened(runtime, name, name)
+    one, two = opened(runtime, "random", "random").requests
+    assert one.override != two.override
+
+
 def test_a_vote_is_stored_in_terms_of_what_was_shown(runtime: Any) -> None:
     for key, choice in (("1", "a"), ("7", "b"), ("4", "tie"), ("0", "bad")):
         comparison = opened(runtime)

@@ -7,7 +7,7 @@ import { switchesOf } from '../../static/run/routing-measures.js';
 import { timingsOf } from '../../static/run/run-foot.js';
 import { RunState } from '../../static/run/run-state.js';
 import { shownWeights } from '../../static/run/shown-weights.js';
-import { silenceWords, stageWords } from '../../static/run/stage.js';
+import { silenceWords, stageWords, troubleWords } from '../../static/run/stage.js';
 
 // a run of a gate over three experts and two layers, as the server writes it: see tests/js/test_modules.py
 const LINES = readFileSync(new URL('./run-lines.jsonl', import.meta.url), 'utf-8');
@@ -148,4 +148,13 @@ test('words for likelihoods, silence, switches and times', () => {
   const state = folded(LINES);
   assert.deepEqual(timingsOf(state.finished).at(-1), ['tokens', '4 + 3']);
   assert.deepEqual(timingsOf(state.finished, state.templateTokens).at(-1), ['tokens', '2 + 2 of the template + 3']);
+});
+
+test('a refused request is told beside the run that stays, without a word on what had arrived', () => {
+  const state = folded(LINES);
+  assert.equal(troubleWords(state), '');
+  const trouble = { message: 'It was removed.', remedy: 'Try again.' };
+  assert.equal(troubleWords(Object.assign(folded(LINES), { refused: trouble })), 'It was removed. Try again.');
+  const failed = Object.assign(beforeTheEnd(), { failed: trouble });
+  assert.equal(troubleWords(failed), 'It was removed. What had arrived is kept below. Try again.');
 });

@@ -9,7 +9,7 @@ import torch
 from playground.errors import InvalidRequest
 from playground.learn.labels import dataset
 from playground.learn.labels.fitting import FitProgress, mean_kl
-from playground.learn.labels.metrics import agreement, compare, log_loss
+from playground.learn.labels.metrics import agreement, as_metrics, compare, log_loss, stored_metrics
 from playground.learn.labels.objective import LABEL_OBJECTIVES
 from playground.learn.labels.trainer import Taught, begin_training, served_weights, train
 from playground.routers.base import ROUTERS, LabelSet, Policy, Router
@@ -47,6 +47,7 @@ def test_sixty_labels_on_one_kind_move_that_kind_and_little_else(world: World, k
     assert accuracy.before.value == 0.5
     assert accuracy.after.value >= 0.85
     assert done.metrics["log_loss"].after.value < done.metrics["log_loss"].before.value
+    assert done.metrics["log_loss"].gain.value > 0
     assert done.metrics["ranking_accuracy"].after.value > done.metrics["ranking_accuracy"].before.value
     before, after = weights(world, shipped("linear")), weights(world, done.policy)
     unseen, expert = world.kinds[world.is_probe] == kind, NAMES.index(winner)
@@ -145,4 +146,8 @@ def test_figures_are_paired_and_count_ties_as_nothing() -> None:
     found = compare(before, before + 0.1, np.ones(40), groups)
     assert found.gain.low == pytest.approx(found.gain.high) == pytest.approx(0.1), "paired: no spread of its own"
     assert found.before.low < found.before.value < found.before.high
+    rose = compare(before, before + 0.1, np.ones(40), groups, is_loss=True)
+    assert rose.gain.value == pytest.approx(-0.1), "a loss that rose is no gain"
+    read = stored_metrics(as_metrics({"log_loss": rose, "label_accuracy": found}) | {"kl": 0.1})
+    assert read == {"log_loss": rose, "label_accuracy": found}
     assert compare(before[:0], before[:0], before[:0], []).before.n == 0

@@ -15,18 +15,19 @@ import pytest
 
 from playground.actions.examples import recorded_run
 from playground.actions.export import run_csv
-from playground.actions.finetune import FineTuned
+from playground.actions.finetune import FineTuned, figures_of
 from playground.core.events import Event, Failed, PromptRead, RunStarted, TokenGenerated, events_to_json, to_dict
-from playground.core.fold import fold_all
+from playground.core.fold import ViewState, fold_all
 from playground.core.preferences import Verdict
+from playground.core.records import VersionInfo
 from playground.core.route_measures import consent, entropy, overlap
 from playground.core.values import EVIDENCE, Neighbours, RunRequest, Scores, Text
-from playground.learn.labels.metrics import BeforeAfter, Figure
+from playground.learn.labels.metrics import BeforeAfter, Figure, as_metrics
 from playground.learn.labels.trainer import RoutingChange
 from playground.ui import format as words
 from playground.ui.palette import PALETTE, Look, looks
-from playground.ui.views.compare import reveal_html
-from playground.ui.views.finetune import outcome_html
+from playground.ui.views.compare import reveal_html, saved_sentence
+from playground.ui.views.finetune import metrics_html, outcome_html, version_html, versions_html
 from playground.ui.views.named import chip, daily_use, weight_bars
 from playground.ui.views.why import DRAWINGS, why_html
 from playground.ui.wire import blind_line, line, lines, opening, packed
@@ -200,13 +201,81 @@ def test_a_recorded_run_is_read_back_and_a_damaged_one_is_no_obstacle(gate_event
     assert recorded_run(path) == []
 
 
-def test_a_forced_expert_keeps_its_name_when_it_refused(gate_events: list[Event], runtime: Any) -> None:
-    request = RunRequest("Which?", "manual", override=(0, 0, 0, 0, 1))
-    forced = fold_all(runtime.events(request))
-    refused = replace(forced, tools=(replace(forced.tools[0], ok=False),))
+def forced_to(runtime: Any, expert: str, *, answered: str = "") -> ViewState:
+    """A run in which `expert` had to answer; another one answered in its place when it could not."""
+    names = ("base", "sentiment", "emotion", "math", "calculator")
+    asked = fold_all(runtime.events(RunRequest("Which?", "manual", override=[name == expert for name in names])))
+    if not answered:
+        return asked
+    other = fold_all(runtime.events(RunRequest("Which?", "manual", override=[name == answered for name in names])))
+    return replace(other, decided=asked.decided, tools=tuple(replace(tool, ok=False) for tool in asked.tools))
+
+
+def test_the_reveal_credits_who_answered_not_the_tool_that_could_not(gate_events: list[Event], runtime: Any) -> None:
+    refused = forced_to(runtime, "calculator", answered="base")
     html = reveal_html([refused, fold_all(gate_events)], Verdict.B_MUCH, runtime.pool)
-    assert "You preferred lora_mixer over Calculator." in html
-    assert "could not answer this" in html
+    assert "You preferred lora_mixer over Base model (in place of Calculator)." in html
+    assert "in place of Calculator, which could not answer this" in html
+    told = saved_sentence([refused, forced_to(runtime, "math")], Verdict.A_MUCH, runtime.pool)
+    assert told == "Saved ✓ You preferred Base model (in place of Calculator) over Word problems."
+    told = saved_sentence([refused, forced_to(runtime, "base")], Verdict.TIE, runtime.pool)
+    assert told == "Saved ✓ A tie between Base model (in place of Calculator) and Base model."
+    told = saved_sentence([forced_to(runtime, "calculator"), forced_to(runtime, "base")], Verdict.A_MUCH, runtime.pool)
+    assert told == "Saved ✓ You preferred Calculator over Base model."
+
+
+def test_nothing_is_called_saved_without_a_vote(runtime: Any) -> None:
+    states = [forced_to(runtime, "math"), forced_to(runtime, "base")]
+    html = reveal_html(states, None, runtime.pool)
+    assert "Saved" not in html
+    assert "preferred" not in html
+    assert html.count("reveal-side") == 2
+
+
+LOSS_ROSE = BeforeAfter(
+    Figure(0.693, 0.693, 0.693, 60), Figure(0.703, 0.698, 0.708, 60), Figure(-0.01, -0.015, -0.005, 60)
+)
+
+
+def version(**changes: Any) -> VersionInfo:
+    """A draft of a router whose figures got worse, as it is stored."""
+    worse = BeforeAfter(Figure(0.5, 0.5, 0.5, 60), Figure(0.429, 0.3, 0.5, 60), Figure(-0.071, -0.2, 0.0, 60))
+    metrics = as_metrics({"label_accuracy": worse, "log_loss": LOSS_ROSE}) | {"moved": 12, "probes": 87, "kl": 0.2}
+    made = datetime(2026, 1, 1, tzinfo=UTC)
+    first = VersionInfo("linear-2", "linear", "prompt", "linear-1", made, "DPO on <b>60</b> labels", metrics)
+    return replace(first, **changes)
+
+
+def test_a_loss_that_rose_is_no_gain() -> None:
+    html = metrics_html({"log_loss": LOSS_ROSE})
+    assert "−0.010 [−0.015, −0.005]" in html
+    assert "+0.010" not in html
+
+
+def test_a_version_shows_its_figures_and_asks_before_it_is_used() -> None:
+    html = version_html(version(), figures_of(version()))
+    assert "0.429" in html
+    assert "−7.1 pts" in html
+    assert "It agrees less with the held-out labels than the version before: −7.1 pts." in html
+    assert "12 of 87 test prompts went to another expert" in html
+    assert "<b>60" not in html
+    current = version(state="current")
+    assert "Use it" not in version_html(current, figures_of(current))
+    shipped = version_html(version(metrics={}), {})
+    assert "agrees less" not in shipped
+    assert "No figures are stored" in shipped
+
+
+def test_a_version_that_stored_a_rising_loss_as_a_gain_is_read_right() -> None:
+    stored = as_metrics({"log_loss": LOSS_ROSE})
+    stored["log_loss"]["gain"] = {"value": 0.01, "low": 0.005, "high": 0.015, "n": 60}  # after minus before
+    assert figures_of(version(metrics=stored)) == {"log_loss": LOSS_ROSE}
+
+
+def test_pressing_promote_in_the_list_names_a_version_and_does_nothing_else() -> None:
+    html = versions_html([version(id='a"b'), version(id="now", state="current")])
+    assert html.count('data-id="a&quot;b"') == 2  # its name and the button
+    assert html.count('data-id="now"') == 1
 
 
 def test_before_and_after_says_when_there_is_too_little(runtime: Any) -> None:
@@ -222,4 +291,5 @@ def test_before_and_after_says_when_there_is_too_little(runtime: Any) -> None:
     assert "within noise" in html
     assert "+10.0 pts [−2.0, +20.0]" in html
     assert "Your labels moved 1 of 43 test prompts" in html
+    assert "The list shows 1 prompt with the largest changes. 1 of them went to another expert." in html
     assert "<img" not in html

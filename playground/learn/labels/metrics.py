@@ -6,11 +6,13 @@ independent. This module knows no policy. It works on margins and targets.
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
+from typing import Any
 
 import numpy as np
 
 ROUNDS = 2000
 LEVEL = 0.95
+LESS_IS_BETTER = frozenset({"log_loss"})
 
 
 @dataclass(frozen=True)
@@ -26,10 +28,21 @@ class Figure:
         """Return JSON-ready values; NaN becomes null."""
         return {key: None if value != value else value for key, value in asdict(self).items()}
 
+    @classmethod
+    def of(cls, stored: Mapping[str, Any]) -> "Figure":
+        """Return the figure of `as_dict`."""
+        value, low, high = (
+            float("nan") if stored.get(key) is None else float(stored[key]) for key in ("value", "low", "high")
+        )
+        return cls(value, low, high, int(stored.get("n") or 0))
+
 
 @dataclass(frozen=True)
 class BeforeAfter:
-    """One measure on the same held-out labels, for parent and new version. `gain` is after minus before, paired."""
+    """One measure on the same held-out labels, for parent and new version.
+
+    `gain` is the paired difference. Above 0 the new version is better, also where less is better.
+    """
 
     before: Figure
     after: Figure
@@ -56,11 +69,21 @@ def log_loss(margin: np.ndarray, target: np.ndarray) -> np.ndarray:
 
 
 def compare(
-    before: np.ndarray, after: np.ndarray, weight: np.ndarray, group_names: Sequence[str], *, seed: int = 0
+    before: np.ndarray,
+    after: np.ndarray,
+    weight: np.ndarray,
+    group_names: Sequence[str],
+    *,
+    is_loss: bool = False,
+    seed: int = 0,
 ) -> BeforeAfter:
-    """Return the weighted means of two columns (N,) of values, and of their difference. NaN rows are left out."""
+    """Return the weighted means of two columns (N,) of values and of the gain. NaN rows are left out.
+
+    A loss that fell is a gain.
+    """
     keep = ~(np.isnan(before) | np.isnan(after))
-    columns = np.stack([before, after, after - before], axis=1)[keep]
+    gain = before - after if is_loss else after - before
+    columns = np.stack([before, after, gain], axis=1)[keep]
     _, group = np.unique(np.asarray(group_names, dtype=object)[keep].astype(str), return_inverse=True)
     figures = _intervals(columns, weight[keep], group, seed)
     return BeforeAfter(*figures)
@@ -88,3 +111,17 @@ def _intervals(columns: np.ndarray, weight: np.ndarray, group: np.ndarray, seed:
 def as_metrics(figures: Mapping[str, BeforeAfter]) -> dict[str, dict[str, dict[str, float | int | None]]]:
     """Return JSON-ready figures by name."""
     return {name: figure.as_dict() for name, figure in figures.items()}
+
+
+def stored_metrics(metrics: Mapping[str, Any]) -> dict[str, BeforeAfter]:
+    """Return the figures of `as_metrics` in the stored metrics of a version; other entries are left out."""
+    figures = {}
+    for name, stored in metrics.items():
+        if not isinstance(stored, Mapping) or not {"before", "after", "gain"} <= set(stored):
+            continue
+        before, after, gain = (Figure.of(stored[key]) for key in ("before", "after", "gain"))
+        if name in LESS_IS_BETTER and gain.value * (before.value - after.value) < 0:
+            # an older version has after minus before here, so that a loss that rose looked like a gain
+            gain = Figure(-gain.value, -gain.high, -gain.low, gain.n)
+        figures[name] = BeforeAfter(before, after, gain)
+    return figures

@@ -16,7 +16,7 @@ from playground.errors import InvalidRequest
 from playground.learn.labels import dataset
 from playground.learn.labels.dataset import Probes, Split
 from playground.learn.labels.fitting import FitProgress, anchors, batch, fit, largest_share, scale_step, trainable
-from playground.learn.labels.metrics import BeforeAfter, agreement, compare, log_loss
+from playground.learn.labels.metrics import LESS_IS_BETTER, BeforeAfter, agreement, compare, log_loss
 from playground.learn.labels.objective import LabelObjective
 from playground.routers.base import LabelSet, Policy, Router
 
@@ -222,7 +222,9 @@ def _held_out(training: LabelTraining, fitted: _Fitted) -> tuple[dict[str, Befor
         "ranking_accuracy": tuple(agreement((difference * w).sum(axis=1), target) for w in (before, after)),
         "log_loss": (log_loss(nothing, target), log_loss(margin, target)),
     }
-    metrics = {name: compare(old, new, weight, names) for name, (old, new) in pairs.items()}
+    metrics = {
+        name: compare(old, new, weight, names, is_loss=name in LESS_IS_BETTER) for name, (old, new) in pairs.items()
+    }
     return metrics, _warnings(difference, after - before, target, len(set(names)))
 
 

@@ -32,6 +32,15 @@ def _forced(state: ViewState) -> str:
     return state.pool[int(np.argmax(state.decided.weights))]
 
 
+def _stood_in(state: ViewState) -> bool:
+    """Return whether another expert answered in place of the one that had to: a tool that could not."""
+    return bool(_forced(state)) and state.top_expert not in ("", _forced(state))
+
+
+def _title(expert: str, pool: Pool) -> str:
+    return escape(looks([expert], pool)[0].title)
+
+
 def _side(letter: str, state: ViewState, pool: Pool) -> str:
     weights = state.weights
     if state.started is None or weights is None:
@@ -40,10 +49,10 @@ def _side(letter: str, state: ViewState, pool: Pool) -> str:
     name = "" if forced else f'<span class="router-name">{escape(state.started.router)}</span> → '
     total = state.finished.timings.get("total_s") if state.finished else None
     facts = [plural(len(state.tokens), "token")] + ([duration(total)] if total else [])
-    if forced and any(not tool.ok for tool in state.tools):
-        facts.append("could not answer this, so the model did")
+    if _stood_in(state):
+        facts.append(f"in place of {_title(forced, pool)}, which could not answer this")
     version = "" if forced else f'<span class="muted version">{escape(state.started.version)}</span>'
-    top = chip(looks([forced or state.top_expert], pool)[0])
+    top = chip(looks([state.top_expert or forced], pool)[0])
     told = " · ".join(facts)
     return (
         f'<div class="reveal-side"><header><b>{letter}</b> {name}{top}<span class="muted">{told}</span>'
@@ -51,17 +60,24 @@ def _side(letter: str, state: ViewState, pool: Pool) -> str:
     )
 
 
-def reveal_html(states: Sequence[ViewState], verdict: Verdict, pool: Pool) -> str:
-    """Return who was A and who was B, with weights and times, under a sentence that says what was saved."""
+def reveal_html(states: Sequence[ViewState], verdict: Verdict | None, pool: Pool) -> str:
+    """Return who was A and who was B, with weights and times.
+
+    Above it stands what was saved just now; nothing for a verdict of None.
+    """
     sides = "".join(_side(letter, state, pool) for letter, state in zip("AB", states, strict=True))
-    return f'<p class="saved">{saved_sentence(states, verdict, pool)}</p><div class="reveal">{sides}</div>'
+    saved = "" if verdict is None else f'<p class="saved">{saved_sentence(states, verdict, pool)}</p>'
+    return f'{saved}<div class="reveal">{sides}</div>'
 
 
 def _name(state: ViewState, pool: Pool) -> str:
+    """Return who answered, as the label credits it: not a tool that could not."""
     forced = _forced(state)
     if not forced and state.started is not None:
         return escape(state.started.router)
-    return escape(looks([forced], pool)[0].title)
+    if _stood_in(state):
+        return f"{_title(state.top_expert, pool)} (in place of {_title(forced, pool)})"
+    return _title(forced, pool)
 
 
 def saved_sentence(states: Sequence[ViewState], verdict: Verdict, pool: Pool) -> str:
@@ -72,7 +88,7 @@ def saved_sentence(states: Sequence[ViewState], verdict: Verdict, pool: Pool) ->
         "b": f"You preferred {second} over {first}.",
         "tie": f"A tie between {first} and {second}.",
         "bad": f"Both were bad: {first} and {second}.",
-        "skip": f"Skipped: {first} and {second}. A skip is not stored as a label.",
+        "skip": f"Skipped: {first} and {second}. A router learns nothing from a skip.",
     }[verdict.choice]
     return f"Saved ✓ {told}"
 
