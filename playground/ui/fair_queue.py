@@ -153,7 +153,8 @@ class FairQueue(Queue):
         visitor = self._pages.visitor(address, body.session_hash)
         await self._keep_pace(visitor)
         await self._tidy()
-        wrong = strange(fn.inputs, body.data, body.event_data)
+        # only our own components send an event that is read: those of the framework hold anything
+        wrong = strange(fn.inputs, body.data, body.event_data if fn.collects_event_data else None)
         refusal = wrong or self._refusal(fn, visitor)
         if refusal:
             await asyncio.sleep(REFUSED_SECONDS)
