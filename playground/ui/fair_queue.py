@@ -112,7 +112,7 @@ def _weight(message: EventMessage) -> int:
 
 def _rows(event: Event) -> int:
     """Return how many places of the model's batch an event takes."""
-    return ROWS.get(event.fn.name, 1)
+    return ROWS.get(str(event.fn.name), 1)
 
 
 class FairQueue(Queue):
