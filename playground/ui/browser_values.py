@@ -44,9 +44,9 @@ def readable(value: Any) -> Any:
     return value.encode("utf-8", "replace").decode().replace("\x00", "\ufffd") if isinstance(value, str) else value
 
 
-def strange(inputs: Sequence[Any], values: Sequence[Any], event_data: Any) -> str:
-    """Return why these values cannot come from these controls, or nothing."""
-    if len(values) != len(inputs) or not isinstance(event_data, dict | None):
+def strange(inputs: Sequence[Any], values: Sequence[Any], pressed: Any = None) -> str:
+    """Return why these values cannot come from these controls, or nothing. `pressed` is what an event of ours holds."""
+    if len(values) != len(inputs) or not isinstance(pressed, dict | None):
         return STRANGE
     fits = all(_fits(control, value) for control, value in zip(inputs, values, strict=True))
     return "" if fits else STRANGE

@@ -112,7 +112,7 @@ def _weight(message: EventMessage) -> int:
 
 def _rows(event: Event) -> int:
     """Return how many places of the model's batch an event takes."""
-    return ROWS.get(event.fn.name, 1)
+    return ROWS.get(str(event.fn.name), 1)
 
 
 class FairQueue(Queue):
@@ -153,7 +153,8 @@ class FairQueue(Queue):
         visitor = self._pages.visitor(address, body.session_hash)
         await self._keep_pace(visitor)
         await self._tidy()
-        wrong = strange(fn.inputs, body.data, body.event_data)
+        # only our own components send an event that is read: those of the framework hold anything
+        wrong = strange(fn.inputs, body.data, body.event_data if fn.collects_event_data else None)
         refusal = wrong or self._refusal(fn, visitor)
         if refusal:
             await asyncio.sleep(REFUSED_SECONDS)

@@ -41,14 +41,14 @@ class Line:
         self.queue.active_jobs = [None] * 64
         self.queue.set_server_app(self.blocks.app)
 
-    async def ask(self, address: str, session: str | None = None, *, fn: int = 0) -> str:
+    async def ask(self, address: str, session: str | None = None, *, fn: int = 0, event: Any = None) -> str:
         """Return the id of a new event."""
         request = fastapi.Request(
             {"type": "http", "client": (address, 1), "headers": [], "path": "/", "method": "POST"}
         )
-        body = PredictBodyInternal(session_hash=session, data=["x"], fn_index=fn)
-        _, event, _ = await self.queue.push(body, request, None)
-        return str(event)
+        body = PredictBodyInternal(session_hash=session, data=["x"], fn_index=fn, event_data=event)
+        _, found, _ = await self.queue.push(body, request, None)
+        return str(found)
 
     def begin(self) -> str:
         """Let the next event run, and return its id. Empty when none may."""
@@ -123,6 +123,15 @@ def test_a_pair_takes_two_places(opened: Callable[..., None]) -> None:
 
     (ann, _, bob, _), began = running(scene)
     assert began == [ann, bob, "", ""]  # the batch is full
+
+
+def test_an_event_of_the_framework_may_hold_anything(opened: Callable[..., None]) -> None:
+    async def scene(line: Line) -> tuple[list[str], int]:
+        opened(line, "ann")
+        await line.ask("1.1.1.1", "ann", event="label to look")  # what a text box sends
+        return line.told("ann"), len(line.queue)
+
+    assert running(scene) == ([], 1)
 
 
 def test_a_page_is_refused_in_words_that_it_can_show(opened: Callable[..., None]) -> None:
