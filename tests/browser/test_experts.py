@@ -61,8 +61,13 @@ def test_an_adapter_is_uploaded_added_and_removed(browser: Any, served: tuple[st
     expect(page.locator("#add-adapter")).to_be_hidden()
 
     page.locator("#adapter-files").get_by_label("Clear").click()
+    # the field for more files goes away; a file that is given to it while it does is lost
+    expect(page.locator("#adapter-files").get_by_label("broken.zip", exact=True)).to_have_count(0, timeout=WAIT_MS)
+    expect(page.locator("#adapter-files").get_by_label("Upload more files")).to_have_count(0)
+    expect(files).to_have_count(1)
     files.set_input_files(good)
     expect(page.locator("#adapter-files").get_by_label("sea_poems.zip", exact=True)).to_be_visible(timeout=WAIT_MS)
+    expect(page.locator("#adapter-files").get_by_label("Upload more files")).to_be_visible()
     page.locator("#check-adapter").click()
     expect(page.locator("#add-adapter")).to_be_visible(timeout=WAIT_MS)
     expect(page.locator('#checklist li[data-state="pass"]')).to_have_count(9)

@@ -148,6 +148,22 @@ def test_the_whole_loop(open_page: Any, real_page: tuple[str, Any]) -> None:
     assert again == first | {"stage": again["stage"]}
     assert "linear-shipped" in again["stage"]
 
+    # look at a version that is listed: it is used only after a second press
+    page.get_by_role("tab", name="Fine-tune").click()
+    page.locator("#versions tr.current .link").click()
+    page.wait_for_selector("#version-figures h3")
+    assert page.locator("#use-version").is_hidden()
+    page.locator("#versions button.quiet", has_text="promote").first.click()
+    page.wait_for_selector("#version-figures .metrics")
+    assert page.locator("#version-figures .metrics tbody tr").count() == 3
+    page.locator("#close-version").click()
+    page.wait_for_selector("#version-figures", state="hidden")
+    assert "shipped" in page.locator("#versions tr.current").inner_text()
+    page.locator("#versions button.quiet", has_text="promote").first.click()
+    page.locator("#use-version").click()
+    page.wait_for_function("() => !document.querySelector('#versions tr.current').innerText.includes('shipped')")
+    page.wait_for_selector("#version-figures", state="hidden")
+
 
 def test_labels_survive_for_the_next_start(real_page: tuple[str, Any]) -> None:
     from playground.store.database import Database  # noqa: PLC0415  kept beside its only use
