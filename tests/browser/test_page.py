@@ -559,6 +559,20 @@ def shown_run(page: Any) -> list[str]:
     return [*texts, words, *(value_of_canvas(page, name) for name in ("tokens-map", "layers-map", "attention-map"))]
 
 
+def test_buttons_stay_in_sight_on_a_phone(open_page: Any, scripted_page: tuple[str, Any]) -> None:
+    page = open_page(scripted_page[0], width=390, height=844)
+    below = "selector => document.querySelector(selector).getBoundingClientRect().bottom"
+    page.evaluate("document.querySelector('#prompt').scrollIntoView()")
+    assert page.evaluate(below, "#actions") <= 844
+    page.get_by_role("tab", name="Compare").click()
+    page.locator("#pair-prompt textarea").fill("On a phone")
+    page.locator("#pair-run").click()
+    page.wait_for_selector("#vote-4:not([disabled])")
+    page.evaluate("window.scrollTo(0, document.querySelector('#sides').getBoundingClientRect().top + scrollY - 500)")
+    assert page.evaluate("document.querySelector('#sides').getBoundingClientRect().bottom") > 844  # so they must stick
+    assert page.evaluate(below, "#verdicts") <= 844
+
+
 def test_a_request_that_cannot_run_changes_nothing(open_page: Any, scripted_page: tuple[str, Any]) -> None:
     address, runtime = scripted_page
     page = open_page(address)
