@@ -54,7 +54,7 @@ class FineTuneTab:
                     self.keep = gr.Button("Keep as a draft", elem_id="keep-draft", size="sm")
                 self.outcome = parts.pressable("", elem_id="outcome")
                 gr.Markdown("### Versions", elem_classes="section")
-                with gr.Group(visible=False, elem_id="version") as self.looked:
+                with gr.Group(visible=False, elem_id="looked-version") as self.looked:
                     self.figures = parts.markup("", elem_id="version-figures")
                     with gr.Row():
                         self.use = gr.Button("Use this version", variant="primary", size="sm", elem_id="use-version")
