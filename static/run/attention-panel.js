@@ -161,6 +161,7 @@ export class AttentionPanel {
     this.row = null;
     if (this.isGrid) return;
     prepare(this.canvas, 1, 1);
+    this.canvas.setAttribute('aria-label', 'Attention map; nothing yet');
     this.view.find('.attention-what').textContent = '';
     this.buttons.draw(null, 0);
     if (this.source.job || this.source.error) this.note.textContent = this.source.error;

@@ -69,15 +69,19 @@ export class TokenMap {
     this.grid = drawTokens(this.canvas, this.drawing);
     if (this.follow && !state.finished) this.scroll.scrollLeft = this.scroll.scrollWidth;
     this.drawLive();
-    const { usage } = state.finished || {};
-    if (state.tokens.length && usage?.length) {
-      const top = argmax(usage);
-      const most = `${state.pool[top].title} has most, ${percents(usage)[top]}`;
-      const words = `Heat map of expert weights over ${this.drawing.columns} tokens; ${most}`;
-      this.canvas.setAttribute('aria-label', words);
-    }
+    this.canvas.setAttribute('aria-label', this.spoken());
     if (!this.isPointed) this.view.find('.map-what').textContent = this.words();
     this.drawMeasures();
+  }
+
+  /** Return the map in words; of a run that is being written, only how long it is. */
+  spoken() {
+    const { state } = this.view;
+    const { usage } = state.finished || {};
+    const size = `Heat map of expert weights over ${this.drawing.columns} tokens`;
+    if (!state.tokens.length || !usage?.length) return size;
+    const top = argmax(usage);
+    return `${size}; ${state.pool[top].title} has most, ${percents(usage)[top]}`;
   }
 
   drawLive() {

@@ -132,6 +132,23 @@ def test_the_prompt_has_its_own_ribbon_and_switches_are_counted(open_page: Any, 
     page.wait_for_function("() => document.querySelector('.layer-what').innerText === 'mean over the answer'")
 
 
+def test_a_screen_reader_finds_only_our_sentences_in_the_status(open_page: Any, scripted_page: tuple[str, Any]) -> None:
+    page = open_page(scripted_page[0])
+    page.evaluate(
+        """() => {
+          const status = document.querySelector('#play-status');
+          window.said = new Set();
+          const heard = () => window.said.add(status.innerText.trim());
+          new MutationObserver(heard).observe(status, { subtree: true, childList: true, characterData: true });
+        }"""
+    )
+    run(page, "What do you say?", "knn")
+    assert set(page.evaluate("[...window.said]")) - {""} == {
+        "Answering.",
+        "Answered with 38 tokens, mostly math, 62%.",
+    }
+
+
 def test_keys_are_dead_in_text_fields(open_page: Any, scripted_page: tuple[str, Any]) -> None:
     page = open_page(scripted_page[0])
     page.locator("#prompt textarea").press_sequentially("?/.g1o")

@@ -7,7 +7,7 @@ import { switchesOf } from '../../static/run/routing-measures.js';
 import { timingsOf } from '../../static/run/run-foot.js';
 import { RunState } from '../../static/run/run-state.js';
 import { shownWeights } from '../../static/run/shown-weights.js';
-import { silenceWords, stageWords } from '../../static/run/stage.js';
+import { silenceWords, stageWords, troubleWords } from '../../static/run/stage.js';
 
 // a run of a gate over three experts and two layers, as the server writes it: see tests/js/test_modules.py
 const LINES = readFileSync(new URL('./run-lines.jsonl', import.meta.url), 'utf-8');
@@ -127,4 +127,13 @@ test('words for likelihoods, silence, switches and times', () => {
   assert.equal(silenceWords(folded(LINES), 60_000), '');
   assert.equal(switchesOf(folded(LINES).tokens), 1);
   assert.deepEqual(timingsOf(folded(LINES).finished).at(-1), ['tokens', '4 + 3']);
+});
+
+test('a refused request is told beside the run that stays, without a word on what had arrived', () => {
+  const state = folded(LINES);
+  assert.equal(troubleWords(state), '');
+  const trouble = { message: 'It was removed.', remedy: 'Try again.' };
+  assert.equal(troubleWords(Object.assign(folded(LINES), { refused: trouble })), 'It was removed. Try again.');
+  const failed = Object.assign(beforeTheEnd(), { failed: trouble });
+  assert.equal(troubleWords(failed), 'It was removed. What had arrived is kept below. Try again.');
 });
