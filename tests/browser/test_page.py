@@ -642,8 +642,10 @@ def test_a_reload_keeps_what_was_typed_chosen_and_looked_at(open_page: Any, scri
         run(page, "The run that was looked at")
     shown = page.locator("#run-view .run").get_attribute("data-run")
     page.locator("#prompt textarea").fill("Not asked yet")
-    page.get_by_role("tab", name="Compare").click()
+    with closed_stream(page):
+        page.get_by_role("tab", name="Compare").click()
     page.locator("#pair-prompt textarea").fill("Not compared yet")
+    expect.set_options(timeout=30_000)  # as patient as the page's own waits
     page.reload()  # as the framework does when a lost connection is back
     expect(page.locator("#pair-prompt textarea")).to_have_value("Not compared yet")
     expect(page.get_by_role("tab", name="Compare")).to_have_attribute("aria-selected", "true")

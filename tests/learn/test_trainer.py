@@ -40,9 +40,9 @@ def weights(world: World, policy: Router) -> np.ndarray:
 
 @pytest.mark.parametrize(("kind", "winner"), KINDS)
 def test_sixty_labels_on_one_kind_move_that_kind_and_little_else(world: World, kind: str, winner: str) -> None:
-    started = time.perf_counter()
+    started = time.process_time()  # a busy machine does not count
     done = run(world, world.labels(kind, winner))
-    assert time.perf_counter() - started < 10
+    assert time.process_time() - started < 20  # two cores for ten seconds
     accuracy = done.metrics["label_accuracy"]
     assert accuracy.before.value == 0.5
     assert accuracy.after.value >= 0.85
