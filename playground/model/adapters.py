@@ -14,7 +14,6 @@ import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor, nn
-from transformers import PreTrainedModel
 
 from playground.core.adapter_format import (
     CONFIG,
@@ -29,12 +28,12 @@ from playground.core.adapter_format import (
     parse_header,
 )
 from playground.core.checklist import Checklist, Line
+from playground.model.linear_modules import LAYER, adaptable, all_linear
 from playground.model.lora_config import SAVE_AGAIN, LoraSettings, Plan, RefusedConfig, read_settings
 
 __all__ = ["CONFIG", "WEIGHTS"]
 
 MAX_ADAPTER_BYTES = 4096 * 2**20
-LAYER = re.compile(r"(?:^|\.)(?:layers|h|blocks)\.(\d+)\.")  # the layer of a module; others cannot be mixed
 PREFIX, COMPILED = "base_model.model.", "_orig_mod."
 DEFAULT = "default"  # PEFT's name of an adapter that has no other
 # How many times as large as the base's weights the change may be, and one half of it. Training stays below 1. Far
@@ -95,55 +94,6 @@ def half_of(key: str) -> Half | None:
     return None if "." in adapter or bool(dot) != bool(adapter) else Half(module, side, adapter)
 
 
-def adaptable(model: nn.Module) -> dict[str, tuple[int, int]]:
-    """Return (d_out, d_in) of every module that experts can change in `model`, by path. Routed modules are included."""
-    modules = dict(model.named_modules())
-    return {
-        path: shape
-        for path, shape in _linear(model).items()
-        if hasattr(modules[path], "routed_shape") or is_routable(model, path, modules[path])
-    }
-
-
-def _linear(model: nn.Module) -> dict[str, tuple[int, int]]:
-    """Return (d_out, d_in) of every linear module of `model`, by path."""
-    found = {}
-    for path, module in model.named_modules():
-        shape = getattr(module, "routed_shape", None)
-        if shape is None and isinstance(module, nn.Linear):
-            shape = (module.out_features, module.in_features)
-        if shape is not None:
-            found[path] = shape
-    return found
-
-
-def is_routable(model: nn.Module, path: str, module: nn.Module) -> bool:
-    """Return whether `module` at `path` is a plain linear module in a layer of the text decoder that reads every token.
-
-    The modules of a mixture of experts read some tokens only. Some subclasses compute more than a product.
-    """
-    if not isinstance(module, nn.Linear) or not LAYER.search(path) or "experts" in path.split("."):
-        return False
-    return path.startswith(decoder_path(model)) and (type(module) is nn.Linear or _is_product(module))
-
-
-@torch.no_grad()
-def _is_product(module: nn.Linear) -> bool:
-    """Return whether `module` computes x Wᵀ + b. It is tried with one x."""
-    tried = torch.linspace(-1, 1, module.in_features).to(module.weight)[None]
-    try:
-        made: Tensor = module(tried)
-        return torch.equal(made, nn.functional.linear(tried, module.weight, module.bias))
-    except Exception:  # noqa: BLE001  it wants something else than x, so it is not a product
-        return False
-
-
-def decoder_path(model: Any) -> str:
-    """Return the path of the text decoder in `model`, with a dot at its end. Return "" when it is the model itself."""
-    decoder = model.get_decoder() if hasattr(model, "get_decoder") else model
-    return next((f"{path}." for path, module in model.named_modules() if path and module is decoder), "")
-
-
 def read_adapter(folder: Path, name: str, model: nn.Module) -> Adapter:
     """Return the adapter in `folder`, checked against the linear modules of `model`.
 
@@ -175,7 +125,7 @@ def examine(
         header = _read_header(folder / WEIGHTS)
         halves = _halves(header)
         shapes = adaptable(model)
-        plan = settings.plan([path for path, _ in model.named_modules()], _all_linear(model))
+        plan = settings.plan([path for path, _ in model.named_modules()], all_linear(model))
         targets = _targets(halves, shapes, plan, settings, model)
         for module, sides in halves.items():
             _check_shapes(module, sides, header, shapes[module])
@@ -292,12 +242,6 @@ def _unknown_tensor(key: str) -> tuple[str, str]:
         if key.endswith(end):
             return f"the tensor {shown} is not part of a plain LoRA: {told}.", "Train a plain LoRA."
     return f"the tensor {shown} is not part of a plain LoRA.", "Use lora_A and lora_B only."
-
-
-def _all_linear(model: nn.Module) -> set[str]:
-    """Return the modules that PEFT's "all-linear" means: every linear one but the output embedding."""
-    head = model.get_output_embeddings() if isinstance(model, PreTrainedModel) else None
-    return {path for path in _linear(model) if model.get_submodule(path) is not head}
 
 
 def _targets(

@@ -10,9 +10,10 @@ from typing import cast
 
 from torch import nn
 
-from playground.model.adapters import LAYER, Adapter, is_routable
+from playground.model.adapters import Adapter
 from playground.model.attention import observe_attention
 from playground.model.int8 import Product, install_head
+from playground.model.linear_modules import LAYER, is_routable
 from playground.model.lora import RoutedLinear, Site
 from playground.model.quick import quicken
 

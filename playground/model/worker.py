@@ -97,7 +97,7 @@ class Job:
 
 
 @dataclass(eq=False)
-class Task(Generic[T]):
+class Reading(Generic[T]):
     """Hold work that is done in pieces: a generator that yields how many tokens are left. Its result goes to `future`.
 
     `cancelled` ends it before its next piece.
@@ -140,7 +140,7 @@ class Decoder:
         self.restarts = 0
         self._begin()
         self._waiting: list[Job] = []
-        self._asked: list[Task[Any]] = []
+        self._asked: list[Reading[Any]] = []
         self._calls: list[tuple[Callable[[], Any], Future[Any]]] = []
         self._wake = threading.Condition()
         self._closed = False
@@ -153,8 +153,8 @@ class Decoder:
         """Begin with nothing under way."""
         self._batch = Batch(self.base, self.bank)
         self._jobs: dict[Row, Job] = {}
-        self._reading: dict[Task[Joining], Job] = {}
-        self._tasks: list[Task[Any]] = []
+        self._reading: dict[Reading[Joining], Job] = {}
+        self._tasks: list[Reading[Any]] = []
         self._owed = 0.0  # seconds that decoding must have before the next piece of a task
         self._turn = 0
 
@@ -191,7 +191,7 @@ class Decoder:
 
         Raise NotReady when too much waits, or when `cancelled` was set before the work was done.
         """
-        task = Task(work, cancelled=cancelled or threading.Event())
+        task = Reading(work, cancelled=cancelled or threading.Event())
         with self._wake:
             if len(self._asked) + len(self._tasks) >= MOST_TASKS:
                 raise NotReady("The model is reading other texts already.", "Try again in a minute.")
@@ -288,7 +288,7 @@ class Decoder:
         if not self.knows(job.experts):
             job.out.put(JobBroke(job.key, NotReady("An expert was removed just now.", "Send the prompt again.")))
             return
-        task = Task(self._batch.read(job.row), cancelled=job.cancelled, left=len(job.row.ids))
+        task = Reading(self._batch.read(job.row), cancelled=job.cancelled, left=len(job.row.ids))
         self._reading[task] = job
         self._tasks.append(task)
 

@@ -16,10 +16,11 @@ from transformers import AutoTokenizer
 
 from playground.core.values import Sampling
 from playground.errors import ArtefactError
-from playground.model.adapters import adaptable, read_adapter
+from playground.model.adapters import read_adapter
 from playground.model.bank import Bank
 from playground.model.base import LanguageModel
 from playground.model.decode import Batch, Row
+from playground.model.linear_modules import adaptable
 from playground.model.reading import new_state, read
 from playground.model.routing import Routing, RowRouting, forward
 from playground.model.sampling import Sampler
