@@ -59,32 +59,36 @@ def require_admin(settings: Settings, password: str, *, address: str = "") -> No
     Raise TooOften after five wrong ones of one network address: it has to wait for a quarter of an hour, whatever it
     sends then. Without an address, as on the command line, nothing is counted.
     """
-    if not (settings.admin_password and password and address):
-        allowed = may_administer(settings, password)
-    else:
-        with _guessing:
-            wait = _wrong.wait(address, time.monotonic())
-            if wait:
-                log.warning("admin password not looked at address=%s wait_s=%.0f", address, wait)
-                raise TooOften(
-                    "Too many wrong passwords were typed.", f"Wait {math.ceil(wait / 60)} min, then try again."
-                )
-            allowed = may_administer(settings, password)
-            if allowed:
-                _wrong.forget(address)
-            else:
-                _wrong.spend(address, time.monotonic())
-                log.warning("wrong admin password address=%s", address)
-    if not allowed:
+    if not _is_allowed(settings, password, address):
         remedy = (
             "Type the admin password." if settings.admin_password else "The host has to set PLAYGROUND_ADMIN_PASSWORD."
         )
         raise NotPermitted("Only an admin may change what everybody uses.", remedy)
 
 
-def is_host(settings: Settings, password: str) -> bool:
-    """Return whether `password` is the admin's. Without one that is set, nobody is known to be the host."""
-    return bool(settings.admin_password) and may_administer(settings, password)
+def is_host(settings: Settings, password: str, *, address: str = "") -> bool:
+    """Return whether `password` is the admin's. Without one that is set, nobody is known to be the host.
+
+    Raise TooOften as `require_admin` does.
+    """
+    return bool(settings.admin_password) and _is_allowed(settings, password, address)
+
+
+def _is_allowed(settings: Settings, password: str, address: str) -> bool:
+    if not (settings.admin_password and password and address):
+        return may_administer(settings, password)
+    with _guessing:
+        wait = _wrong.wait(address, time.monotonic())
+        if wait:
+            log.warning("admin password not looked at address=%s wait_s=%.0f", address, wait)
+            raise TooOften("Too many wrong passwords were typed.", f"Wait {math.ceil(wait / 60)} min, then try again.")
+        allowed = may_administer(settings, password)
+        if allowed:
+            _wrong.forget(address)
+        else:
+            _wrong.spend(address, time.monotonic())
+            log.warning("wrong admin password address=%s", address)
+        return allowed
 
 
 def session_of(handle: str) -> str:

@@ -162,7 +162,9 @@ def newest_labels(runtime: "Runtime", handle: str, limit: int = READ_AT_MOST) ->
         return current_labels(session, limit=most)
 
 
-def client_labels(runtime: "Runtime", limit: object, *, handle: str, password: str) -> list[LabelRow]:
+def client_labels(
+    runtime: "Runtime", limit: object, *, handle: str, password: str, address: str = ""
+) -> list[LabelRow]:
     """Return the newest votes in force for a client: those of the labeller that it names, else everybody's.
 
     Raise NotPermitted when the host keeps everybody's closed and `password` is not the admin's, and InvalidRequest
@@ -174,7 +176,9 @@ def client_labels(runtime: "Runtime", limit: object, *, handle: str, password: s
         raise InvalidRequest("The limit is not a number.", f"Give a number from 1 to {READ_AT_MOST}.") from error
     if handle:
         return own_labels(runtime, identity.named_handle(handle), most)
-    if not runtime.settings.shows_labels and not identity.is_host(runtime.settings, str(password or "")):
+    if not runtime.settings.shows_labels and not identity.is_host(
+        runtime.settings, str(password or ""), address=address
+    ):
         raise NotPermitted(
             "The host of this page keeps the labels closed.",
             "Give your `labeller` to read your own. The host gives the admin password, or sets "

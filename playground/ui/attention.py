@@ -33,7 +33,7 @@ def as_floats(shares: np.ndarray) -> str:
 
 
 @dataclass
-class Job:
+class Computation:
     """Hold how far a computation is, whether it is still wanted, and when its page last asked."""
 
     done: int = 0
@@ -50,7 +50,7 @@ class AttentionOnDemand:
 
     def __init__(self, runtime: "Runtime") -> None:
         self.runtime = runtime
-        self._jobs: dict[str, Job] = {}
+        self._jobs: dict[str, Computation] = {}
         self._lock = threading.Lock()
 
     def server_functions(self) -> list[Any]:
@@ -91,7 +91,7 @@ class AttentionOnDemand:
         with self._lock:
             if len(self._jobs) >= MOST_JOBS:
                 return {"error": "Too many pictures are being computed. Try again in a minute."}
-            job = self._jobs.setdefault(name, Job())
+            job = self._jobs.setdefault(name, Computation())
 
         def on_layer(done: int, layers: int) -> None:
             job.done, job.layers = done, layers

@@ -95,7 +95,6 @@ class Endpoints:
         verdict: str,
         labeller: str = "",
         client_token: str = "",
-        request: gr.Request | None = None,
     ) -> dict[str, Any]:
         """Store a verdict. Return the stored verdict, then name who answered. A is the first answer.
 
@@ -107,9 +106,8 @@ class Endpoints:
         Give a secret `labeller` of your own (8 to 64 letters, digits, - or _) to be known by it. Without one, all
         clients at your network address are one labeller.
         """
-        address = request.client.host if request and request.client else ""
         return vote.client_vote(
-            self._runtime, comparison_id, verdict, handle=labeller, client_token=client_token, address=address
+            self._runtime, comparison_id, verdict, handle=labeller, client_token=client_token, address=self._address()
         )
 
     def undo(self, label_id: str, labeller: str) -> dict[str, Any]:
@@ -123,7 +121,7 @@ class Endpoints:
         With `labeller`, only those of that labeller. The host can close the others with `PLAYGROUND_PUBLIC_LABELS`, and
         on a Space they are closed unless it is set: then the admin password opens them.
         """
-        rows = vote.client_labels(self._runtime, limit, handle=labeller, password=password)
+        rows = vote.client_labels(self._runtime, limit, handle=labeller, password=password, address=self._address())
         return export.labels_json(rows)
 
     def finetune(self, router: str = "linear", objective: str = "dpo", note: str = "") -> Iterator[dict[str, Any]]:
