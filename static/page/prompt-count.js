@@ -20,7 +20,7 @@ export function countWords(text, limit) {
   const noun = letters === 1 ? 'character' : 'characters';
   const tokens = estimate(text);
   const size = `${grouped(tokens)} ${tokens === 1 ? 'token' : 'tokens'}`;
-  return `${grouped(letters)} ${noun} · about ${size}, and those of the chat template`;
+  return `${grouped(letters)} ${noun} · about ${size} + template`;
 }
 
 /** Say the prompt's length before it is cut. Polls, because a pressed example fills the box without an event. */

@@ -25,7 +25,7 @@ test('without the first token a row is scaled to its own largest', () => {
 });
 
 test('a prompt is counted before it is cut', () => {
-  const rest = ', and those of the chat template';
+  const rest = ' + template';
   assert.equal(countWords('', 100), '\u00a0');
   assert.equal(countWords('x', 100), `1 character · about 1 token${rest}`);
   assert.equal(countWords('How are you today?', 100), `18 characters · about 5 tokens${rest}`);

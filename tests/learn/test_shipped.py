@@ -1,7 +1,7 @@
 """The shipped prompt-level routers with the real encoder, on the example prompts kept out of their fit.
 
 `tests/routers/everyday.jsonl` holds a hundred short everyday prompts in many languages, and who may answer each. None
-is an example prompt, and nothing is fitted or chosen on them.
+is an example prompt, so no router is fitted on them.
 """
 
 import json
