@@ -26,7 +26,7 @@ from playground.store.tables.columns import new_id
 if TYPE_CHECKING:
     from playground.serving.runtime import Runtime
 
-KEPT = 500  # after that, the oldest are read again from the database when their visitor votes
+KEPT = 50  # of about 0.3 MB each; older ones are read again from the database when their visitor votes
 RANDOM_PAIR = "random"
 # warmer than a single run, so that the two answers differ; shorter, so that both are read
 DEFAULTS = Sampling(temperature=0.7, top_p=0.95, max_new_tokens=96)
