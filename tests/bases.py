@@ -14,10 +14,13 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from playground.errors import ArtefactError
 from playground.model.bank import Bank
-from playground.model.base import LanguageModel
+from playground.model.base import LanguageModel, Support
 from playground.model.probe import references, support_of
 
 PAGE = Path(__file__).resolve().parent.parent / "playground" / "docs" / "results" / "base-models.md"
+
+
+_found: dict[str, Support] = {}
 
 
 def architectures() -> dict[str, dict[str, Any]]:
@@ -41,10 +44,15 @@ def build(kind: str, tokenizer: Any) -> LanguageModel:
 
 
 def tried(base: LanguageModel) -> tuple[LanguageModel, Bank]:
-    """Return the base with what was found when it was tried, and its bank. Raise ArtefactError when it is refused."""
-    expected = references(base)
+    """Return the base with what was found when it was tried, and its bank. Raise ArtefactError when it is refused.
+
+    Each architecture is tried once for all tests.
+    """
+    expected = None if base.name in _found else references(base)
     bank = Bank(base.model)
-    return replace(base, support=support_of(base, bank, expected)), bank
+    if expected is not None:
+        _found[base.name] = support_of(base, bank, expected)
+    return replace(base, support=_found[base.name]), bank
 
 
 def line(kind: str, tokenizer: Any) -> str:

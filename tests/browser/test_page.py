@@ -202,7 +202,7 @@ def test_an_override_streams_beside_the_first_answer(open_page: Any, scripted_pa
     page.get_by_text("Override the weights").click()
     assert page.locator("#w3 input[type=number]").input_value() == "62"
     page.locator("#w3 input[type=number]").fill("81")  # the others give way in the ratio they had
-    assert page.locator("#w4 input[type=number]").input_value() == "10"
+    page.wait_for_function("() => document.querySelector('#w4 input[type=number]').value === '10'")
     page.locator("#w4 button").click()
     assert page.locator("#w3 input[type=number]").input_value() == "0"
     page.locator("#again").click()

@@ -1,6 +1,5 @@
 """How the queue is shared out, who is refused and in which words, and what is forgotten."""
 
-import asyncio
 import time
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import ExitStack
@@ -15,6 +14,7 @@ from gradio.server_messages import ProcessCompletedMessage
 from playground.ui import fair_queue
 from playground.ui.fair_queue import KEPT_SECONDS, MODEL, READ_SECONDS, UNREAD_SECONDS, FairQueue, Shares, size_of
 from playground.ui.visitors import OpenPages
+from tests.loops import run_async
 from tests.scripted import ScriptedRuntime
 
 PLACES = 4
@@ -82,7 +82,7 @@ def running(scene: Callable[[Line], Awaitable[Any]]) -> Any:
     async def go() -> Any:
         return await scene(Line())
 
-    return asyncio.run(go())
+    return run_async(go())
 
 
 def test_whoever_has_least_under_way_is_next(opened: Callable[..., None]) -> None:

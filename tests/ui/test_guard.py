@@ -14,6 +14,7 @@ from starlette.routing import Route
 from playground.settings import Settings
 from playground.ui.guard import BODY_BYTES, DIRECT_OF_ONE, DIRECT_WAITING, MEGABYTE, REPLY_BYTES, Guard, host_of
 from playground.ui.visitors import OpenPages
+from tests.loops import run_async
 
 Serve = Callable[..., httpx.AsyncClient]
 
@@ -67,7 +68,7 @@ def test_the_page_answers_to_its_own_names_only(settings: Settings, host: str, s
     async def ask() -> httpx.Response:
         return await served(allowed, Place()).get("/", headers={"host": host})
 
-    found = asyncio.run(ask())
+    found = run_async(ask())
     assert found.status_code == status
     if status == 400:
         assert "PLAYGROUND_ALLOWED_HOSTS" in found.json()["error"]
@@ -77,7 +78,7 @@ def test_a_space_is_reached_by_whatever_name_the_platform_gives(
     settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("SPACE_ID", "me/playground")
-    found = asyncio.run(served(settings, Place()).get("/", headers={"host": "me-playground.hf.space"}))
+    found = run_async(served(settings, Place()).get("/", headers={"host": "me-playground.hf.space"}))
     assert found.status_code == 200
 
 
@@ -100,7 +101,7 @@ def test_large_requests_and_replies_are_refused(settings: Settings) -> None:
             await client.post("/gradio_api/queue/join", content=parts())
         return [whole, fits, reply]
 
-    whole, fits, reply = asyncio.run(ask())
+    whole, fits, reply = run_async(ask())
     assert (whole.status_code, fits.status_code, reply.status_code) == (413, 200, 413)
     assert "Send less" in whole.json()["error"]
     assert len(reply.content) < 200
@@ -130,7 +131,7 @@ def test_one_address_has_few_places_and_leaves_the_others_theirs(settings: Setti
             [refused.status_code, *{one.status_code for one in await asyncio.gather(*waiting)}],
         )
 
-    most, quick, statuses = asyncio.run(ask())
+    most, quick, statuses = run_async(ask())
     assert most == DIRECT_OF_ONE + 1  # and the other's
     assert quick == 200
     assert statuses == [429, 200]
@@ -146,7 +147,7 @@ def test_streams_of_an_endpoint_called_run_are_no_direct_calls(settings: Setting
         await asyncio.gather(*tasks)
         return place.most
 
-    assert asyncio.run(ask()) == DIRECT_OF_ONE + 3
+    assert run_async(ask()) == DIRECT_OF_ONE + 3
 
 
 def test_an_open_page_is_known_for_as_long_as_it_is_open(settings: Settings) -> None:
@@ -159,7 +160,7 @@ def test_an_open_page_is_known_for_as_long_as_it_is_open(settings: Settings) -> 
         await task
         return before, "ann" in pages
 
-    assert asyncio.run(ask()) == (True, False)
+    assert run_async(ask()) == (True, False)
 
 
 def uploads(settings: Settings, count: int, *, address: str = "1.2.3.4") -> list[httpx.Response]:
@@ -167,7 +168,7 @@ def uploads(settings: Settings, count: int, *, address: str = "1.2.3.4") -> list
         client = served(settings, Place(), address=address)
         return [await client.post("/gradio_api/upload", content=b"x" * (MEGABYTE // 2)) for _ in range(count)]
 
-    return asyncio.run(send())
+    return run_async(send())
 
 
 def test_uploads_of_strangers_are_bounded(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
