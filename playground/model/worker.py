@@ -2,8 +2,8 @@
 
 The runs of several visitors decode together. Each job has its own row, queue and stop, and sees nothing of the others.
 What takes long (a prompt, the attention of a stored run) is read in pieces, between the tokens of the runs under way.
-While runs decode, they have at least half of the time. What breaks ends its own job. If the thread itself breaks, its
-jobs end with a message and it begins anew.
+While runs decode, they have about two thirds of the time. What breaks ends its own job. If the thread itself breaks,
+its jobs end with a message and it begins anew.
 
 Only this thread computes with several processors. With more OpenMP threads than processors, the barriers of the
 library sleep instead of spinning, for as long as any of those threads lives. See
@@ -32,6 +32,8 @@ log = logging.getLogger(__name__)
 T = TypeVar("T")
 RESTACK_SECONDS = 600.0
 MOST_TASKS = 24  # texts that are read, or wait for it, at once
+DECODING = 2.0  # seconds of decoding for each second of reading, while runs decode
+SHORT = 64  # tokens of a text that is read at once, whatever is owed to decoding
 PROCESSORS = torch.get_num_threads()  # the library's own number, before anything here changes it
 
 
@@ -293,11 +295,15 @@ class Decoder:
         self._tasks.append(task)
 
     def _work(self) -> None:
-        """Do pieces of the tasks. While runs decode, they get as much time as the tasks had."""
-        while self._tasks and self._owed <= 0:
+        """Do pieces of the tasks. While runs decode, they get twice the time that the tasks had."""
+        while self._tasks:
             # the shortest first, so that a short prompt need not wait for a long one; every other time the oldest
             self._turn += 1
-            task = self._tasks[0] if self._turn % 2 else min(self._tasks, key=lambda task: task.left)
+            task = min(self._tasks, key=lambda task: task.left)
+            if self._owed > 0 and task.left > SHORT:
+                return
+            if self._owed <= 0 and self._turn % 2:
+                task = self._tasks[0]
             began = time.monotonic()
             if task.advance():
                 self._tasks.remove(task)
@@ -305,8 +311,8 @@ class Decoder:
                 if job is not None:
                     self._join(job, task.future)
             if self._jobs:
-                self._owed += time.monotonic() - began
-            if self._calls or self._asked or self._waiting or self._closed:
+                self._owed += DECODING * (time.monotonic() - began)
+            if self._owed > 0 or self._calls or self._asked or self._waiting or self._closed:
                 return
 
     def _join(self, job: Job, future: "Future[Joining]") -> None:
