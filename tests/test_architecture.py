@@ -58,7 +58,8 @@ BROAD_EXCEPTS = {
     "experts/tools/worker.py": 1,  # a tool
     "model/decode.py": 4,  # a pass, which is undone; a group, whose rows are tried alone; a row; a draw
     "model/probe.py": 3,  # what a base model that nobody has seen raises when it is tried
-    "model/worker.py": 5,  # a prompt, a token, a reading, a call, and the thread itself, which begins anew
+    # a prompt, a token, a row that leaves, a reading, a call, and the thread itself, which begins anew
+    "model/worker.py": 6,
     "serving/runtime.py": 1,  # loading the models
     "ui/failures.py": 2,  # a callback, plain and streaming
 }

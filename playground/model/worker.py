@@ -336,7 +336,10 @@ class Decoder:
             if job.cancelled.is_set():
                 del self._jobs[row]
         for row in [row for row in self._batch.rows if row not in self._jobs]:
-            self._batch.leave(row)
+            try:
+                self._batch.leave(row)
+            except Exception:
+                log.exception("a row could not leave")  # it stays, unread, and is tried again before the next token
         if not self._jobs:
             self._owed = 0.0
             return
