@@ -158,12 +158,3 @@ test('a refused request is told beside the run that stays, without a word on wha
   const failed = Object.assign(beforeTheEnd(), { failed: trouble });
   assert.equal(troubleWords(failed), 'It was removed. What had arrived is kept below. Try again.');
 });
-
-test('a refused request is told beside the run that stays, without a word on what had arrived', () => {
-  const state = folded(LINES);
-  assert.equal(troubleWords(state), '');
-  const trouble = { message: 'It was removed.', remedy: 'Try again.' };
-  assert.equal(troubleWords(Object.assign(folded(LINES), { refused: trouble })), 'It was removed. Try again.');
-  const failed = Object.assign(beforeTheEnd(), { failed: trouble });
-  assert.equal(troubleWords(failed), 'It was removed. What had arrived is kept below. Try again.');
-});
