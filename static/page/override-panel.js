@@ -2,12 +2,12 @@ import { make, makeButton, markPressed } from '../lib/dom.js';
 import { expertMark } from '../lib/expert-mark.js';
 import { sharedRest } from './shared-rest.js';
 
-const EMPTY = { pool: [], weights: [], layers: 0, mode: 'set', dropped: [], from: 1, to: 0 };
+const EMPTY = { run: '', pool: [], weights: [], layers: 0, mode: 'set', dropped: [], from: 1, to: 0 };
 
 /** Weights set by hand, experts left out, and in which layers: what "Answer again" will ask for. */
 export class OverridePanel {
   constructor({ element, props, watch, trigger }) {
-    Object.assign(this, { element, props, trigger, state: EMPTY, sent: null, rows: [] });
+    Object.assign(this, { element, props, trigger, state: EMPTY, given: null, sent: null, rows: [] });
     this.box = this.find('.override-box');
     this.hint = this.find('.override-hint');
     this.from = this.find('.from');
@@ -41,15 +41,16 @@ export class OverridePanel {
     return Math.max(1, Math.min(this.state.layers, Math.round(+input.value) || 1));
   }
 
+  /** Draw what the server gave. It gives each run's value twice; what was changed in between stays. */
   draw() {
     const { value } = this.props;
-    if (!value || value === this.sent) return;
+    if (!value || value === this.sent || value === this.given) return;
     try {
       this.state = JSON.parse(value);
     } catch {
       return;
     }
-    this.sent = value;
+    this.given = value;
     this.rows = this.state.pool.map((look, e) => this.makeRow(look, e));
     this.find('.override-rows').replaceChildren(...this.rows.map((row) => row.node));
     this.show();
@@ -96,8 +97,7 @@ export class OverridePanel {
   change(part, moved) {
     this.state = { ...this.state, ...part };
     this.show(moved);
-    const { pool, weights, layers, mode, dropped, from, to } = this.state;
-    this.sent = JSON.stringify({ pool, weights, layers, mode, dropped, from, to });
+    this.sent = JSON.stringify(this.state);
     this.props.value = this.sent;
     this.trigger('change');
   }

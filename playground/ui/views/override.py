@@ -17,4 +17,4 @@ def override_value(state: ViewState, pool: Pool) -> str:
     weights = np.zeros(len(experts)) if state.weights is None else 100 * np.asarray(state.weights, np.float64)
     layers = state.started.layers
     asked = {"mode": "set", "weights": weights.round(2).tolist(), "from": 1, "to": layers, "dropped": []}
-    return json.dumps({"pool": experts, "layers": layers, **asked})
+    return json.dumps({"run": state.run_id, "pool": experts, "layers": layers, **asked})
