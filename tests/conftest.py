@@ -4,6 +4,7 @@ Nothing here touches the user's own cache, data or environment.
 """
 
 import contextlib
+import os
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -13,6 +14,9 @@ import pytest
 from playground.settings import Settings, get_settings
 from playground.store.database import Database
 from tests.postgres import postgres, postgres_server
+
+if "PYTEST_XDIST_WORKER" in os.environ:  # each worker has one processor; with more threads they would wait for another
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 __all__ = ["postgres", "postgres_server"]
 # A property is about values, not about how busy the machine is.

@@ -4,15 +4,16 @@ from pathlib import Path
 
 import pytest
 
+from playground.bench.subjects.crowd.beside import beside
 from playground.bench.subjects.crowd.crowd import Crowd
-from playground.bench.subjects.crowd.watching import KINDS, beside, flatness, use
+from playground.bench.subjects.crowd.watching import KINDS, flatness, use
 from tests.e2e.test_endpoints import started
 
 
 def test_every_kind_of_action_is_done_and_memory_is_read(tmp_path: Path) -> None:
     process, address = started(tmp_path)
     try:
-        asked = Crowd(minutes=0.08, visitors=2, pause=0.05, tokens=8, rounds=1, settle=0)
+        asked = Crowd(minutes=0.08, visitors=2, pause=0.05, tokens=8, rounds=1, settle=0, flood=4)
         found = use(asked, process.pid, address, print)
         times = beside(asked, address, print)
     finally:

@@ -18,6 +18,7 @@ class Crowd(Bench):
     pause: float = Field(0.5, ge=0, description="seconds that each rests between two actions")
     tokens: int = Field(32, ge=1, le=512, description="tokens of each answer")
     rounds: int = Field(3, ge=0, description="how often another visitor is timed beside one who never stops")
+    flood: int = Field(40, ge=1, le=200, description="connections of the one who never stops")
 
     def run(self, settings: Settings, tell: Tell) -> dict[str, Any]:
         """Return the figures of `watching.run`."""

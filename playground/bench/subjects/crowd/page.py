@@ -1,6 +1,8 @@
 """A page as a client sees it: its address, its endpoints by name, and its buttons by the ids that they have in it."""
 
+import contextlib
 import json
+import threading
 import time
 import uuid
 from collections.abc import Iterator
@@ -11,20 +13,32 @@ import httpx
 
 API = "gradio_api"
 PATIENCE = httpx.Timeout(120.0)
+PROMPTS = (
+    "Explain why the sky is blue.",
+    "Tom has 3 boxes of 12 pencils and gives away 7. How many are left?",
+    "Write a short story about a lighthouse keeper.",
+    "I am so happy today!",
+    "What is 17% of 2,340?",
+)
 
 
 @dataclass(eq=False)
 class Page:
-    """Act as one visitor. `largest` is the size of the largest reply so far, in bytes. `refused` counts refusals."""
+    """Act as one visitor. `largest` is the size of the largest reply so far, in bytes. `refused` counts refusals.
+
+    `source` is the address that the visitor comes from, empty for the usual one.
+    """
 
     address: str
     config: dict[str, Any] = field(default_factory=dict)
     session: str = field(default_factory=lambda: uuid.uuid4().hex)
     largest: int = 0
     refused: int = 0
+    source: str = ""
 
     def __post_init__(self) -> None:
-        self._client = httpx.Client(base_url=self.address, timeout=PATIENCE)
+        road = httpx.HTTPTransport(local_address=self.source or None)
+        self._client = httpx.Client(base_url=self.address, timeout=PATIENCE, transport=road)
         self.config = self.config or self._client.get("config").json()
 
     def close(self) -> None:
@@ -38,7 +52,7 @@ class Page:
             reply.raise_for_status()
             self._seen(len(reply.content))
 
-    def hold(self) -> Iterator[bytes]:
+    def signs(self) -> Iterator[bytes]:
         """Yield the signs of life of an open page, for as long as the caller reads on."""
         with self._client.stream("GET", f"{API}/heartbeat/{self.session}", timeout=None) as stream:
             yield from stream.iter_bytes()
@@ -67,6 +81,11 @@ class Page:
             return ""
         return str(reply.json()["event_id"])
 
+    def join(self, fn: int) -> None:
+        """Send an event of the page with values that fit no button, and do not wait."""
+        body = {"data": [None] * 30, "fn_index": fn, "session_hash": self.session}
+        self._client.post(f"{API}/queue/join", json=body)
+
     def press(self, button: str, **given: Any) -> str:
         """Press a button by its id, with values by the ids of their controls. Return the last text that comes."""
         known = {part["id"]: part["props"] for part in self.config["components"]}
@@ -87,11 +106,13 @@ class Page:
                     break
         return last
 
-    def look(self, run_id: str, layer: int = 0) -> None:
-        """Ask for the attention of one layer of a run."""
-        parts = (part for part in self.config["components"] if "attention" in (part["props"].get("server_fns") or []))
-        asked = {"data": {"run": run_id, "layer": layer}, "session_hash": self.session, "fn_name": "attention"}
-        reply = self._client.post(f"{API}/component_server", json=asked | {"component_id": next(parts)["id"]})
+    def look(self, run_id: str, layer: int | None = 0) -> None:
+        """Ask for the attention of one layer of a run, or of all when `layer` is None."""
+        name = "attention_all" if layer is None else "attention"
+        parts = (part for part in self.config["components"] if name in (part["props"].get("server_fns") or []))
+        data = {"run": run_id, "layer": layer, "job": uuid.uuid4().hex}
+        asked = {"data": data, "session_hash": self.session, "fn_name": name, "component_id": next(parts)["id"]}
+        reply = self._client.post(f"{API}/component_server", json=asked)
         self._seen(len(reply.content))
 
     def _seen(self, size: int) -> None:
@@ -103,3 +124,11 @@ def seconds_of(action: Any, *values: Any) -> float:
     began = time.perf_counter()
     action(*values)
     return time.perf_counter() - began
+
+
+def hold(page: Page, over: threading.Event) -> None:
+    """Keep a page open until it is over."""
+    with contextlib.suppress(httpx.HTTPError):
+        for _ in page.signs():
+            if over.is_set():
+                return

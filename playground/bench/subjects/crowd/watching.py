@@ -22,7 +22,8 @@ from typing import TYPE_CHECKING, Any
 import httpx
 
 from playground.bench.base import Tell
-from playground.bench.subjects.crowd.page import Page, seconds_of
+from playground.bench.subjects.crowd.beside import beside
+from playground.bench.subjects.crowd.page import PROMPTS, Page, hold
 from playground.errors import InvalidRequest, NotReady
 from playground.settings import ROOT, Settings
 
@@ -30,13 +31,6 @@ if TYPE_CHECKING:
     from playground.bench.subjects.crowd.crowd import Crowd
 
 START_SECONDS = 120.0
-PROMPTS = (
-    "Explain why the sky is blue.",
-    "Tom has 3 boxes of 12 pencils and gives away 7. How many are left?",
-    "Write a short story about a lighthouse keeper.",
-    "I am so happy today!",
-    "What is 17% of 2,340?",
-)
 WATCH_SECONDS = 5.0
 
 
@@ -142,7 +136,7 @@ def _visit(
 ) -> None:
     """Use the page until it is over: every kind of action in a random order, and now and then as another visitor."""
     dice = random.Random(seed)
-    holding = threading.Thread(target=_hold, args=(page, over), daemon=True)
+    holding = threading.Thread(target=hold, args=(page, over), daemon=True)
     holding.start()
     actions = itertools.cycle(dice.sample(KINDS, len(KINDS)))
     while not over.is_set():
@@ -177,61 +171,3 @@ def _act(page: Page, name: str, prompt: str, router: str, tokens: int) -> None:
             Page(page.address, page.config).send("ask", prompt, router, tokens, 0.7, 1)
         case _:
             page.call(name)
-
-
-def _hold(page: Page, over: threading.Event) -> None:
-    with contextlib.suppress(httpx.HTTPError):
-        for _ in page.hold():
-            if over.is_set():
-                return
-
-
-def beside(asked: "Crowd", address: str, tell: Tell) -> dict[str, Any]:
-    """Return how long another visitor waits, in a quiet page and beside one client that sends without pause."""
-    if not asked.rounds:
-        return {}
-    page, over = Page(address), threading.Event()
-    threading.Thread(target=_hold, args=(page, over), daemon=True).start()
-    time.sleep(1.0)
-    quiet = _timed(page, asked)
-    floods = [threading.Thread(target=_flood, args=(address, page.config, over), daemon=True) for _ in range(4)]
-    for flood in floods:
-        flood.start()
-    time.sleep(5.0)
-    tell("one client sends without pause")
-    beside = _timed(page, asked)
-    over.set()
-    for flood in floods:
-        flood.join(180)
-    times = {f"{name}_{when}_s": round(found[name], 3) for name in quiet for when, found in _named(quiet, beside)}
-    return times | {"ask_ratio": round(beside["ask"] / quiet["ask"], 2)}
-
-
-def _named(quiet: dict[str, float], beside: dict[str, float]) -> tuple[tuple[str, dict[str, float]], ...]:
-    return ("quiet", quiet), ("beside", beside)
-
-
-def _timed(page: Page, asked: "Crowd") -> dict[str, float]:
-    """Return the longest of several times that loading the page, a vote, and an answer take."""
-    found: dict[str, list[float]] = {"page": [], "vote": [], "ask": []}
-    for _ in range(asked.rounds):
-        found["page"].append(seconds_of(page.load))
-        pair = page.call("compare", PROMPTS[0], "random", "random", 8)
-        if pair:
-            found["vote"].append(seconds_of(page.call, "vote", pair["comparison_id"], "a"))
-        found["ask"].append(seconds_of(page.call, "ask", PROMPTS[0], "linear", asked.tokens, 0.0, 1))
-    return {name: max(times) for name, times in found.items() if times}
-
-
-def _flood(address: str, config: dict[str, Any], over: threading.Event) -> None:
-    """Send as fast as it goes: answers that nobody fetches, page events and attention, each time as somebody else."""
-    body = {"data": [None] * 30, "session_hash": "", "fn_index": 0}
-    with httpx.Client(base_url=f"{address}gradio_api/", timeout=60) as client:
-        for number in itertools.count():
-            if over.is_set():
-                return
-            with contextlib.suppress(httpx.HTTPError):
-                client.post("call/ask", json={"data": [PROMPTS[number % len(PROMPTS)], "knn", 300, 0.7, number]})
-                event = {"session_hash": f"flood-{number}", "fn_index": number % len(config["dependencies"])}
-                client.post("queue/join", json=body | event)
-                client.post("call/labels", json={"data": [100]})
