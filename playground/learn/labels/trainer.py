@@ -185,7 +185,7 @@ def _by_gradient(
     share = largest_share(policy, parent, met, cap=objective.options.cap)
     scale_step(policy, start, share)
     held_back = f"The change was held to {objective.options.cap:g} nats, {share:.0%} of what the labels asked for."
-    beta = objective.options.beta / max(share, 1e-6)
+    beta = objective.odds_scale / max(share, 1e-6)
     return _Fitted(policy=policy, beta=beta, warnings=(held_back,) if share < 1.0 else ())
 
 
