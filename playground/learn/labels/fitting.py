@@ -1,6 +1,6 @@
 """Fit a policy's parameters to labels by gradient. Keep it near its parent where nobody labelled.
 
-L = sum w l / sum w + ridge / (2 n) |scale (theta - theta_ref)|^2 + anchor KL(pi_ref || pi) on prompts far from the
+L = sum w l / n + ridge / (2 n) |scale (theta - theta_ref)|^2 with n = sum w, + anchor KL(pi_ref || pi) on prompts far from the
 labels. For a linear policy the problem is convex, and L-BFGS solves it in a few dozen evaluations. Sources: DPO,
 arXiv:2305.18290. Anchors are the distillation term of "Learning without forgetting", arXiv:1606.09282.
 """
@@ -72,9 +72,8 @@ class LabelBatch:
         """Return the labels at `rows`. A slice shares their memory."""
         required = (self.x, self.difference, self.target, self.weight, self.reference)
         optional = (self.group, self.nuisance, self.aspects)
-        return LabelBatch(
-            *(each[rows] for each in required), *(each if each is None else each[rows] for each in optional)
-        )
+        taken = [None if each is None else each[rows] for each in optional]
+        return LabelBatch(*(each[rows] for each in required), *taken)
 
     def chunks(self) -> Iterator["LabelBatch"]:
         """Yield the labels in parts of CHUNK."""
@@ -235,7 +234,7 @@ class Fitting:
 
         def closure() -> Tensor:
             optimiser.zero_grad()
-            held = _ridge(objective, moved, start, len(rows))
+            held = _ridge(objective, moved, start, float(rows.weight.sum()))
             if self.anchors is not None:
                 held = held + ANCHOR * _drift(self.policy, self.anchors)
             held.backward()  # type: ignore[no-untyped-call]
@@ -346,7 +345,7 @@ def mean_kl(policy: Policy, reference: Policy, x: Tensor) -> float:
         return float((new.exp() * (new - old)).sum(-1).mean()) if len(x) else 0.0
 
 
-def _ridge(objective: LabelObjective, parameters: list[Tensor], start: list[Tensor], n: int) -> Tensor:
+def _ridge(objective: LabelObjective, parameters: list[Tensor], start: list[Tensor], n: float) -> Tensor:
     return objective.options.ridge / (2 * n) * objective.ridge_scale**2 * _moved(parameters, start)
 
 

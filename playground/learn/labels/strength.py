@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from playground.learn.labels.fitting import FitProgress, Fitting
     from playground.learn.labels.objective import LabelObjective
 
-MEMBER_STEPS = 6  # of a member's descent: thirty iterations; more change no band on the planted worlds
+MEMBER_STEPS = 6  # of a member's descent: thirty iterations of a convex fit
 
 
 def cross_fitted(

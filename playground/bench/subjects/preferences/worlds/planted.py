@@ -1,0 +1,2 @@
+def run(tell, *, seeds, name=""):
+    return {}
