@@ -221,10 +221,10 @@ class Fitting:
         Yield progress after each ITERATIONS of L-BFGS. `part` of `parts` says which of several descents this is.
         """
         rows = self.train if rows is None else rows
-        moved = [*trainable(self.policy), *([] if self.tilt is None else [self.tilt])]
+        moved = [*trainable(self.policy), *([] if self.tilt is None else [self.tilt]), *objective.heads()]
         start = [parameter.detach().clone() for parameter in moved]
         optimiser = torch.optim.LBFGS(
-            [*moved, *objective.heads()],
+            moved,
             max_iter=ITERATIONS,
             history_size=20,
             tolerance_grad=TOLERANCE,
