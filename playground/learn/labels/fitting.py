@@ -1,7 +1,7 @@
 """Fit a policy's parameters to labels by gradient. Keep it near its parent where nobody labelled.
 
-L = sum w l / n + ridge / (2 n) |scale (theta - theta_ref)|^2 with n = sum w, + anchor KL(pi_ref || pi) on prompts far from the
-labels. For a linear policy the problem is convex, and L-BFGS solves it in a few dozen evaluations. Sources: DPO,
+L = sum w l / n + ridge / (2 n) |scale (theta - theta_ref)|^2 + anchor KL(pi_ref || pi) on prompts far from the labels,
+with n = sum w. For a linear policy the problem is convex, and L-BFGS solves it in a few dozen evaluations. Sources: DPO,
 arXiv:2305.18290. Anchors are the distillation term of "Learning without forgetting", arXiv:1606.09282.
 """
 
@@ -50,30 +50,35 @@ class FitProgress:
 class LabelBatch:
     """Labels as tensors over the policy's experts.
 
-    `x` (N, d) embeds the prompts. `difference` (N, E) is the usage of A minus that of B. `target` and `weight` are
-    (N,). `reference` (N, E) is log pi_ref. Labels with one number in `group` (N,) are on one prompt. `nuisance` (N, k)
-    is by how much A has more than B of what sways a vote without being quality, such as length. `aspects` (N, K) says
-    from -1 to 1 how much better A is in each of K aspects, NaN where nobody said.
+    Row `at[i]` of `vectors` (P, d) embeds the prompt of label i; without `at`, row i does. `difference` (N, E) is the
+    usage of A minus that of B. `target` and `weight` are (N,). `reference` (N, E) is log pi_ref. Labels with one number
+    in `group` (N,) are on one prompt. `nuisance` (N, k) is by how much A has more than B of what sways a vote without
+    being quality, such as length.
     """
 
-    x: Tensor
+    vectors: Tensor
     difference: Tensor
     target: Tensor
     weight: Tensor
     reference: Tensor
     group: Tensor | None = None
     nuisance: Tensor | None = None
-    aspects: Tensor | None = None
+    at: Tensor | None = None
 
     def __len__(self) -> int:
-        return len(self.x)
+        return len(self.target)
+
+    @property
+    def x(self) -> Tensor:
+        """Return (N, d) the embedding of each label's prompt: a copy where labels share them."""
+        return self.vectors if self.at is None else self.vectors[self.at]
 
     def take(self, rows: Tensor | slice) -> "LabelBatch":
         """Return the labels at `rows`. A slice shares their memory."""
-        required = (self.x, self.difference, self.target, self.weight, self.reference)
-        optional = (self.group, self.nuisance, self.aspects)
-        taken = [None if each is None else each[rows] for each in optional]
-        return LabelBatch(*(each[rows] for each in required), *taken)
+        vectors = self.vectors if self.at is not None else self.vectors[rows]
+        required = (self.difference, self.target, self.weight, self.reference)
+        optional = [None if each is None else each[rows] for each in (self.group, self.nuisance, self.at)]
+        return LabelBatch(vectors, *(each[rows] for each in required), *optional)
 
     def chunks(self) -> Iterator["LabelBatch"]:
         """Yield the labels in parts of CHUNK."""
@@ -83,7 +88,9 @@ class LabelBatch:
     @property
     def groups(self) -> Tensor:
         """Return (N,) a number for each label's prompt. Without `group`, prompts with one embedding are one."""
-        return torch.unique(self.x, dim=0, return_inverse=True)[1] if self.group is None else self.group
+        if self.group is not None:
+            return self.group
+        return torch.unique(self.vectors, dim=0, return_inverse=True)[1] if self.at is None else self.at
 
 
 @dataclass(frozen=True, eq=False)
@@ -105,16 +112,22 @@ def log_policy(policy: Policy, embeddings: Tensor) -> Tensor:
 
 def batch(labels: LabelSet, reference: Policy) -> LabelBatch:
     """Return the labels over the experts of `reference`, with the log policy of `reference`."""
-    x = torch.from_numpy(np.ascontiguousarray(labels.embeddings, dtype=np.float32))
+    vectors = torch.from_numpy(np.ascontiguousarray(labels.vectors, dtype=np.float32))
+    at = None if labels.at is None else torch.from_numpy(np.asarray(labels.at, np.int64))
     with torch.no_grad():
-        log_reference = log_policy(reference, x).detach()
+        log_reference = _on_labels(log_policy(reference, vectors).detach(), at)
     return LabelBatch(
-        x=x,
+        vectors,
         difference=torch.from_numpy(labels.usage_difference(reference.experts)),
         target=torch.from_numpy(labels.targets),
         weight=torch.from_numpy(balanced_weights(labels.weights)),
         reference=log_reference,
+        at=at,
     )
+
+
+def _on_labels(values: Tensor, at: Tensor | None) -> Tensor:
+    return values if at is None else values[at]
 
 
 def anchors(embeddings: np.ndarray, labelled: np.ndarray, reference: Policy) -> Anchors | None:
@@ -176,7 +189,9 @@ class Fitting:
 
     def prompts(self) -> Tensor:
         """Return the embeddings (M, d) of different prompts of the labels, MOST_PROMPTS at most."""
-        return torch.unique(self.train.x, dim=0)[:MOST_PROMPTS]
+        if self.train.at is None:
+            return torch.unique(self.train.vectors, dim=0)[:MOST_PROMPTS]
+        return self.train.vectors[torch.unique(self.train.at)[:MOST_PROMPTS]]
 
     def reference(self, x: Tensor) -> Tensor:
         """Return log pi (M, E) of the version before."""
@@ -205,7 +220,7 @@ class Fitting:
     def from_here(self, rows: LabelBatch) -> LabelBatch:
         """Return the labels with the policy as it is now for their reference."""
         with torch.no_grad():
-            return replace(rows, reference=log_policy(self.policy, rows.x))
+            return replace(rows, reference=_on_labels(log_policy(self.policy, rows.vectors), rows.at))
 
     def descend(
         self,

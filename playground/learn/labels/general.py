@@ -18,7 +18,7 @@ from playground.learn.labels.options import LabelObjectiveOptions
 if TYPE_CHECKING:
     from playground.learn.labels.fitting import FitProgress, Fitting, LabelBatch
 
-SPREAD = 0.1  # of the first weights of the heads
+SPREAD = 1.0  # of the first weights of the heads; with 0.1, circles that turn with the topic are not found
 
 
 class GeneralPreference(LabelObjective):
@@ -32,7 +32,7 @@ class GeneralPreference(LabelObjective):
 
         blocks: int = Field(2, ge=1, le=8, description="Pairs of numbers in an expert's vector.")
         circular: float = Field(
-            0.01, ge=0.0, le=1.0, description="Penalty on the circular part, so that it must earn its place."
+            0.002, ge=0.0, le=1.0, description="Penalty on the circular part, so that it must earn its place."
         )
 
     options: Options
@@ -59,8 +59,7 @@ class GeneralPreference(LabelObjective):
         """Make the heads for `experts` experts and prompts of `width` numbers."""
         blocks, maker = self.options.blocks, torch.Generator().manual_seed(0)
         size = experts * 2 * blocks
-        shapes = ((size, width), (size,), (blocks, width))
-        made = [torch.randn(shape, generator=maker) for shape in shapes]
+        made = [torch.randn(shape, generator=maker) for shape in ((size, width), (size,), (blocks, width))]
         self._heads = [
             value.mul_(by).requires_grad_(True) for value, by in zip(made, (SPREAD, 1.0, SPREAD), strict=True)
         ]

@@ -92,7 +92,7 @@ def _embeddings(columns: Columns) -> np.ndarray:
 def _batch(columns: Columns, rows: np.ndarray, weight: np.ndarray, style: np.ndarray | None = None) -> LabelBatch:
     experts = columns.difference.shape[1]
     return LabelBatch(
-        x=torch.full((len(rows), 1), float(columns.votes.named)),
+        vectors=torch.full((len(rows), 1), float(columns.votes.named)),
         difference=torch.from_numpy(columns.difference[rows]),
         target=torch.from_numpy(columns.votes.target[rows].astype(np.float32)),
         weight=torch.from_numpy(weight),

@@ -56,7 +56,7 @@ class Columns:
             x = np.hstack([x, form.prompts * self.embeddings[rows]])
         experts = self.difference.shape[1]
         return LabelBatch(
-            x=torch.from_numpy(x),
+            vectors=torch.from_numpy(x),
             difference=torch.from_numpy(self.difference[rows]),
             target=torch.from_numpy(self.votes.target[rows].astype(np.float32)),
             weight=torch.ones(len(rows)),

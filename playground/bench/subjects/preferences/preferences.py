@@ -10,7 +10,7 @@ from playground.errors import InvalidRequest
 from playground.settings import ROOT, Settings
 
 
-@bench("preferences", title="What is learned from labels: planted worlds, and real votes on prompts that were not seen.")
+@bench("preferences", title="What is learned from labels: planted worlds, and real votes on prompts not seen before.")
 class Preferences(Bench):
     """Planted worlds whose answer is known, and sets of real votes by folds of prompts."""
 

@@ -69,9 +69,8 @@ def read_votes(path: Path, models: Sequence[str] = ()) -> Votes:
 
     `models` are put first, so that two files of one set have the same columns.
     """
-    opened = gzip.open(path, "rt", encoding="utf-8") if path.suffix == ".gz" else path.open(encoding="utf-8")
     pairs, target, prompt, voter = [], [], [], []
-    with opened as file:
+    with gzip.open(path, "rt", encoding="utf-8") if path.suffix == ".gz" else path.open(encoding="utf-8") as file:
         for number, line in enumerate(file, 1):
             try:
                 row = json.loads(line)

@@ -62,7 +62,7 @@ def batch_of(x: np.ndarray, difference: np.ndarray, target: np.ndarray, weight: 
     """Return labels for a fit from even weights."""
     experts = difference.shape[1]
     return LabelBatch(
-        x=torch.from_numpy(x),
+        vectors=torch.from_numpy(x),
         difference=torch.from_numpy(difference),
         target=torch.from_numpy(target.astype(np.float32)),
         weight=torch.ones(len(x)) if weight is None else torch.from_numpy(weight.astype(np.float32)),
@@ -181,8 +181,7 @@ def found_flips(seed: int, labels: int = 1000, flips: float = 0.1) -> dict[str, 
     clean = np.where(flipped, 1 - target, target)
     rows = batch_of(x, difference, target)
     found = _drained(cross_fitted(objective_of("denoised"), fitting_of(rows), folds=5, members=10))
-    mean, spread = (each.numpy() for each in found)
-    towards = np.sign(target - 0.5) * mean
+    towards = np.sign(target - 0.5) * found[0].numpy()
     clear = np.abs((world.scores[topic] * difference).sum(1)) > 1.5
     band = bands(rows.target, *found).numpy()
     lowest = np.argsort(towards)[: labels // 10]
