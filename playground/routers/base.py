@@ -62,13 +62,27 @@ class ExampleSet:
 
 @dataclass(frozen=True, eq=False)
 class LabelSet:
-    """Labels ready for a fit. Row i of `embeddings` (N, d) float32 embeds the prompt of `pairs[i]`."""
+    """Labels ready for a fit. Row `at[i]` of `vectors` (P, d) float32 embeds the prompt of `pairs[i]`.
+
+    Labels on one prompt share a row, and parts of a set share `vectors`. Without `at`, row i is that of label i.
+    """
 
     pairs: Sequence[LabelledPair]
-    embeddings: np.ndarray
+    vectors: np.ndarray
+    at: np.ndarray | None = None
 
     def __len__(self) -> int:
         return len(self.pairs)
+
+    @property
+    def embeddings(self) -> np.ndarray:
+        """Return (N, d) a copy of the embedding of each label's prompt."""
+        return self.vectors if self.at is None else self.vectors[self.at]
+
+    @property
+    def rows(self) -> np.ndarray:
+        """Return (N,) the row of `vectors` for each label."""
+        return np.arange(len(self)) if self.at is None else self.at
 
     def usage_difference(self, experts: Sequence[str]) -> np.ndarray:
         """Return (N, E) float32: the usage of A minus the usage of B, over `experts`. Other experts are left out."""

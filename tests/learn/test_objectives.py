@@ -98,5 +98,5 @@ def test_dpo_has_its_closed_form_for_one_prompt_and_two_experts() -> None:
 
 
 def test_unknown_objectives_are_said() -> None:
-    with pytest.raises(InvalidRequest, match="bt, dpo"):
+    with pytest.raises(InvalidRequest, match="bt, conservative"):
         LABEL_OBJECTIVES.get("magic")

@@ -52,19 +52,33 @@ def build(pairs: Sequence[LabelledPair], encode: Callable[[Sequence[str]], np.nd
     place = {prompt: i for i, prompt in enumerate(prompts)}
     vectors = np.asarray(encode(prompts), np.float32)
     rows = np.array([place[pair.prompt] for pair in pairs], dtype=np.intp)
-    return LabelSet(pairs=tuple(pairs), embeddings=vectors[rows] if len(pairs) else vectors)
+    return LabelSet(tuple(pairs), vectors, rows)
 
 
 def take(labels: LabelSet, rows: np.ndarray) -> LabelSet:
     """Return the labels at `rows`."""
-    return LabelSet(pairs=tuple(labels.pairs[i] for i in rows), embeddings=labels.embeddings[rows])
+    return LabelSet(tuple(labels.pairs[i] for i in rows), labels.vectors, labels.rows[rows])
 
 
 def join(first: LabelSet, second: LabelSet) -> LabelSet:
     """Return both sets of labels, the first one's rows first."""
-    return LabelSet(
-        pairs=(*first.pairs, *second.pairs), embeddings=np.concatenate([first.embeddings, second.embeddings])
-    )
+    pairs = (*first.pairs, *second.pairs)
+    if first.vectors is second.vectors:
+        return LabelSet(pairs, first.vectors, np.concatenate([first.rows, second.rows]))
+    return LabelSet(pairs, np.concatenate([first.embeddings, second.embeddings]))
+
+
+def distinct(labels: LabelSet) -> tuple[np.ndarray, np.ndarray]:
+    """Return (one label for each row of embeddings that is in use (M,), which of these each label has (N,))."""
+    _, first, where = np.unique(labels.rows, return_index=True, return_inverse=True)
+    return first, where
+
+
+def group_labels(labels: LabelSet) -> list[str]:
+    """Return the group of each label's prompt, as `groups` does, from one row for each prompt."""
+    first, where = distinct(labels)
+    names = groups([labels.pairs[i].prompt for i in first], labels.vectors[labels.rows[first]])
+    return [names[i] for i in where]
 
 
 def informative(labels: LabelSet, experts: Sequence[str]) -> np.ndarray:

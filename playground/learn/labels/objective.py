@@ -5,9 +5,9 @@ normalisers of pi and pi_ref cancel.
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import ClassVar, TypeVar
+from typing import TYPE_CHECKING, ClassVar, TypeVar
 
 import torch
 from torch import Tensor
@@ -15,6 +15,9 @@ from torch.nn.functional import logsigmoid
 
 from playground.core.plugins import Plugins
 from playground.learn.labels.options import LabelObjectiveOptions
+
+if TYPE_CHECKING:
+    from playground.learn.labels.fitting import FitProgress, Fitting, LabelBatch
 
 
 @dataclass(frozen=True)
@@ -28,10 +31,16 @@ class LabelObjectiveSpec:
 
 
 class LabelObjective(ABC):
-    """A loss on labels. A lower `options.beta` moves the policy further for the same fit."""
+    """A loss on labels. A lower `options.beta` moves the policy further for the same fit.
+
+    Most need `margin`, or `loss` too. One that learns in rounds, in an order or from labels that it has changed writes
+    `learn`. One with parameters of its own returns them in `heads`, and reads them in `margins` and `losses`. An object
+    keeps what it has learned, so it learns once.
+    """
 
     spec: ClassVar[LabelObjectiveSpec]
     Options: ClassVar[type[LabelObjectiveOptions]] = LabelObjectiveOptions
+    uses_reference: ClassVar[bool] = True  # False: the margin ignores the version before
 
     def __init__(self, options: LabelObjectiveOptions | None = None) -> None:
         self.options = options or self.Options()
@@ -45,6 +54,27 @@ class LabelObjective(ABC):
     ) -> Tensor:
         """Return the weighted loss (N,) of each label. `target` (N,) is P(A beats B). `weight` (N,) is not negative."""
         return weight * soft_loss(self.margin(log_policy, log_reference, usage_difference), target)
+
+    def margins(self, log_policy: Tensor, rows: "LabelBatch") -> Tensor:
+        """Return `margin` (N,) for labels. An objective with heads may look at all that a label has."""
+        return self.margin(log_policy, rows.reference, rows.difference)
+
+    def losses(self, log_policy: Tensor, rows: "LabelBatch") -> Tensor:
+        """Return `loss` (N,) for labels. An objective with heads may look at all that a label has."""
+        return self.loss(log_policy, rows.reference, rows.difference, rows.target, rows.weight)
+
+    def heads(self) -> list[Tensor]:
+        """Return the objective's own tensors that a descent changes. By default there are none."""
+        return []
+
+    def learn(self, fitting: "Fitting") -> Iterator["FitProgress"]:
+        """Change `fitting.policy`, and yield progress. By default this is one descent on all labels."""
+        yield from fitting.descend(self)
+
+    @property
+    def odds_scale(self) -> float:
+        """Return the factor from a change of log weights to log odds."""
+        return self.options.beta
 
     @property
     def ridge_scale(self) -> float:

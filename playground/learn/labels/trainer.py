@@ -137,7 +137,7 @@ def begin_training(parent: Router, lesson: Lesson) -> LabelTraining:
     if not isinstance(parent, Policy):
         raise TypeError(f"{parent.spec.name} learns from labels but is no policy")
     kept = dataset.take(lesson.labels, dataset.informative(lesson.labels, _experts(parent, lesson)))
-    group_names = dataset.groups([pair.prompt for pair in kept.pairs], kept.embeddings)
+    group_names = dataset.group_labels(kept)
     distinct = len(set(group_names))
     if distinct < LEAST_GROUPS:
         raise InvalidRequest(
@@ -178,14 +178,14 @@ def _by_gradient(
     parent, lesson = training.parent, training.lesson
     policy = copy.deepcopy(parent)
     start = [parameter.detach().clone() for parameter in trainable(parent)]
-    held = None if lesson.anchors is None else anchors(lesson.anchors, train_part.embeddings, parent)
+    held = None if lesson.anchors is None else anchors(lesson.anchors, _prompts(train_part), parent)
     yield from fit(policy, objective, batch(train_part, parent), batch(valid, parent), held)
     scale_step(policy, start, objective.step)
-    met = lesson.probes.embeddings if len(lesson.probes) else train_part.embeddings
+    met = lesson.probes.embeddings if len(lesson.probes) else _prompts(train_part)
     share = largest_share(policy, parent, met, cap=objective.options.cap)
     scale_step(policy, start, share)
     held_back = f"The change was held to {objective.options.cap:g} nats, {share:.0%} of what the labels asked for."
-    beta = objective.options.beta / max(share, 1e-6)
+    beta = objective.odds_scale / max(share, 1e-6)
     return _Fitted(policy=policy, beta=beta, warnings=(held_back,) if share < 1.0 else ())
 
 
@@ -205,15 +205,21 @@ def _finish(training: LabelTraining, fitted: _Fitted) -> Taught:
     )
 
 
+def _prompts(labels: LabelSet) -> np.ndarray:
+    """Return the embeddings (M, d) of the different prompts of the labels."""
+    return np.asarray(labels.vectors[np.unique(labels.rows)])
+
+
 def _held_out(training: LabelTraining, fitted: _Fitted) -> tuple[dict[str, BeforeAfter], tuple[str, ...]]:
     """Return label accuracy, ranking accuracy and log loss on the held-out labels, before and after, and warnings."""
     test, lesson = training.test, training.lesson
     names = [training.group_names[i] for i in training.split.test]
     experts = _experts(training.parent, lesson)
     difference = test.usage_difference(experts)
-    prompts = [pair.prompt for pair in test.pairs]
-    before = log_weights(training.parent, prompts, test.embeddings, lesson)
-    after = log_weights(fitted.policy, prompts, test.embeddings, lesson)
+    first, where = dataset.distinct(test)
+    prompts, vectors = [test.pairs[i].prompt for i in first], _prompts(test)
+    before = log_weights(training.parent, prompts, vectors, lesson)[where]
+    after = log_weights(fitted.policy, prompts, vectors, lesson)[where]
     target, weight = test.targets.astype(float), dataset.balanced_weights(test.weights)
     margin = fitted.beta * (difference * (after - before)).sum(axis=1)
     nothing = np.zeros_like(margin)  # the parent does not differ from itself, so it says one half
