@@ -15,7 +15,8 @@ import pytest
 
 from playground.actions.examples import recorded_run
 from playground.actions.export import run_csv
-from playground.actions.finetune import FineTuned, figures_of
+from playground.actions.finetune import figures_of
+from playground.actions.finetune_outcome import FineTuned
 from playground.core.events import Event, Failed, PromptRead, RunStarted, TokenGenerated, events_to_json, to_dict
 from playground.core.fold import ViewState, fold_all
 from playground.core.preferences import Verdict

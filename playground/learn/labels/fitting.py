@@ -33,6 +33,7 @@ class FitProgress:
     """One step of a fit. Losses are in nats per label.
 
     Without validation labels, the training labels stand in for them. Accuracy is NaN when no label prefers an answer.
+    `parameters` are copies of what was fitted so far, from which a later fit can go on.
     """
 
     step: int
@@ -40,6 +41,15 @@ class FitProgress:
     train_loss: float
     valid_loss: float
     valid_accuracy: float
+    parameters: tuple[Tensor, ...] = ()
+
+
+@dataclass(frozen=True, eq=False)
+class Begun:
+    """Hold where an earlier fit of the same labels stopped: the steps it took, and the parameters after them."""
+
+    step: int
+    parameters: tuple[Tensor, ...]
 
 
 @dataclass(frozen=True, eq=False)
@@ -114,11 +124,24 @@ def trainable(policy: Policy) -> list[Tensor]:
 
 
 def fit(
-    policy: Policy, objective: LabelObjective, train: LabelBatch, valid: LabelBatch, kept: Anchors | None
+    policy: Policy,
+    objective: LabelObjective,
+    train: LabelBatch,
+    valid: LabelBatch,
+    kept: Anchors | None,
+    *,
+    begun: Begun | None = None,
 ) -> Iterator[FitProgress]:
-    """Change `policy` in place until it has converged, or for STEPS. Yield progress after each ITERATIONS of L-BFGS."""
+    """Change `policy` in place until it has converged, or for STEPS. Yield progress after each ITERATIONS of L-BFGS.
+
+    With `begun`, go on from there. The optimiser's memory of curvature begins anew, which costs a step or two.
+    """
     parameters = trainable(policy)
     start = [parameter.detach().clone() for parameter in parameters]
+    if begun is not None:
+        with torch.no_grad():
+            for parameter, reached in zip(parameters, begun.parameters, strict=True):
+                parameter.copy_(reached)
     optimiser = torch.optim.LBFGS(
         parameters,
         max_iter=ITERATIONS,
@@ -137,7 +160,7 @@ def fit(
         return total
 
     last = float("inf")
-    for step in range(1, STEPS + 1):
+    for step in range(1 if begun is None else min(begun.step + 1, STEPS), STEPS + 1):
         value = float(optimiser.step(loss).detach())  # type: ignore[no-untyped-call]
         done = abs(last - value) < 1e-7
         yield _progress(policy, objective, train, valid, STEPS if done else step)
@@ -222,4 +245,5 @@ def _progress(
             train_loss=float(_loss(policy, objective, train)),
             valid_loss=float(_loss(policy, objective, watched)),
             valid_accuracy=float(right.float().mean()) if len(right) else float("nan"),
+            parameters=tuple(parameter.detach().clone() for parameter in trainable(policy)),
         )
