@@ -11,6 +11,7 @@ from typing import Any
 import sqlalchemy as sa
 from sqlmodel import Session, col, select
 
+from playground.core.records import LabelsOf
 from playground.errors import InvalidRequest
 from playground.store.tables import LabelActRow, TrainingLabelRow, TrainingRunRow
 from playground.store.tables.columns import now
@@ -125,21 +126,6 @@ def end_training(
     session.add(row)
     session.flush()
     return True
-
-
-@dataclass(frozen=True)
-class LabelsOf:
-    """Hold the labels that made a version: their number by part, and their hash."""
-
-    train: int
-    valid: int
-    test: int
-    hash: str
-
-    @property
-    def all(self) -> int:
-        """Return how many labels there were."""
-        return self.train + self.valid + self.test
 
 
 def labels_of_versions(session: Session, router: str) -> dict[str, LabelsOf]:

@@ -5,11 +5,14 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlmodel import Session, col, select
+import sqlalchemy as sa
+from sqlmodel import Session, col, func, select
 
 from playground.core.records import VersionInfo
 from playground.errors import InvalidRequest
 from playground.store.tables import EvaluationRow, PromotionRow, RouterVersionRow
+
+SHADOW = "shadow"  # the name of the set in the rows that say which version decides beside the one in force
 
 
 @dataclass(frozen=True)
@@ -118,3 +121,30 @@ def add_evaluation(
     session.add(row)
     session.flush()
     return row.id
+
+
+def looks_at(session: Session, version: str) -> int:
+    """Return how many versions were measured on the held-out labels that `version` was measured on, itself included."""
+    own = select(EvaluationRow.set_hash).where(
+        col(EvaluationRow.version_id) == version, col(EvaluationRow.set_hash) != ""
+    )
+    query = select(func.count(sa.distinct(col(EvaluationRow.version_id)))).where(col(EvaluationRow.set_hash).in_(own))
+    return max(1, session.exec(query).one())
+
+
+def add_shadow(session: Session, version: str, *, is_on: bool) -> None:
+    """Store that `version` begins or ceases to decide beside the one in force."""
+    add_evaluation(session, version, against=None, set_name=SHADOW, set_hash="", metrics={"is_on": is_on})
+
+
+def shadow_of(session: Session, router: str) -> str | None:
+    """Return the version of `router` that decides beside the one in force. Return None when there is none."""
+    query = (
+        select(EvaluationRow)
+        .join(RouterVersionRow, col(RouterVersionRow.id) == col(EvaluationRow.version_id))
+        .where(col(RouterVersionRow.router) == router, col(EvaluationRow.set_name) == SHADOW)
+        .order_by(col(EvaluationRow.id).desc())
+        .limit(1)
+    )
+    newest = session.exec(query).first()
+    return newest.version_id if newest is not None and newest.metrics.get("is_on") else None

@@ -186,7 +186,11 @@ class EvaluationRow(SQLModel, table=True):
     against: str | None = Field(
         default=None, foreign_key="router_version.id", max_length=128, description="The version it was compared with."
     )
-    set_name: str = Field(max_length=64, description="Name of the set that it was measured on.")
+    set_name: str = Field(
+        max_length=64,
+        description="Name of the set that it was measured on. `shadow`: the row says that the version begins or ceases "
+        "to decide beside the one in force.",
+    )
     set_hash: str = Field(default="", max_length=64, description="Hash of that set.")
     metrics: dict[str, Any] = Field(sa_type=Json, description="For each measure: value, low, high and n.")
     created_at: datetime = Field(default_factory=now, sa_type=UtcTime, description="When it was measured, in UTC.")
