@@ -161,6 +161,8 @@ class Versions:
         if before is not None:
             self._keep_shipped(router, before)
         self._record(router, version, action="promote", before=before, by=by, reason=reason)
+        if self.shadow(router) == version:
+            self.set_shadow(router, None)
         return version
 
     def rollback(self, router: str, *, by: str, reason: str = "") -> str:
