@@ -88,7 +88,7 @@ def test_only_drawn_answers_count(host: Any) -> None:
         ("four", "units", round(1 / len(NAMES), 3), True),
         ("four", "base", round(1 / len(NAMES), 3), True),
     }
-    assert {one.reward for one in found if one.taken in ("units",)} == {pytest.approx(0.9)}
+    assert {round(one.reward, 3) for one in found if one.taken == "units"} == {0.9}
     assert {round(one.reward, 3) for one in found if one.taken == "math"} == {0.1}
 
 
@@ -99,7 +99,7 @@ def test_a_version_is_judged_by_drawn_pairs_beside_the_one_in_force(
     *_, made = job(world, versions, world.labels("units", "base"), {"cap": 5}).run()
     rows = np.flatnonzero((world.kinds == "units") & ~world.is_probe)
     rng = np.random.default_rng(0)
-    for number in range(150):
+    for number in range(120):
         prompt = world.prompts[rows[number % len(rows)]]
         one, two = rng.choice(len(NAMES), 2, replace=False)
         winner, loser = (one, two) if NAMES[two] != "base" else (two, one)
@@ -107,12 +107,12 @@ def test_a_version_is_judged_by_drawn_pairs_beside_the_one_in_force(
     found = judge(host, "linear", made.version)  # type: ignore[union-attr]
     [(words, value, now)] = found.values
     assert words == RANDOM_RIVAL
-    assert value.rows == 300
+    assert value.rows == 240
     assert value.doubly_robust.value > 0.75
     assert value.doubly_robust.low > now.doubly_robust.high
     assert value.logged.value == pytest.approx(0.5)
     assert found.rule is not None
-    assert [line.is_met for line in found.rule.lines][0] is False, "12 held-out labels are too few"
+    assert found.rule.lines[0].is_met is False, "12 held-out labels are too few"
     with pytest.raises(InvalidRequest, match="not there"):
         judge(host, "linear", "nobody")
 
