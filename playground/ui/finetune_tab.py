@@ -14,6 +14,7 @@ from playground.actions import judgement
 from playground.actions.finetune_outcome import outcome_of
 from playground.errors import InvalidRequest, NotReady
 from playground.ui import parts
+from playground.ui.aspects_panel import AspectsPanel
 from playground.ui.browser_values import pressed_id
 from playground.ui.failures import guarded
 from playground.ui.option_controls import OptionControls
@@ -67,6 +68,7 @@ class FineTuneTab:
                         self.leave = gr.Button("Close", size="sm", elem_id="close-version")
                 self.versions = parts.pressable(versions.versions_html([]), elem_id="versions")
                 self.shadow = parts.pressable("", elem_id="shadow")
+                self.aspects = AspectsPanel(runtime)
                 self.announce = parts.announcer("tune-status")
         self._wire(tabs)
 
@@ -127,6 +129,7 @@ class FineTuneTab:
 
         looking = [self.looked, self.figures, self.use, self.beside, self.shown, self.announce]
         self.versions.select(guarded(pressed), self.router, looking, **quiet)
+        self.aspects.wire(self.router, self.password, self.versions, lambda name: self.refresh(name)[self.versions])
         for listed in (self.outcome, self.shadow):
             listed.select(guarded(try_prompt), None, [self.play.prompt, tabs], **quiet)
 

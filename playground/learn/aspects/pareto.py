@@ -29,9 +29,9 @@ class ParetoMember:
 
 def not_dominated(points: np.ndarray) -> np.ndarray:
     """Return the rows of `points` (M, K) that no other row beats: as good everywhere and better somewhere. O(M^2 K)."""
-    as_good = (points[None] >= points[:, None]).all(axis=2)
-    better = (points[None] > points[:, None]).any(axis=2)
-    return np.flatnonzero(~(as_good & better).any(axis=1))
+    as_good = np.all(points[None] >= points[:, None], axis=2)
+    better = np.any(points[None] > points[:, None], axis=2)
+    return np.flatnonzero(~np.any(as_good & better, axis=1))
 
 
 def hypervolume(points: np.ndarray, reference: np.ndarray) -> float:
