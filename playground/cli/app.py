@@ -24,7 +24,7 @@ app = typer.Typer(
     add_completion=False,
 )
 routers.command()(shift)
-for command in (serve, ask, finetune, docs, doctor):
+for command in (serve, ask, docs, doctor):
     app.command()(command)
 for expert_command in (check, add, remove):
     experts.command()(expert_command)
@@ -32,6 +32,7 @@ for name, group in {
     "routers": routers,
     "experts": experts,
     "labels": labels,
+    "finetune": finetune,
     "versions": versions,
     "bench": bench,
     "db": db,

@@ -65,6 +65,19 @@ def rollback(
         reply.say(f"{version} is in force again.")
 
 
+@versions.command()
+def shadow(
+    version: Annotated[str, typer.Argument(help="The draft that decides beside, or `off`.")],
+    router: Annotated[str, typer.Option(help="The router it belongs to.")] = "linear",
+    as_json: JsonFlag = False,
+) -> None:
+    """Let a draft decide beside the version in force, without serving. The Fine-tune tab shows where they differ."""
+    with replying(as_json) as reply, opened_versions(read_settings()) as stored:
+        stored.set_shadow(router, None if version == "off" else version)
+        reply.value = {"router": router, "shadow": stored.shadow(router)}
+        reply.say("No version decides beside." if version == "off" else f"{version} decides beside each run.")
+
+
 def who() -> str:
     """Return the name for the record of promotions: the account that runs the command."""
     try:

@@ -56,13 +56,18 @@ class RunStarted(Event):
 
 @dataclass(frozen=True, eq=False)
 class Decided(Event):
-    """Report the decision of the router: weights (E,), the propensity (E,) it was served from, and the evidence."""
+    """Report the decision of the router: weights (E,), the propensity (E,) it was served from, and the evidence.
+
+    `shadow` is a version that decided beside it without serving, and `shadow_weights` (E,) are its weights.
+    """
 
     weights: np.ndarray
     propensity: np.ndarray
     scheme: Scheme
     evidence: Evidence
     uncertainty: np.ndarray | None = None
+    shadow: str = field(default="", metadata={"sparse": True})
+    shadow_weights: tuple[float, ...] = field(default=(), metadata={"sparse": True})
 
 
 @dataclass(frozen=True, eq=False)

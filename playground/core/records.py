@@ -109,3 +109,40 @@ class VersionInfo:
     def is_current(self) -> bool:
         """Return whether it is the version in force."""
         return self.state == "current"
+
+
+@dataclass(frozen=True)
+class LabelsOf:
+    """Hold the labels that made a version: their number by part, and their hash."""
+
+    train: int
+    valid: int
+    test: int
+    hash: str
+
+    @property
+    def all(self) -> int:
+        """Return how many labels there were."""
+        return self.train + self.valid + self.test
+
+
+@dataclass(frozen=True, eq=False)
+class ShadowDecision:
+    """Hold what a shadow version decided beside the version that served. Weights are over `experts`."""
+
+    run_id: str
+    prompt: str
+    version: str
+    shadow: str
+    experts: tuple[str, ...]
+    served: tuple[float, ...]
+    shadowed: tuple[float, ...]
+
+    @property
+    def differs(self) -> bool:
+        """Return whether the two would ask different experts."""
+        return self.top(self.served) != self.top(self.shadowed)
+
+    def top(self, weights: tuple[float, ...]) -> str:
+        """Return the heaviest expert."""
+        return self.experts[max(range(len(weights)), key=weights.__getitem__)]

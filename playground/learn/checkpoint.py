@@ -33,13 +33,15 @@ class Checkpoint:
         self.folder = folder
         self.of = json.loads(json.dumps(of))  # as JSON gives it back, so that it compares equal to what was saved
 
-    def save(self, tensors: Mapping[str, Tensor], optimiser: torch.optim.Optimizer, **state: Any) -> None:
-        """Replace what was saved. The state file is written last, which marks the checkpoint as complete."""
+    def save(self, tensors: Mapping[str, Tensor], optimiser: torch.optim.Optimizer | None, **state: Any) -> None:
+        """Replace what was saved. The state file is written last, which marks the checkpoint as complete.
+
+        Without an optimiser, none has to go on: a convex fit ends in the same place whatever it remembers.
+        """
         self.folder.mkdir(parents=True, exist_ok=True)
+        kept = {} if optimiser is None else optimiser.state_dict()["state"]
         moments = {
-            f"{index}.{key}": torch.as_tensor(value)
-            for index, entry in optimiser.state_dict()["state"].items()
-            for key, value in entry.items()
+            f"{index}.{key}": torch.as_tensor(value) for index, entry in kept.items() for key, value in entry.items()
         }
         (self.folder / STATE).unlink(missing_ok=True)
         save_file({name: tensor.detach().contiguous() for name, tensor in tensors.items()}, self.folder / TENSORS)

@@ -35,10 +35,14 @@ from playground.serving.run import Run
 
 log = logging.getLogger(__name__)
 Resolver = Callable[[RunRequest], tuple[Router, str]]
+Shadower = Callable[[Run], tuple[Router, str] | None]
 
 
 class Engine:
-    """Serve runs over `pool`. `resolve(request)` returns the requested router and the id of its version."""
+    """Serve runs over `pool`. `resolve(request)` returns the requested router and the id of its version.
+
+    `shadow(run)` returns the version that decides beside it without serving, if there is one.
+    """
 
     def __init__(
         self,
@@ -51,6 +55,7 @@ class Engine:
         pool: Pool,
         answerers: Mapping[str, Answerer],
         resolve: Resolver,
+        shadow: Shadower = lambda _run: None,
     ) -> None:
         self.base = base
         self.bank = bank
@@ -60,6 +65,7 @@ class Engine:
         self.pool = pool
         self.answerers = answerers
         self.resolve = resolve
+        self.shadow = shadow
         self.mixtures = Mixtures(base, bank, encoder)
         self.experts_lock = threading.RLock()  # held while the bank and the pool change, and while both are read
 
@@ -163,7 +169,18 @@ class Engine:
         )
         decision = router.decide(context)
         run.timings["decide_s"] = time.monotonic() - began
+        self._decide_beside(run, context)
         return with_words(decision, router, self.encoder, context)
+
+    def _decide_beside(self, run: Run, context: Context) -> None:
+        """Let the shadow version decide too. Nothing that goes wrong with it may disturb the run."""
+        try:
+            found = self.shadow(run)
+            if found is not None and isinstance(found[0], Policy):
+                weights = normalised(found[0].decide(context).weights)
+                run.shadow, run.shadow_weights = found[1], tuple(float(weight) for weight in weights)
+        except (PlaygroundError, ValueError, RuntimeError, LookupError) as error:
+            log.warning("a shadow version could not decide run=%s reason=%s", run.run_id, error)
 
     def _serve(self, recorder: Recorder, decision: Decision, propensity: np.ndarray) -> Iterator[Event]:
         """Turn the decision into what answers: an expert outside the model, one inside it, or a mixture."""

@@ -105,6 +105,7 @@ def load_everything(
         pool=pool,
         answerers=load_answerers(),
         resolve=lambda request: resolve(versions, request),
+        shadow=lambda run: versions.beside(run.router.spec.name, run.version),
     )
     log.info("ready seconds=%.1f experts=%s", time.monotonic() - began, len(pool))
     return Loaded(engine=engine, encoder=encoder, versions=versions)

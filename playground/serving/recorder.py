@@ -76,6 +76,8 @@ class Recorder:
                 scheme=run.scheme,
                 evidence=decision.evidence,
                 uncertainty=decision.uncertainty,
+                shadow=run.shadow,
+                shadow_weights=run.shadow_weights,
             )
         )
 

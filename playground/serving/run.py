@@ -22,9 +22,9 @@ class Run:
 
     `bank_experts` (N,) are the bank's experts when the run was opened. `pool_columns` (E,) is the place of each pool
     expert among them, -1 for one that is not there. `gate` is None when no gate decides. `propensity` (E,) is the
-    distribution that the answering expert comes from. `prompt_weights` (T, L, E) are a gate's weights on the prompt.
-    `written_by` is the pool position of the expert outside the model that answers. `forced` are the token ids of its
-    words, when the model writes them.
+    distribution that the answering expert comes from. `shadow` is the version that decided beside it, if any.
+    `prompt_weights` (T, L, E) are a gate's weights on the prompt. `written_by` is the pool position of the expert
+    outside the model that answers. `forced` are the token ids of its words, when the model writes them.
     """
 
     request: RunRequest
@@ -39,6 +39,8 @@ class Run:
     decision: Decision | None = None
     propensity: np.ndarray | None = None
     scheme: Scheme = "mixture"
+    shadow: str = ""
+    shadow_weights: tuple[float, ...] = ()
     prompt_weights: np.ndarray | None = None
     routing: "RowRouting | None" = None
     written_by: int | None = None

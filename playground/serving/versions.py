@@ -161,6 +161,8 @@ class Versions:
         if before is not None:
             self._keep_shipped(router, before)
         self._record(router, version, action="promote", before=before, by=by, reason=reason)
+        if self.shadow(router) == version:
+            self.set_shadow(router, None)
         return version
 
     def rollback(self, router: str, *, by: str, reason: str = "") -> str:
@@ -176,6 +178,31 @@ class Versions:
         self.load(router, target)
         self._record(router, target, action="rollback", before=before, by=by, reason=reason)
         return target
+
+    def set_shadow(self, router: str, version: str | None) -> None:
+        """Let `version` decide beside the one in force without serving. None ends that. Raise InvalidRequest.
+
+        A version that is in force already would only agree with itself, so it is refused.
+        """
+        if version is not None and version == self.current(router):
+            raise InvalidRequest("This version is in force already.", "Choose a draft.")
+        if version is not None:
+            self.load(router, version)
+        with self.database.write() as session:
+            before = rows.shadow_of(session, router)
+            for each, is_on in ((before, False), (version, True)):
+                if each is not None and before != version:
+                    rows.add_shadow(session, each, is_on=is_on)
+
+    def shadow(self, router: str) -> str | None:
+        """Return the version that decides beside the one in force, if there is one."""
+        with self.database.read() as session:
+            return rows.shadow_of(session, router)
+
+    def beside(self, router: str, serving: str) -> tuple[Router, str] | None:
+        """Return the shadow of `router` for a run that the version `serving` serves. A version has no shadow itself."""
+        found = self.shadow(router)
+        return None if found is None or found == serving else self.load(router, found)
 
     def history(self, router: str) -> list[VersionInfo]:
         """Return every version of `router`, newest first. The one in force is marked."""

@@ -204,6 +204,7 @@ def _decision(event: Decided, *, step: int, run_id: str, usage: np.ndarray) -> D
     served = float(event.propensity[int(usage.argmax())]) if usage.size and usage.max() > 0 else 0.0
     blended = event.scheme in ("mixture", "override") or not 0.0 < served <= 1.0 + 1e-6
     values = to_dict(event)
+    beside = {"version": event.shadow, "weights": list(event.shadow_weights)} if event.shadow else None
     return DecisionRow(
         run_id=run_id,
         step=step,
@@ -212,5 +213,5 @@ def _decision(event: Decided, *, step: int, run_id: str, usage: np.ndarray) -> D
         propensity=None if blended else min(served, 1.0),
         scheme=event.scheme,
         uncertainty=None if event.uncertainty is None else pack(event.uncertainty),
-        explanation=values["evidence"],
+        explanation=values["evidence"] | ({"shadow": beside} if beside else {}),
     )

@@ -1,26 +1,18 @@
-"""Store router versions, promotions, fine-tunes and evaluations. The promotions alone decide what is in force."""
+"""Store router versions, promotions and evaluations. The promotions alone decide what is in force."""
 
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
 import sqlalchemy as sa
-from sqlmodel import Session, col, select
+from sqlmodel import Session, col, func, select
 
 from playground.core.records import VersionInfo
 from playground.errors import InvalidRequest
-from playground.store.tables import (
-    EvaluationRow,
-    LabelActRow,
-    PromotionRow,
-    RouterVersionRow,
-    TrainingLabelRow,
-    TrainingRunRow,
-)
-from playground.store.tables.columns import now
+from playground.store.tables import EvaluationRow, PromotionRow, RouterVersionRow
 
-CHUNK = 500
+SHADOW = "shadow"  # the name of the set in the rows that say which version decides beside the one in force
 
 
 @dataclass(frozen=True)
@@ -119,63 +111,6 @@ def describe(row: RouterVersionRow, *, current: str, promoted: bool) -> VersionI
     )
 
 
-def start_training(session: Session, row: TrainingRunRow) -> str:
-    """Store a new fine-tune and return its id. Raise InvalidRequest while another of the same router runs.
-
-    A fine-tune that a stopped program left as running is marked failed after an hour.
-    """
-    query = select(TrainingRunRow).where(
-        col(TrainingRunRow.router) == row.router, col(TrainingRunRow.status) == "running"
-    )
-    running = session.exec(query).first()
-    if running is not None:
-        if (now() - running.started_at).total_seconds() < 3600:
-            raise InvalidRequest("This router is being fine-tuned already.", "Wait until it is done, or cancel it.")
-        running.status, running.finished_at, running.log = "failed", now(), "the program stopped"
-        session.add(running)
-        session.flush()
-    session.add(row)
-    session.flush()
-    return row.id
-
-
-def end_training(
-    session: Session, training_run: str, *, status: str, log: str = "", version: str | None = None
-) -> None:
-    """Mark the fine-tune `done`, `failed` or `cancelled`. Nothing happens when it does not run any more."""
-    row = session.get(TrainingRunRow, training_run)
-    if row is None or row.status != "running":
-        return
-    row.status, row.finished_at, row.log, row.version_id = status, now(), log, version
-    row.progress = 1.0 if status == "done" else row.progress
-    session.add(row)
-    session.flush()
-
-
-@dataclass(frozen=True)
-class LabelUse:
-    """Hold what a fine-tune made of one label."""
-
-    label_id: str
-    split: str
-    weight: float
-    target: float
-
-
-def add_training_labels(session: Session, training_run: str, uses: Sequence[LabelUse]) -> int:
-    """Store what a fine-tune made of its labels and return how many. Labels of other databases are left out."""
-    known: set[str] = set()
-    for start in range(0, len(uses), CHUNK):
-        ids = [use.label_id for use in uses[start : start + CHUNK]]
-        known |= set(session.exec(select(LabelActRow.id).where(col(LabelActRow.id).in_(ids))).all())
-    values = [
-        {"training_run_id": training_run, "action": "as is", **asdict(use)} for use in uses if use.label_id in known
-    ]
-    if values:
-        session.connection().execute(sa.insert(TrainingLabelRow), values)  # rows as objects took 5 s for 50,000
-    return len(values)
-
-
 def add_evaluation(
     session: Session, version: str, *, against: str | None, set_name: str, set_hash: str, metrics: Mapping[str, Any]
 ) -> str:
@@ -186,3 +121,30 @@ def add_evaluation(
     session.add(row)
     session.flush()
     return row.id
+
+
+def looks_at(session: Session, version: str) -> int:
+    """Return how many versions were measured on the held-out labels that `version` was measured on, itself included."""
+    own = select(EvaluationRow.set_hash).where(
+        col(EvaluationRow.version_id) == version, col(EvaluationRow.set_hash) != ""
+    )
+    query = select(func.count(sa.distinct(col(EvaluationRow.version_id)))).where(col(EvaluationRow.set_hash).in_(own))
+    return max(1, session.exec(query).one())
+
+
+def add_shadow(session: Session, version: str, *, is_on: bool) -> None:
+    """Store that `version` begins or ceases to decide beside the one in force."""
+    add_evaluation(session, version, against=None, set_name=SHADOW, set_hash="", metrics={"is_on": is_on})
+
+
+def shadow_of(session: Session, router: str) -> str | None:
+    """Return the version of `router` that decides beside the one in force. Return None when there is none."""
+    query = (
+        select(EvaluationRow)
+        .join(RouterVersionRow, col(RouterVersionRow.id) == col(EvaluationRow.version_id))
+        .where(col(RouterVersionRow.router) == router, col(EvaluationRow.set_name) == SHADOW)
+        .order_by(col(EvaluationRow.id).desc())
+        .limit(1)
+    )
+    newest = session.exec(query).first()
+    return newest.version_id if newest is not None and newest.metrics.get("is_on") else None

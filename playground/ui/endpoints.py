@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Any
 import gradio as gr
 
 from playground.actions import ask, ask_again, compare, experts, export, finetune, identity, vote
+from playground.actions.finetune_outcome import FineTuned, as_json_object
+from playground.actions.teaching import teaching_of
 from playground.core.fold import ViewState, fold_all
 from playground.ui.browser_values import typed
 from playground.ui.failures import guarded, guarded_stream
@@ -128,12 +130,12 @@ class Endpoints:
         """Teach a router from the labels. Stream progress, then before and after. /promote puts the draft in force."""
         self._runtime.wait(ask.LOAD_SECONDS)
         ask.known_router(self._runtime, router)
-        teaching = finetune.teaching_of(self._runtime, address=self._address())
+        teaching = teaching_of(self._runtime, address=self._address())
         learning = finetune.fine_tune(teaching, router, objective=objective, note=note)
         with closing(learning):  # type: ignore[type-var]  # a generator
             for step in learning:
-                if isinstance(step, finetune.FineTuned):
-                    yield finetune.as_json_object(step)
+                if isinstance(step, FineTuned):
+                    yield as_json_object(step)
                 else:
                     yield {"step": step.step, "steps": step.steps}
 

@@ -68,8 +68,7 @@ def build(runtime: "Runtime", pages: OpenPages | None = None) -> gr.Blocks:
         opened_pair = [compare.first, compare.second, compare.history]
         compare_page.select(guarded(compare.arrive), handle, opened_pair, **PRIVATE)
         labels_page.select(guarded(labels.refresh), [handle, *labels.filters], labels.table, **PRIVATE)
-        arrived = [tune.versions, tune.facts, tune.router, tune.objective, tune.line]
-        tune_page.select(guarded(tune.arrive), [tune.router, tune.objective], arrived, **PRIVATE)
+        tune_page.select(guarded(tune.arrive), [tune.router, tune.objective], tune.arrived, **PRIVATE)
         _keep_fresh(runtime, timer, header, play, experts)
         about_page.select(guarded(about.arrive), about.shown, [about.contents, about.text, about.shown], **PRIVATE)
         _on_load(runtime, demo, handle, play)

@@ -10,25 +10,23 @@ import numpy as np
 import pytest
 from sqlmodel import select
 
-from playground.actions import finetune as finetuning
+from playground.actions import teaching as teachings
 from playground.actions.finetune import (
     DEFAULT_OBJECTIVE,
-    FineTuned,
-    FineTuneJob,
-    Teaching,
-    as_json_object,
     fine_tune,
     objectives,
     option_controls,
-    teaching_of,
     trainable,
 )
+from playground.actions.finetune_job import FineTuneJob
+from playground.actions.finetune_outcome import FineTuned, as_json_object
+from playground.actions.teaching import Teaching, teaching_of
 from playground.core.preferences import Verdict
 from playground.core.rates import Rate
 from playground.core.values import Sampling
 from playground.errors import InvalidRequest, TooOften
 from playground.learn.labels.objective import LABEL_OBJECTIVES
-from playground.learn.labels.trainer import begin_training, served_weights
+from playground.learn.labels.trainer import served_weights
 from playground.routers.base import LabelSet, Policy
 from playground.serving.versions import Versions
 from playground.settings import Settings
@@ -65,8 +63,8 @@ def teaching(world: World, versions: Versions) -> Teaching:
 def job(world: World, versions: Versions, labels: LabelSet, options: Mapping[str, Any] | None = None) -> FineTuneJob:
     parent, parent_id = versions.load("linear")
     kind = LABEL_OBJECTIVES.get("dpo")
-    training = begin_training(parent, world.lesson(labels))
-    return FineTuneJob(teaching(world, versions), training, kind(kind.Options.of(options)), parent_id)
+    chosen, lesson = kind(kind.Options.of(options)), world.lesson(labels)
+    return FineTuneJob(teaching(world, versions), parent, parent_id, chosen, gathered=lambda *_: lesson)
 
 
 def run(world: World, versions: Versions, labels: LabelSet) -> FineTuned:
@@ -183,7 +181,7 @@ def test_the_page_offers_what_can_be_taught_and_the_default_objective_first(
 
 
 def test_a_stranger_makes_few_drafts_an_hour(world: World, versions: Versions, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(finetuning, "_drafts", Rate(math.inf, finetuning.DRAFTS_SECONDS))
+    monkeypatch.setattr(teachings, "_drafts", Rate(math.inf, teachings.DRAFTS_SECONDS))
     base = teaching(world, versions)
     stranger = replace(base, address="1.2.3.4", max_drafts=2)
     for _ in range(2):

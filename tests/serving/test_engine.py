@@ -151,6 +151,42 @@ def test_the_visitor_s_own_tokens_are_told_whatever_the_script(engine: Engine) -
         assert engine.base.tokenizer.decode(engine.base.chat_ids(prompt)[first:end]) == prompt
 
 
+def test_a_shadow_decides_beside_and_changes_nothing(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
+    request = RunRequest("hello there", router="alpha", sampling=GREEDY)
+    plain = list(engine.run(request))
+    beside = Fixed({"base": 0.1, "beta": 0.9})
+    monkeypatch.setattr(engine, "shadow", lambda run: (beside, f"beside-{run.version}"))
+    events = list(engine.run(request))
+    [decided] = of(events, Decided)
+    assert decided.shadow == "beside-alpha-1"
+    assert decided.shadow_weights == pytest.approx([0.1, 0, 0.9, 0])
+    assert decided.weights == pytest.approx([0.2, 0.5, 0.3, 0])
+    assert tokens(events) == tokens(plain)
+    assert of(plain, Decided)[0].shadow == ""
+    [by_hand] = of(list(engine.run(replace(request, override=(1, 0, 0, 0)))), Decided)
+    assert by_hand.shadow == "", "a person decided, so there is nothing to compare with"
+    [at_gate] = of(list(engine.run(replace(request, router="lora_mixer"))), Decided)
+    assert at_gate.shadow == ""
+
+
+def test_a_shadow_that_breaks_disturbs_no_run(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(_run: object) -> tuple[Router, str]:
+        raise InvalidRequest("Its files are gone.")
+
+    for shadow in (broken, lambda _run: (_Breaking({}), "broken")):
+        monkeypatch.setattr(engine, "shadow", shadow)
+        events = list(engine.run(RunRequest("hello there", router="alpha", sampling=GREEDY)))
+        assert isinstance(events[-1], Finished)
+        assert of(events, Decided)[0].shadow == ""
+
+
+class _Breaking(Fixed):
+    """A router with a bug."""
+
+    def decide(self, ctx: Context) -> Decision:
+        raise RuntimeError("a bug in this router")
+
+
 def test_serving_a_mixture_or_a_sample(engine: Engine) -> None:
     mixed = list(engine.run(RunRequest("hello", router="alpha", sampling=GREEDY, serve="mix")))
     assert of(mixed, TokenGenerated)[0].weights == pytest.approx([0.2, 0.5, 0.3, 0])

@@ -19,16 +19,8 @@ from playground.store.labels import add_rationale, create_comparison, undo, vote
 from playground.store.people import labeller
 from playground.store.runs import load_events, load_run, recent_runs, save_run
 from playground.store.tables import RouterVersionRow, SecretRow, TrainingRunRow, VersionFileRow
-from playground.store.versions import (
-    LabelUse,
-    add_evaluation,
-    add_promotion,
-    add_training_labels,
-    add_version,
-    end_training,
-    start_training,
-    versions_of,
-)
+from playground.store.trainings import LabelUse, add_training_labels, end_training, start_training
+from playground.store.versions import add_evaluation, add_promotion, add_version, versions_of
 from tests.store.conftest import MakeRun
 
 SHIPPED, TRAINED = "linear-shipped-0badf00d", "linear-trained"

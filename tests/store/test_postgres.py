@@ -21,7 +21,7 @@ from playground.store.labels import create_comparison, undo, vote
 from playground.store.people import KEY_FILE, known_labeller, labeller, unnamed_handle
 from playground.store.runs import load_events, load_run, recent_runs, save_run
 from playground.store.tables import TrainingRunRow
-from playground.store.versions import start_training
+from playground.store.trainings import start_training
 from tests.store.conftest import MakeRun
 
 ROOT = Path(__file__).resolve().parents[2]

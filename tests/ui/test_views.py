@@ -15,7 +15,8 @@ import pytest
 
 from playground.actions.examples import recorded_run
 from playground.actions.export import run_csv
-from playground.actions.finetune import FineTuned, figures_of
+from playground.actions.finetune import figures_of
+from playground.actions.finetune_outcome import FineTuned
 from playground.core.events import Event, Failed, PromptRead, RunStarted, TokenGenerated, events_to_json, to_dict
 from playground.core.fold import ViewState, fold_all
 from playground.core.preferences import Verdict
@@ -27,8 +28,9 @@ from playground.learn.labels.trainer import RoutingChange
 from playground.ui import format as words
 from playground.ui.palette import PALETTE, Look, looks
 from playground.ui.views.compare import reveal_html, saved_sentence
-from playground.ui.views.finetune import metrics_html, outcome_html, version_html, versions_html
+from playground.ui.views.finetune import metrics_html, outcome_html
 from playground.ui.views.named import chip, daily_use, weight_bars
+from playground.ui.views.versions import version_html, versions_html
 from playground.ui.views.why import DRAWINGS, why_html
 from playground.ui.wire import blind_line, line, lines, opening, packed
 

@@ -37,6 +37,7 @@ class FitProgress:
     """One step of a fit. Losses are in nats per label.
 
     Without validation labels, the training labels stand in for them. Accuracy is NaN when no label prefers an answer.
+    `parameters` are copies of what was fitted so far, from which a later fit can go on.
     """
 
     step: int
@@ -44,6 +45,15 @@ class FitProgress:
     train_loss: float
     valid_loss: float
     valid_accuracy: float
+    parameters: tuple[Tensor, ...] = ()
+
+
+@dataclass(frozen=True, eq=False)
+class Begun:
+    """Hold where an earlier fit of the same labels stopped: the steps it took, and the parameters after them."""
+
+    step: int
+    parameters: tuple[Tensor, ...]
 
 
 @dataclass(frozen=True, eq=False)
@@ -156,8 +166,8 @@ def trainable(policy: Policy) -> list[Tensor]:
 class Fitting:
     """One fit. `policy` changes in place, on the labels of `train`, near its start on `anchors`.
 
-    A descent also fits `tilt` (1, k): how much each column of `nuisance` sways a vote. It is not served. `scorer` holds
-    the fitted scores, and is another policy than `policy` when an objective serves something else than its scores.
+    A descent also fits `tilt` (1, k): how much each column of `nuisance` sways a vote. It is not served. `begun` is
+    where an earlier fit of the same labels stopped. `scorer` holds the fitted scores, and is another policy than `policy` when an objective serves something else than its scores.
     """
 
     policy: Policy
@@ -165,6 +175,7 @@ class Fitting:
     valid: LabelBatch
     anchors: Anchors | None = None
     tilt: Tensor | None = None
+    begun: Begun | None = None
     scorer: Policy = field(init=False)
     parent: Policy = field(init=False)
 
@@ -255,8 +266,13 @@ class Fitting:
             held.backward()  # type: ignore[no-untyped-call]
             return held.detach() + self._loss(objective, rows, backward=True)
 
+        first = 1
+        if self.begun is not None and rows is self.train and parts == 1 and not objective.heads():
+            # The optimiser's memory of curvature begins anew, which costs a step or two.
+            self.place(list(self.begun.parameters))
+            first = min(self.begun.step + 1, steps)
         last = float("inf")
-        for step in range(1, steps + 1):
+        for step in range(first, steps + 1):
             value = float(optimiser.step(closure).detach())  # type: ignore[no-untyped-call]
             done = abs(last - value) < 1e-7
             shown = steps if done else step
@@ -304,14 +320,24 @@ class Fitting:
                 train_loss=float(self._loss(objective, rows)),
                 valid_loss=float(self._loss(objective, watched)),
                 valid_accuracy=float(right.float().mean()) if len(right) else float("nan"),
+                parameters=tuple(self.parameters()),
             )
 
 
 def fit(
-    policy: Policy, objective: LabelObjective, train: LabelBatch, valid: LabelBatch, kept: Anchors | None
+    policy: Policy,
+    objective: LabelObjective,
+    train: LabelBatch,
+    valid: LabelBatch,
+    kept: Anchors | None,
+    *,
+    begun: Begun | None = None,
 ) -> Iterator[FitProgress]:
-    """Change `policy` in place as the objective learns. Yield progress. An objective learns once."""
-    yield from objective.learn(Fitting(policy, train, valid, kept))
+    """Change `policy` in place as the objective learns. Yield progress. An objective learns once.
+
+    With `begun`, go on from there if the objective makes one descent. Others begin again.
+    """
+    yield from objective.learn(Fitting(policy, train, valid, kept, begun=begun))
 
 
 def scale_step(policy: Policy, start: list[Tensor], share: float) -> None:

@@ -15,7 +15,16 @@ from playground.core.values import Context, Pool
 from playground.errors import InvalidRequest
 from playground.learn.labels import dataset
 from playground.learn.labels.dataset import Probes, Split
-from playground.learn.labels.fitting import FitProgress, anchors, batch, fit, largest_share, scale_step, trainable
+from playground.learn.labels.fitting import (
+    Begun,
+    FitProgress,
+    anchors,
+    batch,
+    fit,
+    largest_share,
+    scale_step,
+    trainable,
+)
 from playground.learn.labels.metrics import LESS_IS_BETTER, BeforeAfter, agreement, compare, log_loss
 from playground.learn.labels.objective import LabelObjective
 from playground.routers.base import LabelSet, Policy, Router
@@ -74,7 +83,7 @@ class Taught:
 class LabelTraining:
     """One training on labels: the labels from which the policy can learn, and the part that each is in.
 
-    Only `_finish` looks at the held-out part.
+    Only `_finish` looks at the held-out part. `begun` is where an earlier training on the same labels stopped.
     """
 
     parent: Policy
@@ -82,6 +91,7 @@ class LabelTraining:
     kept: LabelSet
     group_names: Sequence[str]
     split: Split
+    begun: Begun | None = None
 
     @property
     def labels_hash(self) -> str:
@@ -179,7 +189,7 @@ def _by_gradient(
     policy = copy.deepcopy(parent)
     start = [parameter.detach().clone() for parameter in trainable(parent)]
     held = None if lesson.anchors is None else anchors(lesson.anchors, _prompts(train_part), parent)
-    yield from fit(policy, objective, batch(train_part, parent), batch(valid, parent), held)
+    yield from fit(policy, objective, batch(train_part, parent), batch(valid, parent), held, begun=training.begun)
     scale_step(policy, start, objective.step)
     met = lesson.probes.embeddings if len(lesson.probes) else _prompts(train_part)
     share = largest_share(policy, parent, met, cap=objective.options.cap)

@@ -96,7 +96,9 @@ class DecisionRow(SQLModel, table=True):
         description="Half width of each weight: (E,) float32. Null when the router gives none.",
     )
     explanation: dict[str, Any] = Field(
-        sa_type=Json, description="The evidence of the router as JSON: neighbours, scores or a sentence."
+        sa_type=Json,
+        description="The evidence of the router as JSON: neighbours, scores or a sentence. `shadow` is what another "
+        "version decided beside it, when one did.",
     )
 
 

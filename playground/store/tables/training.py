@@ -124,7 +124,12 @@ class TrainingRunRow(SQLModel, table=True):
         foreign_key="router_version.id", max_length=128, description="The version that it started from."
     )
     method: str = Field(max_length=40, description="Name of the objective.")
-    config: dict[str, Any] = Field(default_factory=dict, sa_type=Json, description="Options of the objective.")
+    config: dict[str, Any] = Field(
+        default_factory=dict,
+        sa_type=Json,
+        description="Options of the objective, the note, the curve so far, when the program that works on it last "
+        "reported, and at the end the outcome.",
+    )
     seed: int = Field(default=0, sa_type=sa.BigInteger, description="Seed of the fit. Not used yet.")
     label_query: dict[str, Any] = Field(
         default_factory=dict, sa_type=Json, description="Which labels were asked for. Not used yet."
@@ -137,7 +142,7 @@ class TrainingRunRow(SQLModel, table=True):
         max_length=16,
         description="`running`, `done`, `failed`, `cancelled` or `queued` (not used yet).",
     )
-    progress: float = Field(default=0.0, description="0 until it is done, then 1.")
+    progress: float = Field(default=0.0, description="Share of the steps that are done, 0 to 1.")
     started_at: datetime = Field(default_factory=now, sa_type=UtcTime, description="When it started, in UTC.")
     finished_at: datetime | None = Field(default=None, sa_type=UtcTime, description="When it ended, in UTC.")
     log: str = Field(default="", sa_type=sa.Text, description="What went wrong, when it failed.")
@@ -181,7 +186,11 @@ class EvaluationRow(SQLModel, table=True):
     against: str | None = Field(
         default=None, foreign_key="router_version.id", max_length=128, description="The version it was compared with."
     )
-    set_name: str = Field(max_length=64, description="Name of the set that it was measured on.")
+    set_name: str = Field(
+        max_length=64,
+        description="Name of the set that it was measured on. `shadow`: the row says that the version begins or ceases "
+        "to decide beside the one in force.",
+    )
     set_hash: str = Field(default="", max_length=64, description="Hash of that set.")
     metrics: dict[str, Any] = Field(sa_type=Json, description="For each measure: value, low, high and n.")
     created_at: datetime = Field(default_factory=now, sa_type=UtcTime, description="When it was measured, in UTC.")

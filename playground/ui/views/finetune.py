@@ -1,20 +1,20 @@
-"""What a fine-tune shows: the labels it reads, its curve, before and after, the prompts that changed, the versions."""
+"""What a fine-tune shows: the labels it reads, its curve, before and after, and the prompts that changed."""
 
 import math
 from collections.abc import Mapping, Sequence
 from html import escape
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from playground.core.values import Pool
-from playground.ui.format import age, noise_words, plural, points, probability, shortened, signed
+from playground.ui.format import noise_words, plural, points, probability, shortened, signed
 from playground.ui.palette import looks
 from playground.ui.views.named import weight_bars
-from playground.ui.wire import NoteLine, PointLine, record
+from playground.ui.wire import NoteLine, PointLine, opening, record
 
 if TYPE_CHECKING:
-    from playground.actions.finetune import FineTuned, LabelCount
-    from playground.core.records import VersionInfo
-    from playground.learn.labels.fitting import FitProgress
+    from playground.actions.finetune import LabelCount
+    from playground.actions.finetune_job import JobState
+    from playground.actions.finetune_outcome import FineTuned
     from playground.learn.labels.metrics import BeforeAfter, Figure
     from playground.learn.labels.trainer import RoutingChange
 
@@ -51,25 +51,37 @@ def facts_html(count: "LabelCount", version: str) -> str:
     return f'<p class="tune-facts">{items}</p>{hint}'
 
 
-def _finite(value: float) -> float | None:
-    return round(float(value), 5) if math.isfinite(value) else None
-
-
-def point_line(step: "FitProgress") -> str:
+def point_line(point: Mapping[str, Any]) -> str:
     """Return the line of one point of the learning curve."""
-    point = PointLine(
-        step=step.step,
-        steps=step.steps,
-        training_loss=_finite(step.train_loss),
-        held_out_loss=_finite(step.valid_loss),
-        held_out_accuracy=_finite(step.valid_accuracy),
-    )
-    return record(point)
+    return record(PointLine(**point))
 
 
 def note_line(sentence: str) -> str:
     """Return the line of a sentence under the curve."""
     return record(NoteLine(sentence=sentence))
+
+
+def job_lines(job: "JobState | None", nonce: str) -> str:
+    """Return the learning curve of a fine-tune, with a sentence on where it stands. `nonce` starts the curve afresh."""
+    if job is None:
+        return opening(nonce)
+    points = "".join(point_line(point) for point in job.info.curve)
+    words = job_words(job)
+    return opening(nonce) + points + (note_line(words) if words else "")
+
+
+def job_words(job: "JobState") -> str:
+    """Return where a fine-tune stands, in a sentence. Empty while its curve says it."""
+    curve = job.info.curve
+    where = f" at step {curve[-1]['step']} of {curve[-1]['steps']}" if curve else " before its first step"
+    if job.state == "running":
+        return "" if curve else "reading the labels"
+    return {
+        "stopped": f"stopped{where}: its program was killed. Resume it, or clear it",
+        "cancelled": f"cancelled{where}, the version in use is unchanged",
+        "failed": job.info.ended,
+        "done": "done",
+    }[job.state]
 
 
 def _signed_gain(name: str, gain: "Figure") -> str:
@@ -119,8 +131,8 @@ def change_html(change: "RoutingChange", pool: Pool) -> str:
     )
 
 
-def outcome_html(result: "FineTuned", pool: Pool) -> str:
-    """Return before and after on held-out prompts, then the prompts whose routing changed, most changed first."""
+def outcome_html(result: "FineTuned", pool: Pool, rule: str = "") -> str:
+    """Return before and after on held-out prompts, the promotion `rule`, and the prompts whose routing changed."""
     warnings = "".join(f'<p class="hint">{escape(warning)}</p>' for warning in result.warnings)
     changed = [change for change in result.changed if change.moved >= MARGIN]
     told = (
@@ -136,7 +148,7 @@ def outcome_html(result: "FineTuned", pool: Pool) -> str:
             f'<details><summary>{len(drawn) - SHOWN_AT_FIRST} more</summary><div class="changed">{rest}</div></details>'
         )
     return (
-        f'<div class="outcome"><h3>Before and after</h3>{metrics_html(result.metrics)}{warnings}<h3>{told}</h3>'
+        f'<div class="outcome"><h3>Before and after</h3>{metrics_html(result.metrics)}{warnings}{rule}<h3>{told}</h3>'
         f'{_list_words(changed)}<p class="hint">The new version is a draft: <span class="version">'
         f'{escape(result.version)}</span></p><div class="changed">{listed}</div></div>'
     )
@@ -151,51 +163,3 @@ def _list_words(changed: Sequence["RoutingChange"]) -> str:
     return (
         f'<p class="hint">The list shows {shown} with the largest changes. {moved} of them went to another expert.</p>'
     )
-
-
-def version_html(version: "VersionInfo", figures: Mapping[str, "BeforeAfter"]) -> str:
-    """Return one stored version with its figures, and the question whether to use it when it is not in use."""
-    parent = version.parent or ""
-    moved, probes = version.metrics.get("moved"), version.metrics.get("probes")
-    facts = [escape(version.note)] if version.note else []
-    if parent:
-        facts.append(f'made from <span class="version">{escape(parent)}</span>')
-    if moved is not None and probes:
-        facts.append(f"{moved} of {plural(probes, 'test prompt')} went to another expert")
-    told = metrics_html(figures) if figures else '<p class="hint">No figures are stored for this version.</p>'
-    asked = "" if version.is_current else f"<p>{_question(version, figures)}</p>"
-    return (
-        f'<h3><span class="version">{escape(version.id)}</span></h3><p class="hint">{" · ".join(facts)}</p>'
-        f"{told}{asked}"
-    )
-
-
-def _question(version: "VersionInfo", figures: Mapping[str, "BeforeAfter"]) -> str:
-    accuracy = figures.get("label_accuracy")
-    if accuracy is None or not accuracy.gain.value < 0:
-        return "Use this version from the next run on?"
-    lost = points(accuracy.gain.value)
-    return f"It agrees less with the held-out labels than the version before: {lost}. Use it from the next run on?"
-
-
-def versions_html(versions: Sequence["VersionInfo"]) -> str:
-    """Return the versions of a router, newest first. The one in use is marked. Pressing one shows its figures."""
-    if not versions:
-        return '<p class="hint">No versions yet.</p>'
-    rows = ""
-    for version in versions:
-        accuracy = (version.metrics.get("label_accuracy") or {}).get("gain") or {}
-        gain = points(accuracy["value"]) if accuracy.get("value") is not None else ""
-        name = escape(version.id)
-        act = "" if version.is_current else f'<button type="button" class="quiet" data-id="{name}">promote</button>'
-        mark = ' class="current" aria-current="true"' if version.is_current else ""
-        rows += (
-            f"<tr{mark}><td>{'● in use' if version.is_current else escape(version.state)}</td>"
-            f'<td><button type="button" class="link version" data-id="{name}" title="show its figures">{name}</button>'
-            f"</td><td>{escape(version.note)}</td>"
-            f'<td class="num">{gain}</td><td><time title="{version.created_at:%Y-%m-%d %H:%M} UTC">'
-            f"{age(version.created_at)}</time></td><td>{act}</td></tr>"
-        )
-    head = "<th>state</th><th>version</th><th>note</th><th class='num'>gain</th><th>made</th><th></th>"
-    table = f'<table class="plain versions"><thead><tr>{head}</tr></thead><tbody>{rows}</tbody></table>'
-    return f'<div class="scroll">{table}</div>'
