@@ -1,8 +1,8 @@
 """Fit a policy's parameters to labels by gradient. Keep it near its parent where nobody labelled.
 
-L = sum w l / n + ridge / (2 n) |scale (theta - theta_ref)|^2 + anchor KL(pi_ref || pi) on prompts far from the labels,
-with n = sum w. For a linear policy the problem is convex, and L-BFGS solves it in a few dozen evaluations. Sources: DPO,
-arXiv:2305.18290. Anchors are the distillation term of "Learning without forgetting", arXiv:1606.09282.
+L = sum w l / n + ridge / (2 n) |scale (theta - theta_ref)|^2 + anchor KL(pi_ref || pi) on prompts far from the
+labels, with n = sum w. For a linear policy the problem is convex, and L-BFGS solves it in a few dozen evaluations.
+Sources: DPO, arXiv:2305.18290. Anchors are the distillation term of "Learning without forgetting", arXiv:1606.09282.
 """
 
 import copy
@@ -167,7 +167,8 @@ class Fitting:
     """One fit. `policy` changes in place, on the labels of `train`, near its start on `anchors`.
 
     A descent also fits `tilt` (1, k): how much each column of `nuisance` sways a vote. It is not served. `begun` is
-    where an earlier fit of the same labels stopped. `scorer` holds the fitted scores, and is another policy than `policy` when an objective serves something else than its scores.
+    where an earlier fit of the same labels stopped. `scorer` holds the fitted scores, and is another policy than
+    `policy` when an objective serves something else than its scores.
     """
 
     policy: Policy
@@ -333,10 +334,7 @@ def fit(
     *,
     begun: Begun | None = None,
 ) -> Iterator[FitProgress]:
-    """Change `policy` in place as the objective learns. Yield progress. An objective learns once.
-
-    With `begun`, go on from there if the objective makes one descent. Others begin again.
-    """
+    """Change `policy` in place as the objective learns, and yield progress. One descent goes on from `begun`."""
     yield from objective.learn(Fitting(policy, train, valid, kept, begun=begun))
 
 
