@@ -1,8 +1,8 @@
 """Fit a policy's parameters to labels by gradient. Keep it near its parent where nobody labelled.
 
 L = sum w l / n + ridge / (2 n) |scale (theta - theta_ref)|^2 + anchor KL(pi_ref || pi) on prompts far from the labels,
-with n = sum w. For a linear policy the problem is convex, and L-BFGS solves it in a few dozen evaluations. Sources: DPO,
-arXiv:2305.18290. Anchors are the distillation term of "Learning without forgetting", arXiv:1606.09282.
+with n = sum w. For a linear policy the problem is convex, and L-BFGS solves it in a few dozen evaluations.
+Sources: DPO, arXiv:2305.18290. Anchors are the distillation term of "Learning without forgetting", arXiv:1606.09282.
 """
 
 import copy
