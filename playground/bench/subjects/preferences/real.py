@@ -4,6 +4,7 @@ Everything that is chosen is chosen by folds of the training rows. The rows that
 """
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,13 +12,14 @@ import numpy as np
 
 from playground.bench.base import Tell
 from playground.bench.subjects.preferences import peers
-from playground.bench.subjects.preferences.predicting import Columns, Form, best_scale, choose, out_of_fold, predicted
+from playground.bench.subjects.preferences.predicting import Columns, Form, predicted, ranked
 from playground.bench.subjects.preferences.votes import Votes, folds, overlap, read_votes
 from playground.learn.labels.metrics import agreement, compare, log_loss
 from playground.learn.labels.objective import LABEL_OBJECTIVES
 
 Encode = Callable[[Sequence[str]], np.ndarray]
 INNER = 4
+AVERAGED = 8  # forms of which the mean is taken
 BASE = "bradley-terry"
 PLAIN = Form(ridge=1.0)
 LENGTH = Form(("length",), ridge=1.0)
@@ -49,28 +51,26 @@ def forms(columns: Columns) -> list[Form]:
 
 def predictions(
     train: Columns, rows: np.ndarray, test: Columns, wanted: np.ndarray, seed: int, *, every: bool
-) -> tuple[dict[str, np.ndarray], Form]:
-    """Return the log odds (M,) of each method for the rows `wanted`, and the form that was chosen.
+) -> tuple[dict[str, np.ndarray], list[str]]:
+    """Return the log odds (M,) of each method for the rows `wanted`, and what was chosen by folds of `rows`.
 
-    `ours` is the form and the objective with the lowest log loss over folds of `rows`. With `every`, each objective is
-    a method too, on that form.
+    `ours` is the mean over the AVERAGED best forms. With `every`, each objective is a method too, on the best form that
+    does not look at the prompt, and `the chosen objective` is the one with the lowest log loss there.
     """
     fold = folds(train.votes.prompt[rows], seed + 1, INNER)
     ask = (train, rows, test, wanted)
     plain = {BASE: PLAIN, "length": LENGTH, "length and layout": LAYOUT}
     found = {name: predicted(*ask, form) for name, form in plain.items()}
-    form, scale = choose(train, rows, fold, forms(train))
-    best, target = np.inf, train.votes.target[rows]
-    chosen = form
-    for name in LABEL_OBJECTIVES if every else (form.objective,):
-        tried = Form(form.groups, form.ridge, name, form.prompts)
-        seen = out_of_fold(train, rows, fold, tried)
-        scale = best_scale(seen, target)
-        found[f"objective {name}"] = scale * predicted(*ask, tried)
-        loss = float(log_loss(scale * seen, target).mean())
-        if loss < best:
-            best, chosen = loss, tried
-    found["ours"] = found[f"objective {chosen.objective}"]
+    best = ranked(train, rows, fold, forms(train))
+    found["ours"] = np.mean([scale * predicted(*ask, form) for form, scale in best[:AVERAGED]], axis=0)
+    chosen = [f"first of those averaged: {best[0][0]}"]
+    if every:
+        form = next(form for form, _ in best if not form.prompts)
+        tried = ranked(train, rows, fold, [replace(form, objective=name) for name in LABEL_OBJECTIVES])
+        for each, scale in tried:
+            found[f"objective {each.objective}"] = scale * predicted(*ask, each)
+        found["the chosen objective"] = found[f"objective {tried[0][0].objective}"]
+        chosen.append(f"objective: {tried[0][0]}")
     for name, peer in {**PEERS, **(PROMPT_PEERS if train.embeddings is not None else {})}.items():
         found[name] = peer(*ask)
     return found, chosen
@@ -95,8 +95,8 @@ def cross_validated(votes: Votes, encode: Encode, *, seeds: int, every: bool, te
         for part in np.unique(fold):
             tell(f"{votes.name}: seed {seed + 1} of {seeds}, part {part + 1} of {fold.max() + 1}")
             rows, wanted = np.flatnonzero(fold != part), np.flatnonzero(fold == part)
-            odds, form = predictions(columns, rows, columns, wanted, seed, every=every)
-            chosen.append(str(form))
+            odds, said = predictions(columns, rows, columns, wanted, seed, every=every)
+            chosen += said
             for name, values in odds.items():
                 found.setdefault(name, np.zeros(len(votes)))[wanted] = values
         margins.append(found)
@@ -115,11 +115,11 @@ def held_back(train: Votes, path: Path, encode: Encode, *, every: bool) -> dict[
     if not len(wanted):
         return {"rows": len(test), "prompts also in training": int(known.sum()), "methods": {}}
     learned, asked = columns_of(both, encode), columns_of(test, encode)
-    odds, form = predictions(learned, np.arange(len(train)), asked, wanted, 0, every=every)
+    odds, said = predictions(learned, np.arange(len(train)), asked, wanted, 0, every=every)
     return {
         **_facts(test),
         "rows with a prompt of training, left out": int(known.sum()),
-        "chosen": [str(form)],
+        "chosen": said,
         "methods": table([odds], test.target[wanted], test.prompt[wanted]),
     }
 
