@@ -2,6 +2,7 @@
 
 import gzip
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -27,7 +28,7 @@ def test_ninety_percent_of_the_gain_from_a_hundred_chosen_labels() -> None:
     assert active[100][1] > uniform[100][1]
 
 
-def test_a_circle_is_seen_by_general_preferences_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_circle_is_seen_by_general_preferences_alone() -> None:
     found = circles.circle(0)
     assert found["accuracy, general preferences"] >= 0.88
     assert found["log loss, general preferences"] <= 0.36
@@ -85,9 +86,7 @@ def test_too_little_to_learn_from_is_said_and_ties_teach_nothing(count: int) -> 
     from playground.bench.subjects.finetune.growth import planted as planted_labels  # noqa: PLC0415
 
     router, whole = planted_labels(12, 3)
-    pairs = [
-        type(pair)(**{**vars(pair), "target": 0.5, "prompt": f"p{i}"}) for i, pair in enumerate(whole.labels.pairs)
-    ]
+    pairs = [replace(pair, target=0.5, prompt=f"p{i}") for i, pair in enumerate(whole.labels.pairs)]
     vectors = np.eye(384, dtype=np.float32)
     labels = build(pairs[:count], lambda texts: vectors[: len(texts)])
     pool = Pool(tuple(Expert(name, "tool", name, name, name[:1], 0) for name in router.experts))
