@@ -70,7 +70,7 @@ def _one_start(
 
 
 @dataclass(frozen=True, eq=False)
-class Crowd:
+class CrowdScores:
     """Scores (F,), and how reliable each person is (R,): the share of votes that follow the scores. Below one half, a
     person votes the wrong way round.
     """
@@ -84,7 +84,7 @@ class Crowd:
         return np.where(self.reliability < 0.5, 0.05, np.clip((2 * self.reliability - 1) ** 2, 0.05, 1.0))
 
 
-def crowd_bradley_terry(features: np.ndarray, target: np.ndarray, person: np.ndarray) -> Crowd:
+def crowd_bradley_terry(features: np.ndarray, target: np.ndarray, person: np.ndarray) -> CrowdScores:
     """Return scores and reliabilities by alternating between them, from equal trust in everybody.
 
     P(A beats B by r) = eta_r sigmoid(z) + (1 - eta_r) sigmoid(-z). Nobody's votes are flipped.
@@ -106,7 +106,7 @@ def crowd_bradley_terry(features: np.ndarray, target: np.ndarray, person: np.nda
         scores = _weighted_scores(features, soft, np.ones(len(target)), scores)
         if np.abs(reliability - before).max() < 1e-4:
             break
-    return Crowd(scores, reliability)
+    return CrowdScores(scores, reliability)
 
 
 def side_bias(features: np.ndarray, target: np.ndarray, left: np.ndarray) -> tuple[float, np.ndarray]:

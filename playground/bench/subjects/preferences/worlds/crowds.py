@@ -4,7 +4,7 @@ import numpy as np
 
 from playground.bench.subjects.preferences.worlds.topics import sigmoid
 from playground.learn.labels.metrics import log_loss
-from playground.learn.labels.people import Crowd, crowd_bradley_terry, mixture, side_bias
+from playground.learn.labels.people import CrowdScores, crowd_bradley_terry, mixture, side_bias
 
 POINTS = 400 / np.log(10)  # of the Elo scale for one unit of log odds
 SURE = 0.9
@@ -65,7 +65,7 @@ def _spam(seed: int, experts: int = 6, votes: int = 100) -> dict[str, float]:
     first, second = np.triu_indices(experts, 1)
     p = sigmoid(scores[first] - scores[second])
 
-    def accuracy(model: Crowd) -> float:
+    def accuracy(model: CrowdScores) -> float:
         right = model.scores[first] > model.scores[second]
         return float(np.where(right, p, 1 - p).mean())
 
