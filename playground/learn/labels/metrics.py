@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-ROUNDS = 2000
+ROUNDS, DRAWN = 2000, 100
 LEVEL = 0.95
 LESS_IS_BETTER = frozenset({"log_loss"})
 
@@ -102,8 +102,11 @@ def _intervals(columns: np.ndarray, weight: np.ndarray, group: np.ndarray, seed:
     if count < 2:
         return [Figure(float(value), np.nan, np.nan, n) for value in mean]
     rng = np.random.default_rng(seed)
-    drawn = rng.multinomial(count, np.full(count, 1 / count), size=ROUNDS)
-    means = (drawn @ totals) / (drawn @ mass)[:, None]
+    parts = []
+    for _ in range(0, ROUNDS, DRAWN):  # not at once: thousands of groups would take a hundred megabytes
+        drawn = rng.multinomial(count, np.full(count, 1 / count), size=DRAWN)
+        parts.append((drawn @ totals) / (drawn @ mass)[:, None])
+    means = np.concatenate(parts)
     low, high = np.quantile(means, [(1 - LEVEL) / 2, (1 + LEVEL) / 2], axis=0)
     return [Figure(float(v), float(a), float(b), n) for v, a, b in zip(mean, low, high, strict=True)]
 

@@ -43,7 +43,7 @@ def run(sizes: Sequence[int], *, experts: int, objective: str, tell: Tell) -> di
         command = [sys.executable, "-m", __name__, str(labels), str(experts), objective]
         done = subprocess.run(command, capture_output=True, text=True, check=True)
         found[str(labels)] = json.loads(done.stdout.splitlines()[-1])
-    small, middle, large = (found[str(labels)]["seconds"] for labels in sizes)
+    small, middle, large = (found[str(labels)]["processor seconds"] for labels in sizes)
     return {
         "objective": objective,
         "experts": experts,
@@ -55,17 +55,18 @@ def run(sizes: Sequence[int], *, experts: int, objective: str, tell: Tell) -> di
 def one_size(labels: int, experts: int, objective: str) -> dict[str, Any]:
     """Return the figures of one fine-tune in this process."""
     parent, lesson = planted(labels, experts)
-    before, begun = _status("VmRSS"), time.perf_counter()
+    before, begun, worked = _status("VmRSS"), time.perf_counter(), time.process_time()
     steps, taught = 0, None
     for step in train(begin_training(parent, lesson), LABEL_OBJECTIVES.get(objective)()):
         steps, taught = steps + 1, step
-    seconds = time.perf_counter() - begun
+    seconds, worked = time.perf_counter() - begun, time.process_time() - worked
     if not isinstance(taught, Taught):
         raise TypeError("a training ends with what was taught")
     used = _status("VmHWM") - before
     accuracy = taught.metrics["label_accuracy"].after.value
     return {
         "seconds": round(seconds, 2),
+        "processor seconds": round(worked, 2),
         "steps": steps,
         "megabytes more": round(used, 1),
         "bytes a label": round(used * MEGABYTE**2 / labels),

@@ -91,7 +91,8 @@ def cross_validated(votes: Votes, encode: Encode, *, seeds: int, every: bool, te
     margins: list[dict[str, np.ndarray]] = []
     chosen: list[str] = []
     for seed in range(seeds):
-        fold, found = folds(votes.prompt, seed), {}
+        fold = folds(votes.prompt, seed)
+        found: dict[str, np.ndarray] = {}
         for part in np.unique(fold):
             tell(f"{votes.name}: seed {seed + 1} of {seeds}, part {part + 1} of {fold.max() + 1}")
             rows, wanted = np.flatnonzero(fold != part), np.flatnonzero(fold == part)

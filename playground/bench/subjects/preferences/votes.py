@@ -42,8 +42,8 @@ class Votes:
         place = {model: i for i, model in enumerate(self.models)}
         found = np.zeros((len(self), len(self.models)), np.float32)
         rows = np.arange(len(self))
-        np.add.at(found, (rows, [place[pair.model_a] for pair in self.pairs]), 1)
-        np.add.at(found, (rows, [place[pair.model_b] for pair in self.pairs]), -1)
+        np.add.at(found, (rows, np.array([place[pair.model_a] for pair in self.pairs])), 1)
+        np.add.at(found, (rows, np.array([place[pair.model_b] for pair in self.pairs])), -1)
         return found
 
 
@@ -74,7 +74,7 @@ def read_votes(path: Path, models: Sequence[str] = ()) -> Votes:
         for number, line in enumerate(file, 1):
             try:
                 row = json.loads(line)
-                writers = tuple(row[key] or NOBODY[i] for i, key in enumerate(("model_a", "model_b")))
+                writers = (row["model_a"] or NOBODY[0], row["model_b"] or NOBODY[1])
                 pairs.append(AnswerPair(row["prompt"], *writers, row["response_a"], row["response_b"]))
                 target.append(TARGETS[row["winner"]])
                 prompt.append(normal(row["prompt"]))
