@@ -8,14 +8,16 @@ import time
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pytest
 
-from playground.actions.finetune import resumed_job
+from playground.actions.finetune import end, resumed_job
 from playground.actions.finetune_job import FineTuneJob, end_job, job_state, start_job
 from playground.actions.finetune_outcome import FineTuned, as_json_object, outcome_of
-from playground.errors import InvalidRequest
+from playground.errors import InvalidRequest, NotPermitted
 from playground.learn.labels import fitting
 from playground.serving.versions import Versions
 from playground.settings import Settings
@@ -201,3 +203,15 @@ def test_a_job_that_nobody_works_on_is_cleared_at_once(made: FineTuneJob, versio
     cleared = end_job(versions, "linear")
     assert cleared is not None
     assert cleared.state == "cancelled"
+
+
+def test_strangers_end_only_what_they_began(made: FineTuneJob, versions: Versions) -> None:
+    public = versions.settings.model_copy(update={"admin_password": "secret"})
+    host: Any = SimpleNamespace(is_ready=True, versions=versions, settings=public)
+    made.claim()
+    with pytest.raises(NotPermitted):
+        end(host, "linear", "of somebody else", "")
+    ended = end(host, "linear", made.id, "")
+    assert ended is not None
+    assert ended.state == "cancelled"
+    assert end(host, "linear", made.id, "") is None
