@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
 
 SHOWN = 20
+MANY_PEOPLE = 20  # from so many on, an interval over people can be trusted
 RANDOM_RIVAL = "beats the answer of another expert, drawn at random"
 SAME_RIVAL = "beats the answer that stood beside the drawn one"
 
@@ -110,9 +111,15 @@ def value_of(runtime: "Runtime", router: str, version: str, answers: list[Sample
             propensity=np.array([answer.propensity for answer in usable], float),
             target=target,
             model=mean_rewards(reward, taken, [answer.prompt for answer in usable], len(names)),
-            cluster=np.array([answer.labeller for answer in usable], dtype=str),
+            cluster=np.array(_clusters(usable), dtype=str),
         )
     )
+
+
+def _clusters(answers: list[SampledAnswer]) -> list[str]:
+    """Return what makes answers depend on one another: the person, or with few people the prompt."""
+    people = [answer.labeller for answer in answers]
+    return people if len(set(people)) >= MANY_PEOPLE else [answer.prompt for answer in answers]
 
 
 @dataclass(frozen=True)

@@ -280,7 +280,9 @@ class FineTuneTab:
         """Let `version` decide beside the one in use, or end that."""
         address = asking_address(self.runtime.settings)
         is_on = judgement.set_shadow(self.runtime, router, version, password, address=address)
-        return self._decided(router, "It decides beside each run now, and answers nobody." if is_on else "It ended.")
+        sentence = "It decides beside each run now, and answers nobody." if is_on else "It decides no more."
+        gr.Info(sentence, duration=4)
+        return self.refresh(router) | {self.looked: gr.Group(visible=False), self.announce: sentence}
 
     def put_back(self, router: str, password: str) -> dict[Any, Any]:
         """Roll back to the previous version."""

@@ -16,11 +16,11 @@ from playground.serving.versions import Versions
 from playground.store.labels import add_rationale, create_comparison, vote
 from playground.store.people import labeller
 from playground.store.runs import save_run
-from tests.actions.test_finetune import teaching, versions
+from tests.actions.test_finetune import teaching
 from tests.actions.test_judgement import answered, host
-from tests.learn.conftest import NAMES, World, world
+from tests.learn.conftest import NAMES, World
 
-__all__ = ["host", "versions", "world"]
+__all__ = ["host"]
 
 
 def named_votes(host: Any, world: World, winner: str, reason: str, *, count: int = 30) -> None:

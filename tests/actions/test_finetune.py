@@ -29,22 +29,15 @@ from playground.learn.labels.objective import LABEL_OBJECTIVES
 from playground.learn.labels.trainer import served_weights
 from playground.routers.base import LabelSet, Policy
 from playground.serving.versions import Versions
-from playground.settings import Settings
-from playground.store.database import Database
 from playground.store.labels import create_comparison, vote
 from playground.store.people import labeller
 from playground.store.runs import save_run
 from playground.store.tables import EvaluationRow, TrainingLabelRow, TrainingRunRow
-from tests.learn.conftest import World, world
+from tests.learn.conftest import World
 from tests.scripted import ScriptedRuntime, scripted
 from tests.store.conftest import make_run
 
-__all__ = ["make_run", "world"]
-
-
-@pytest.fixture
-def versions(database: Database, settings: Settings) -> Versions:
-    return Versions(database, settings)
+__all__ = ["make_run"]
 
 
 class Encoder:

@@ -8,23 +8,24 @@ import time
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pytest
 
-from playground.actions.finetune import resumed_job
+from playground.actions.finetune import end, resumed_job
 from playground.actions.finetune_job import FineTuneJob, end_job, job_state, start_job
 from playground.actions.finetune_outcome import FineTuned, as_json_object, outcome_of
-from playground.errors import InvalidRequest
+from playground.errors import InvalidRequest, NotPermitted
 from playground.learn.labels import fitting
 from playground.serving.versions import Versions
 from playground.settings import Settings
 from playground.store.database import Database
 from playground.store.trainings import labels_of_versions
-from tests.actions.test_finetune import job, teaching, versions, weights
-from tests.learn.conftest import World, world
+from tests.actions.test_finetune import job, teaching, weights
+from tests.learn.conftest import World
 
-__all__ = ["versions", "world"]
 ROOT = Path(__file__).resolve().parents[2]
 
 
@@ -193,9 +194,24 @@ def test_a_job_killed_with_its_program_gives_way_at_once(
     assert labels == {}, "these labels are of no database"
 
 
-def test_a_killed_job_is_cleared_at_once(killed: subprocess.Popen[str], versions: Versions) -> None:
-    killed.send_signal(signal.SIGKILL)
-    killed.wait(10)
+def test_a_job_that_nobody_works_on_is_cleared_at_once(made: FineTuneJob, versions: Versions) -> None:
+    made.claim()
+    Path(made.lock.lock_file).touch()  # the system frees the lock of a killed program; its file stays
+    found = job_state(versions, "linear")
+    assert found is not None
+    assert found.state == "stopped"
     cleared = end_job(versions, "linear")
     assert cleared is not None
     assert cleared.state == "cancelled"
+
+
+def test_strangers_end_only_what_they_began(made: FineTuneJob, versions: Versions) -> None:
+    public = versions.settings.model_copy(update={"admin_password": "secret"})
+    host: Any = SimpleNamespace(is_ready=True, versions=versions, settings=public)
+    made.claim()
+    with pytest.raises(NotPermitted):
+        end(host, "linear", "of somebody else", "")
+    ended = end(host, "linear", made.id, "")
+    assert ended is not None
+    assert ended.state == "cancelled"
+    assert end(host, "linear", made.id, "") is None

@@ -19,10 +19,8 @@ from playground.store.decisions import sampled_answers
 from playground.store.labels import create_comparison, vote
 from playground.store.people import labeller
 from playground.store.runs import save_run
-from tests.actions.test_finetune import Encoder, job, versions, weights
-from tests.learn.conftest import NAMES, World, world
-
-__all__ = ["versions", "world"]
+from tests.actions.test_finetune import Encoder, job, weights
+from tests.learn.conftest import NAMES, World
 
 
 class Host:

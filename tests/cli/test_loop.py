@@ -18,6 +18,8 @@ from playground.store.database import Database
 from playground.store.labels import create_comparison, vote
 from playground.store.people import labeller
 from playground.store.runs import save_run
+from playground.store.tables import TrainingRunRow
+from playground.store.trainings import start_training
 
 POOL = ("base", "calculator", "units")
 THINGS = ("rivers", "castles", "trains", "violins", "bridges", "comets", "spices", "gardens", "lighthouses", "glaciers")
@@ -72,6 +74,25 @@ def test_labels_make_a_draft_that_can_be_put_in_force_and_taken_back(labelled: S
     run("versions", "promote", str(made["version"]), "--reason", "tried it")
     assert run("versions", "--router", "linear")["current"] == made["version"]
     assert run("versions", "rollback", "linear") == {"router": "linear", "current": shipped}
+
+
+def test_a_fine_tune_is_looked_at_cancelled_and_resumed(labelled: Settings, database: Database) -> None:
+    assert run("finetune", "status") == {"router": "linear", "job": None}
+    assert "not being taught" in str(run("finetune", "cancel", code=1)["error"])
+    assert "was stopped" in str(run("finetune", "resume", code=1)["error"])
+    shipped = str(run("versions")["current"])
+    row = TrainingRunRow(router="linear", parent_version=shipped, method="bt", config={"options": {"cap": 0.4}})
+    with database.write() as session:
+        start_training(session, row)
+    assert run("finetune", "status")["job"]["state"] == "running"  # type: ignore[index]
+    assert "already" in str(run("finetune", code=1)["error"])
+    assert run("finetune", "cancel")["job"]["state"] == "cancelled"  # type: ignore[index]
+    made = run("finetune", "resume")
+    told = run("finetune", "status")["job"]
+    assert (told["state"], told["objective"], told["version"]) == ("done", "bt", made["version"])  # type: ignore[index]
+    assert run("versions")["versions"][0]["config"]["options"]["cap"] == 0.4  # type: ignore[index]
+    assert run("versions", "shadow", str(made["version"]))["shadow"] == made["version"]
+    assert run("versions", "shadow", "off")["shadow"] is None
 
 
 def test_beta_reaches_the_objective_and_a_bad_one_is_refused(labelled: Settings) -> None:
