@@ -52,6 +52,7 @@ class LabelRow:
     lead_ms: int
     rationale: str
     tags: tuple[str, ...]
+    category: str = ""
 
     @property
     def shown_sides(self) -> tuple[Side, Side]:

@@ -1,5 +1,6 @@
 """The Labels tab: every vote in force, newest first, with filters, undo and export. A row opens its comparison."""
 
+import base64
 from html import escape
 from typing import TYPE_CHECKING, Any
 
@@ -91,11 +92,12 @@ class LabelsTab:
 
     def _exporter(self) -> Any:
         def export_labels(asked: Any) -> dict[str, str]:
-            """Return the filtered labels as the text of a file; the filter comes from a browser."""
+            """Return the filtered labels as a file in base64; the filter comes from a browser."""
             try:
                 filters = {str(name): value for name, value in (asked.get("filters") or {}).items()}
                 rows, _ = self.rows(filters, identity.handle_of(filters.pop("handle", None)))
-                return {"text": export.export_labels(rows, f"labels.{asked.get('kind')}")}
+                whole = export.export_labels(rows, f"labels.{asked.get('kind')}")
+                return {"base64": base64.b64encode(whole).decode()}
             except AttributeError:
                 return {"error": "No format was chosen. Choose one."}
             except PlaygroundError as error:

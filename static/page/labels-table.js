@@ -1,6 +1,5 @@
 import { download } from '../lib/download.js';
 
-const TYPES = { csv: 'text/csv', jsonl: 'application/jsonl' };
 const READING = '<p class="hint">Reading the labels …</p>';
 
 /** The table of labels, as escaped markup. A row opens its comparison; a vote of one's own can be undone. */
@@ -38,6 +37,8 @@ export class LabelsTable {
       answer = { error: 'The labels could not be exported. Try again.' };
     }
     this.element.querySelector('.export-note').textContent = answer.error || '';
-    if (!answer.error) download(`labels.${kind}`, answer.text, TYPES[kind] || 'text/plain');
+    if (answer.error) return;
+    const bytes = Uint8Array.from(atob(answer.base64), (char) => char.charCodeAt(0));
+    download(`labels.${kind}`, new Blob([bytes], { type: 'application/octet-stream' }));
   }
 }
