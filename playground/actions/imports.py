@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from playground.actions.database import opened
-from playground.core.records import LabelRow
+from playground.core.records import LabelRow, aligned
 from playground.errors import InvalidRequest, StorageError
 from playground.exchange.base import FORMATS, ExchangeFormat, ParsedRow, format_called, format_of
 from playground.exchange.record import UNKNOWN_TIME
@@ -81,7 +81,7 @@ def import_data(database: Database, data: bytes, name: str, format_name: str = "
     problems = tuple((row.line, row.problem) for row in found if row.row is None)
     if problems:
         return ImportReport(form.name, len(found), 0, 0, problems)
-    rows = [row.row for row in found if row.row is not None]
+    rows = whole(found, name)
     with database.write() as session:
         done = import_labels(session, rows, name=name, unknown_time=UNKNOWN_TIME)
     return ImportReport(form.name, len(found), done.added, done.existing)
@@ -101,11 +101,14 @@ def labels_of_file(path: Path, format_name: str = "") -> list[LabelRow]:
 
 
 def whole(found: Sequence[ParsedRow], name: str) -> list[LabelRow]:
-    """Return the labels of rows that are all good. Raise InvalidRequest that names the first wrong one."""
+    """Return the labels of rows that are all good, aligned by comparison.
+
+    Raise InvalidRequest that names the first wrong one.
+    """
     wrong = next((row for row in found if row.row is None), None)
     if wrong is not None:
         raise InvalidRequest(f"Row {wrong.line} of {name} is wrong: {wrong.problem}.", "Mend it, or choose a --format.")
-    return [row.row for row in found if row.row is not None]
+    return aligned(row.row for row in found if row.row is not None)
 
 
 def bytes_of(path: Path) -> bytes:

@@ -9,6 +9,7 @@ import typer
 from playground.actions.export import label_formats, write_labels
 from playground.actions.imports import import_file, readable_formats
 from playground.actions.publish import publish
+from playground.cli.boards import agreement, board
 from playground.cli.reply import JsonFlag, replying
 from playground.cli.start import read_settings
 
@@ -16,6 +17,8 @@ labels = typer.Typer(no_args_is_help=True, help="The labels people gave.")
 ENDINGS = " or ".join(ending for ending, _ in label_formats())
 
 
+labels.command()(board)
+labels.command()(agreement)
 FormatOption = Annotated[
     str,
     typer.Option("--format", help=f"Where the ending does not tell: {', '.join(n for n, _ in readable_formats())}."),

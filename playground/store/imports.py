@@ -164,9 +164,12 @@ def _plain(detail: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _comparison(batch: _Batch, row: LabelRow, token: str, time: datetime) -> str:
-    """Return the comparison of a row. Rows of one id, prompt and pair of answers share it, also the side shown left."""
+    """Return the comparison of a row. Rows of one id, prompt and pair of answers share it.
+
+    The first of them says which answer is left.
+    """
     named = row.comparison_id or token
-    key = ("comparison", named, prompt_hash(row.prompt), row.a.text, row.b.text, row.a.expert, row.b.expert, row.left)
+    key = ("comparison", named, prompt_hash(row.prompt), row.a.text, row.b.text, row.a.expert, row.b.expert)
     if key not in batch.known:
         batch.known[key] = new_id()
         first, second = sorted((new_id(), new_id()))

@@ -28,8 +28,8 @@ class Standing:
     """Hold one line of a board. Ratings are points around 1000; `low` and `high` are 95 % by bootstrap.
 
     `rank` is 1 plus the number of entities that are better beyond their intervals. `best` is the share of rounds in
-    which it was first. `without_ties` and `controlled` are other ratings of the same votes; `controlled` has an interval
-    by the sandwich. `group` numbers the parts of the board that were never compared with each other.
+    which it was first. `without_ties` and `controlled` are other ratings of the same votes; the interval of the latter
+    is by the sandwich. `group` numbers the parts of the board that were never compared with each other.
     """
 
     name: str
@@ -94,7 +94,6 @@ class TooFew:
 
     entity: Entity
     votes: int
-    needed: int
     excluded: dict[str, int]
 
 
@@ -103,7 +102,7 @@ def board_of(rows: Sequence[LabelRow], entity: Entity, *, source: str = "human",
     votes = votes_of(rows, entity, source=source)
     decided = len(votes.decided)
     if len(votes) < MIN_VOTES or not decided or len(np.unique(votes.prompts)) < 2:
-        return TooFew(entity, len(votes), MIN_VOTES, votes.excluded)
+        return TooFew(entity, len(votes), votes.excluded)
     strengths, styled = fit(votes), fit(votes, has_style=True)
     standings, order = _standings(votes, strengths, styled, rounds)
     predicted = checks.held_out(votes)
@@ -178,7 +177,9 @@ def _categories(votes: Votes) -> dict[str, tuple[int, dict[str, float]]]:
 
 
 def _over_time(votes: Votes) -> tuple[tuple[datetime, dict[str, float]], ...]:
-    """Return the ratings after each eighth of the votes."""
+    """Return the ratings after each eighth of the votes. Votes without different times give one moment."""
+    if votes.time.min() == votes.time.max():
+        return ((datetime.fromtimestamp(float(votes.time[0]), UTC), _ratings(votes)),)
     order = np.argsort(votes.time, kind="stable")
     ends = sorted({max(MIN_VOTES, len(order) * step // STEPS) for step in range(1, STEPS + 1)})
     return tuple(

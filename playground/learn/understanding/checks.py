@@ -21,6 +21,7 @@ from playground.learn.understanding.votes import LOSS, OUTCOMES, TIE, WIN, Votes
 FOLDS = 5
 BINS = 10
 WAYS: tuple[Ties, ...] = ("davidson", "half", "without")
+MIN_PAIR = 5  # votes of a pair, before it can be a step of a cycle that is named
 TELLING = 0.75  # an author alone that names the chosen answer this often is no label on quality
 
 
@@ -68,20 +69,21 @@ class TiesCompared:
 
     @property
     def sentence(self) -> str:
-        """Return which ratings predict better, or that nothing tells."""
-        for way in ("davidson", "half"):
-            _, low, high = self.gain[way]
-            if low > 0:
-                return "Ratings that use the ties predict held-out votes better than ratings without them."
-            if high < 0:
-                return "Ratings without the ties predict held-out votes better than ratings that use them."
-        return "Ratings with and without the ties predict held-out votes equally well."
+        """Return which ratings predict better, with the figures, or that nothing tells."""
+        told = []
+        for way, words in (("davidson", "with Davidson's ties"), ("half", "with a tie as half a win")):
+            gain, low, high = self.gain[way]
+            how = "better" if low > 0 else "worse" if high < 0 else "as well"
+            told.append(f"{words} {how} ({gain:+.4f} nats a vote [{low:+.4f}, {high:+.4f}])")
+        return f"Compared with leaving ties out, ratings predict held-out votes {' and '.join(told)}."
 
 
 def compare_ties(votes: Votes) -> TiesCompared:
     """Return how well each way with ties predicts the decided votes of held-out prompts."""
     losses = {way: held_out(votes, way).loss for way in WAYS}
-    gains = {way: paired_interval(losses["without"] - losses[way]) for way in WAYS[:2]}
+    gains: dict[str, tuple[float, float, float]] = {
+        way: paired_interval(losses["without"] - losses[way]) for way in WAYS[:2]
+    }
     return TiesCompared({way: float(loss.mean()) for way, loss in losses.items()}, gains)
 
 
@@ -115,9 +117,9 @@ def calibration(predicted: HeldOut) -> Calibration:
 class Cycles:
     """Hold how much of the preferences between pairs no score can explain.
 
-    `share` is the part of the deviance beyond chance that Bradley-Terry leaves, from 0 (a score says all) to 1 (it says
-    nothing). `p` is the chance of such a rest if a score said all. `worst` is the strongest cycle of three as
-    (a, b, c, the smallest share of wins on its way), where a beats b, b beats c and c beats a.
+    `share` is the part of Pearson's chi-square beyond chance that Bradley-Terry leaves, from 0 (a score says all) to 1
+    (it says nothing). `p` is the chance of such a rest if a score said all. `worst` is the strongest cycle of three
+    pairs with five votes or more, as (a, b, c, the smallest share of wins on its way): a beats b, b beats c, c beats a.
     """
 
     share: float
@@ -126,7 +128,10 @@ class Cycles:
 
 
 def cycles(votes: Votes) -> Cycles:
-    """Return how cyclic the decided votes are. A pair needs votes; its chance is free in the full model."""
+    """Return how cyclic the decided votes are: what the pairs do beyond what their scores say.
+
+    Pearson's chi-square is 1 a pair on average however few votes a pair has, unlike the deviance.
+    """
     wins = votes.wins().astype(float)
     met = np.triu(wins + wins.T, 1) > 0
     first, second = np.nonzero(met)
@@ -134,8 +139,8 @@ def cycles(votes: Votes) -> Cycles:
     total = won + lost
     scores = fit(votes, ties="without", ridge=1e-6).scores
     free = max(len(total) - int(np.linalg.matrix_rank(_differences(first, second, len(votes.names)))), 0)
-    rest = _deviance(won, total, 1 / (1 + np.exp(scores[second] - scores[first])))
-    null = _deviance(won, total, np.full(len(total), 0.5))
+    rest = _pearson(won, total, 1 / (1 + np.exp(scores[second] - scores[first])))
+    null = _pearson(won, total, np.full(len(total), 0.5))
     left, all_of_it = max(rest - free, 0.0), max(null - len(total), 0.0)
     share = min(left / all_of_it, 1.0) if all_of_it > 0 and free else 0.0
     return Cycles(share, float(chi2.sf(rest, free)) if free else 1.0, _worst(wins, votes.names))
@@ -145,23 +150,19 @@ def _differences(first: np.ndarray, second: np.ndarray, size: int) -> np.ndarray
     return np.asarray(np.eye(size)[first] - np.eye(size)[second])
 
 
-def _deviance(won: np.ndarray, total: np.ndarray, chance: np.ndarray) -> float:
-    """Return twice the log-likelihood that the pairs' own shares have over `chance`."""
-    share = won / np.maximum(total, 1)
-    with np.errstate(divide="ignore", invalid="ignore"):
-        parts = np.where(won > 0, won * np.log(share / chance), 0.0)
-        parts += np.where(total > won, (total - won) * np.log((1 - share) / (1 - chance)), 0.0)
-    return float(2 * parts.sum())
+def _pearson(won: np.ndarray, total: np.ndarray, chance: np.ndarray) -> float:
+    """Return Pearson's chi-square of the pairs' wins against `chance`."""
+    return float(((won - total * chance) ** 2 / (total * chance * (1 - chance))).sum())
 
 
 def _worst(wins: np.ndarray, names: Sequence[str]) -> tuple[str, str, str, float] | None:
     total = wins + wins.T
-    share = np.where(total > 0, wins / np.maximum(total, 1), 0.0)
+    share = np.where(total >= MIN_PAIR, wins / np.maximum(total, 1), 0.0)
     # the weakest step of each way a → b → c → a
     way = np.minimum(np.minimum(share[:, :, None], share[None, :, :]), share.T[:, None, :])
     if not way.size or way.max() <= 0.5:
         return None
-    a, b, c = np.unravel_index(int(way.argmax()), way.shape)
+    a, b, c = (int(at) for at in np.unravel_index(int(way.argmax()), way.shape))
     return names[a], names[b], names[c], float(way.max())
 
 
@@ -179,14 +180,19 @@ class Drift:
 
 
 def drift(votes: Votes) -> Drift:
-    """Return how the strengths differ between the early and the late half, by a likelihood-ratio test."""
+    """Return how the strengths differ between the early and the late half, by a likelihood-ratio test.
+
+    Votes without different times show no drift: p is 1.
+    """
+    if not len(votes) or votes.time.min() == votes.time.max():
+        return Drift(1.0, "", 0.0)
     order = np.argsort(votes.time, kind="stable")
     halves = [votes.only(order[: len(order) // 2]), votes.only(order[len(order) // 2 :])]
     whole, early, late = (fit(part, ridge=1e-3) for part in (votes, *halves))
     gain = 2 * (early.log_likelihood + late.log_likelihood - whole.log_likelihood)
     free = len(votes.names) - 1 + int((votes.outcome == TIE).any())
-    there = [np.union1d(part.first, part.second) for part in halves]
-    both = np.intersect1d(*there)
+    met_early, met_late = (np.union1d(part.first, part.second) for part in halves)
+    both = np.intersect1d(met_early, met_late)
     moved = late.ratings - early.ratings
     most = int(both[np.abs(moved[both]).argmax()]) if len(both) else 0
     return Drift(float(chi2.sf(max(gain, 0.0), max(free, 1))), votes.names[most], float(moved[most]))

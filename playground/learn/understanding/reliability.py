@@ -35,7 +35,7 @@ class Skills:
     votes: np.ndarray
 
 
-def dawid_skene(ratings: np.ndarray, *, is_mirrored: bool = True, prior: float = 1.0) -> Skills:
+def dawid_skene(ratings: np.ndarray, *, is_mirrored: bool = True, prior: float = 1.0, rounds: int = ROUNDS) -> Skills:
     """Return the skills of people from ratings (people, items) of 0, 1, 2 with NaN for none. By EM from the majority.
 
     With `is_mirrored`, a person takes A for B as often as B for A: which answer is called A is chance. `prior` times 2
@@ -45,7 +45,7 @@ def dawid_skene(ratings: np.ndarray, *, is_mirrored: bool = True, prior: float =
     truth = seen.sum(axis=0)
     truth = truth / np.maximum(truth.sum(axis=1, keepdims=True), 1)
     confusion = np.zeros((len(ratings), 3, 3))
-    for _ in range(ROUNDS):
+    for _ in range(rounds):
         counts = np.einsum("nc,rnk->rck", truth, seen) + prior * (np.ones((3, 3)) + np.eye(3)) + TINY
         shares = truth.sum(axis=0) + prior
         if is_mirrored:

@@ -24,6 +24,7 @@ COUNTED: dict[Ties, np.ndarray] = {
 ELO = 400.0 / np.log(10.0)
 CENTRE = 1000.0
 RIDGE = 0.01  # of the strengths: an entity that never lost stays finite, at about 900 points after ten wins
+TIE_RIDGE = 1e-4  # of log nu, which would be infinite where all votes are ties
 STYLE_RIDGE = 0.5  # as the arena has it
 ROUNDS = 50
 TOLERANCE = 1e-9
@@ -156,12 +157,13 @@ def _slopes(
     bend = total * (win + loss - (win - loss) ** 2) / 4
     gradient = np.zeros_like(found)
     gradient[:, :width] = slope @ design + penalty * found[:, :width]
-    gradient[:, width] = (total * tie - counts[:, :, 1]).sum(axis=1)
+    log_tie = np.where(free, found[:, width], 0.0)
+    gradient[:, width] = (total * tie - counts[:, :, 1]).sum(axis=1) + TIE_RIDGE * log_tie
     hessian = np.zeros((len(found), width + 1, width + 1))
     hessian[:, :width, :width] = _weighted(design, bend) + np.diag(penalty)
     mixed = (-total * tie * (win - loss) / 2) @ design
     hessian[:, :width, width] = hessian[:, width, :width] = mixed
-    hessian[:, width, width] = np.where(free, (total * tie * (1 - tie)).sum(axis=1), 1.0)
+    hessian[:, width, width] = np.where(free, (total * tie * (1 - tie)).sum(axis=1) + TIE_RIDGE, 1.0)
     hessian[~free, :width, width] = hessian[~free, width, :width] = 0.0
     gradient[~free, width] = 0.0
     return gradient, hessian
