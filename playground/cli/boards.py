@@ -21,6 +21,7 @@ FormatOption = Annotated[str, typer.Option("--format", help="The format of the f
 
 def board(
     entity: Annotated[str, typer.Argument(help=f"What is ranked: {', '.join(boards.ENTITIES)}.")] = "expert",
+    *,
     source: SourceOption = "human",
     file: FileOption = None,
     format_name: FormatOption = "",

@@ -6,6 +6,7 @@ from typing import Annotated
 
 import typer
 
+from playground.actions.deletion import delete_by_name
 from playground.actions.export import label_formats, write_labels
 from playground.actions.imports import import_file, readable_formats
 from playground.actions.publish import publish
@@ -63,3 +64,18 @@ def push(
         address, count = publish(read_settings(), repo, licence, is_public=public)
         reply.value = {"address": address, "labels": count}
         reply.say(f"{count} labels are at {address}.")
+
+
+@labels.command()
+def delete(
+    who: Annotated[str, typer.Argument(help="Shown handle or id of a labeller, or the secret that they vote with.")],
+    yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
+    as_json: JsonFlag = False,
+) -> None:
+    """Delete a person's labels, reasons, and the prompts and answers that are theirs alone. It cannot be undone."""
+    with replying(as_json) as reply:
+        if not yes and not typer.confirm(f"Delete everything of {who}? It cannot be undone.", err=True):
+            raise typer.Exit(1)
+        done = delete_by_name(read_settings(), who)
+        reply.value = asdict(done)
+        reply.say(done.sentence)
