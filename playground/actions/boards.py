@@ -6,7 +6,7 @@ A board shows nobody's vote and no side of an open comparison, so everybody may 
 import dataclasses
 import logging
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeGuard
@@ -23,6 +23,7 @@ from playground.store.database import Database
 from playground.store.label_views import count_labels, current_labels
 
 if TYPE_CHECKING:
+    from playground.learn.understanding.agreement import Agreement
     from playground.learn.understanding.board import Board, Standing, TooFew
     from playground.learn.understanding.people import People
 
@@ -34,7 +35,7 @@ CONTROLLED = ("controlled", "controlled_low", "controlled_high", "provisional", 
 KEPT = 12
 MIN_VOTES = 10
 SURE = 0.01
-_kept: "dict[tuple[Any, ...], Board | TooFew]" = {}
+_kept: dict[tuple[Any, ...], Any] = {}
 _keeping = threading.Lock()
 
 
@@ -44,14 +45,26 @@ def board(database: Database, entity: str, source: str = "human") -> "Board | To
     It is kept until a label comes or goes. Raise InvalidRequest for an unknown entity or source.
     """
     entity, source = _known(entity, ENTITIES, "board"), _known(source, tuple(SOURCES), "source of labels")
+    found: Board | TooFew = _kept_or(database, entity, source, lambda rows: board_of_rows(rows, entity, source))
+    return found
+
+
+def agreement(database: Database, source: str = "human") -> "Agreement":
+    """Return how far the people behind the labels of `source` agree. It is kept until a label comes or goes."""
+    source = _known(source, tuple(SOURCES), "source of labels")
+    found: Agreement = _kept_or(database, "agreement", source, lambda rows: people_of_rows(rows, source).agreement)
+    return found
+
+
+def _kept_or(database: Database, what: str, source: str, make: Callable[[Sequence[LabelRow]], Any]) -> Any:
     with database.read() as session:
         newest = current_labels(session, limit=1)
         state = (newest[0].label_id if newest else "", *sorted(count_labels(session).items()))
-        key = (str(database.url), entity, source, state)
+        key = (str(database.url), what, source, state)
         if key in _kept:
             return _kept[key]
         rows = current_labels(session, source=source, oldest_first=True)
-    found = board_of_rows(rows, entity, source)
+    found = make(rows)
     with _keeping:
         _kept[key] = found
         while len(_kept) > KEPT:
@@ -115,7 +128,7 @@ def remarks(found: "Board | TooFew") -> list[str]:
     """Return what the board hides, a sentence each, for people who read ratings. Or how many votes are missing."""
     if not is_board(found):
         return [f"There are {found.votes} votes that count, and a board needs {MIN_VOTES}.", *_left_out(found.excluded)]
-    told = [found.ties_compared.sentence]
+    told = found.ties_compared.sentences
     right, low, high = found.accuracy
     told.append(f"The ratings foresee {right:.0%} of the decided votes on other prompts [{low:.0%}, {high:.0%}].")
     if found.ceiling.people:
@@ -151,7 +164,6 @@ def board_json(found: "Board | TooFew") -> dict[str, Any]:
     plain: dict[str, Any] = _plain(found) | {"remarks": remarks(found)}
     if is_board(found):
         plain["standings"] = standings_table(found)
-        plain["ties_compared"]["sentence"] = found.ties_compared.sentence
         plain["confounding"] |= {
             "sentence": found.confounding.sentence,
             "is_telling": bool(found.confounding.is_telling),

@@ -20,6 +20,7 @@ MIN_VOTES = 10
 PROVISIONAL = 30  # votes of an entity, below which its rating is shown as provisional
 STEPS = 8  # points in time
 MIN_CATEGORY = 20
+OWN_SHARE = 0.05  # of the variance of a style, which the entities do not tell
 Z95 = 1.96
 
 
@@ -189,10 +190,15 @@ def _over_time(votes: Votes) -> tuple[tuple[datetime, dict[str, float]], ...]:
 
 
 def _style(votes: Votes, styled: Strengths) -> dict[str, tuple[float, float, float]]:
-    """Return eta of each part of the style with its interval. One standard deviation more changes the logit by eta."""
+    """Return eta of each part of the style with its interval. One standard deviation more changes the logit by eta.
+
+    A part is left out where the entities tell it already: then votes for the style and for who has it look the same.
+    """
     half = Z95 * styled.style_errors
     found = zip(STYLES, styled.style, half, strict=True)
-    varied = np.abs(votes.style).sum(axis=0) > 0
+    told = np.eye(len(votes.names))[votes.first] - np.eye(len(votes.names))[votes.second]
+    rest = votes.style - told @ np.linalg.lstsq(told, votes.style, rcond=None)[0]
+    varied = (rest**2).sum(axis=0) > OWN_SHARE * len(votes)  # the style has variance 1
     return {
         name: (float(eta), float(eta - width), float(eta + width))
         for (name, eta, width), is_varied in zip(found, varied, strict=True)

@@ -68,14 +68,17 @@ class TiesCompared:
     gain: dict[str, tuple[float, float, float]]
 
     @property
-    def sentence(self) -> str:
-        """Return which ratings predict better, with the figures, or that nothing tells."""
+    def sentences(self) -> list[str]:
+        """Return for each way whether it predicts better than leaving ties out, with the figures."""
         told = []
-        for way, words in (("davidson", "with Davidson's ties"), ("half", "with a tie as half a win")):
+        for way, words in (("davidson", "Davidson's ties"), ("half", "a tie as half a win")):
             gain, low, high = self.gain[way]
-            how = "better" if low > 0 else "worse" if high < 0 else "as well"
-            told.append(f"{words} {how} ({gain:+.4f} nats a vote [{low:+.4f}, {high:+.4f}])")
-        return f"Compared with leaving ties out, ratings predict held-out votes {' and '.join(told)}."
+            how = "better than" if low > 0 else "worse than" if high < 0 else "as well as"
+            told.append(
+                f"Ratings with {words} predict held-out votes {how} ratings without ties: "
+                f"{gain:+.4f} nats a vote [{low:+.4f}, {high:+.4f}]."
+            )
+        return told
 
 
 def compare_ties(votes: Votes) -> TiesCompared:

@@ -5,6 +5,7 @@ import pytest
 
 from playground.core.preferences import Verdict
 from playground.learn.understanding.checks import (
+    TiesCompared,
     calibration,
     ceiling,
     compare_ties,
@@ -54,12 +55,22 @@ def test_no_prompt_is_in_both_parts() -> None:
     assert held_out(made).right.mean() == 0.0
 
 
-def test_ties_are_worth_something_when_they_follow_strength() -> None:
+def test_ties_are_compared_on_the_same_held_out_votes() -> None:
     made = planted([0.5, 0.1, -0.2, -0.4], 500, tie=3.0, seed=1)
     compared = compare_ties(made)
     assert set(compared.loss) == {"davidson", "half", "without"}
-    assert compared.gain["davidson"][0] > 0
-    assert "ratings" in compared.sentence.lower()
+    for way in ("davidson", "half"):
+        assert compared.gain[way][0] == pytest.approx(compared.loss["without"] - compared.loss[way])
+    assert compare_ties(made.decided).gain["davidson"] == pytest.approx((0, 0, 0), abs=1e-6), (
+        "without ties, no difference"
+    )
+
+
+def test_what_the_ties_are_worth_is_said_with_its_figures() -> None:
+    told = TiesCompared({}, {"davidson": (0.01, 0.002, 0.02), "half": (-0.01, -0.02, -0.001)}).sentences
+    assert "Davidson's ties predict held-out votes better than ratings without ties: +0.0100" in told[0]
+    assert "half a win predict held-out votes worse than" in told[1]
+    assert "as well as" in TiesCompared({}, {"davidson": (0.0, -0.1, 0.1), "half": (0.0, -0.1, 0.1)}).sentences[0]
 
 
 def test_drift_is_found_where_it_is() -> None:
