@@ -14,7 +14,7 @@ import numpy as np
 from scipy.stats import chi2
 
 from playground.core.records import LabelRow
-from playground.core.statistics import mean_interval, paired_interval
+from playground.core.statistics import clustered_interval
 from playground.learn.understanding.strengths import Ties, fit
 from playground.learn.understanding.votes import LOSS, OUTCOMES, TIE, WIN, Votes
 
@@ -29,11 +29,12 @@ TELLING = 0.75  # an author alone that names the chosen answer this often is no 
 class HeldOut:
     """Hold how votes were predicted by strengths that were fitted to other prompts. Ties are left out.
 
-    `chance` (N,) is the predicted chance that the first one wins, `won` (N,) whether it did.
+    `chance` (N,) is the predicted chance that the first one wins, `won` (N,) whether it did, `prompt` (N,) on which.
     """
 
     chance: np.ndarray
     won: np.ndarray
+    prompt: np.ndarray
 
     @property
     def loss(self) -> np.ndarray:
@@ -45,19 +46,24 @@ class HeldOut:
         """Return (N,) 1 for a vote that was foreseen, 0 for one that was not, one half for equal strengths."""
         return np.where(np.isclose(self.chance, 0.5), 0.5, (self.chance > 0.5) == self.won).astype(float)
 
+    @property
+    def accuracy(self) -> tuple[float, float, float]:
+        """Return the share of votes that were foreseen, with its interval by bootstrap over prompts."""
+        return clustered_interval(self.right.tolist(), self.prompt.tolist())
+
 
 def held_out(votes: Votes, ties: Ties = "davidson", *, seed: int = 0) -> HeldOut:
     """Return the decided votes of five folds of prompts, each predicted by the strengths of the other four."""
     prompts = np.unique(votes.prompts)
     fold_of = dict(zip(np.random.default_rng(seed).permutation(prompts), np.arange(len(prompts)) % FOLDS, strict=True))
     folds = np.array([fold_of[prompt] for prompt in votes.prompts], int)
-    chances, won = [], []
+    chances = np.full(len(votes), 0.5)
     for fold in range(min(FOLDS, len(prompts))):
-        test = votes.only((folds == fold) & (votes.outcome != TIE))
+        test = votes.only(folds == fold)
         scores = fit(votes.only(folds != fold), ties=ties).scores
-        chances.append(1 / (1 + np.exp(scores[test.second] - scores[test.first])))
-        won.append(test.outcome == WIN)
-    return HeldOut(np.concatenate(chances), np.concatenate(won)) if chances else HeldOut(np.zeros(0), np.zeros(0, bool))
+        chances[folds == fold] = 1 / (1 + np.exp(scores[test.second] - scores[test.first]))
+    decided = votes.outcome != TIE
+    return HeldOut(chances[decided], votes.outcome[decided] == WIN, votes.prompts[decided])
 
 
 @dataclass(frozen=True)
@@ -83,9 +89,11 @@ class TiesCompared:
 
 def compare_ties(votes: Votes) -> TiesCompared:
     """Return how well each way with ties predicts the decided votes of held-out prompts."""
-    losses = {way: held_out(votes, way).loss for way in WAYS}
+    predicted = {way: held_out(votes, way) for way in WAYS}
+    losses = {way: found.loss for way, found in predicted.items()}
+    prompts = predicted["without"].prompt.tolist()
     gains: dict[str, tuple[float, float, float]] = {
-        way: paired_interval(losses["without"] - losses[way]) for way in WAYS[:2]
+        way: clustered_interval((losses["without"] - losses[way]).tolist(), prompts) for way in WAYS[:2]
     }
     return TiesCompared({way: float(loss.mean()) for way, loss in losses.items()}, gains)
 
@@ -222,7 +230,7 @@ class Confounding:
         share = f"Who wrote the answers alone tells the chosen one in {self.by_pair[0]:.0%} of the votes"
         if self.is_telling:
             return f"{share}. A model trained on them can learn authors instead of quality."
-        return f"{share}. Most of what the votes say is not about authors."
+        return f"{share}; 50% is chance, and from {TELLING:.0%} on a model can learn authors instead of quality."
 
 
 def confounding(votes: Votes, predicted: HeldOut, *, seed: int = 0) -> Confounding:
@@ -240,7 +248,7 @@ def confounding(votes: Votes, predicted: HeldOut, *, seed: int = 0) -> Confoundi
         right[: len(decided)][fold == part] = guess[chosen[fold == part]]
         right[len(decided) :][fold == part] = 1 - guess[rejected[fold == part]]
     both = (right[: len(decided)] + right[len(decided) :]) / 2  # one value a vote: its two answers are no two trials
-    return Confounding(mean_interval(both.tolist()), mean_interval(predicted.right.tolist()))
+    return Confounding(clustered_interval(both.tolist(), decided.prompts.tolist()), predicted.accuracy)
 
 
 @dataclass(frozen=True)
@@ -263,7 +271,8 @@ def ceiling(rows: Sequence[LabelRow], votes: Votes) -> Ceiling:
     won = np.where(at.outcome == WIN, wins[at.first, at.second], wins[at.second, at.first])
     lost = np.where(at.outcome == WIN, wins[at.second, at.first], wins[at.first, at.second])
     pairs = np.where(won == lost, 0.5, won > lost)
-    return Ceiling(_followed(rows), mean_interval(pairs.tolist()) if len(pairs) else None)
+    prompts = at.prompts.tolist()
+    return Ceiling(_followed(rows), clustered_interval(pairs.tolist(), prompts) if len(pairs) else None)
 
 
 def _followed(rows: Sequence[LabelRow]) -> tuple[float, float, float] | None:
@@ -271,8 +280,9 @@ def _followed(rows: Sequence[LabelRow]) -> tuple[float, float, float] | None:
     for row in rows:
         if row.verdict.choice in ("a", "b"):
             items.setdefault(row.comparison_id, []).append(1 - OUTCOMES[row.verdict.choice])
-    found = []
-    for signs in items.values():
-        others = [sum(signs) - sign for sign in signs]
-        found += [(np.sign(rest * sign) + 1) / 2 for sign, rest in zip(signs, others, strict=True) if len(signs) > 1]
-    return mean_interval(found) if found else None
+    found, clusters = [], []
+    for item, signs in enumerate(items.values()):
+        if len(signs) > 1:
+            found += [float(np.sign((sum(signs) - sign) * sign) + 1) / 2 for sign in signs]
+            clusters += [item] * len(signs)
+    return clustered_interval(found, clusters) if found else None

@@ -1,5 +1,7 @@
 """What a score hides, in worlds where it was planted."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -45,7 +47,7 @@ def test_held_out_votes_are_calibrated_and_foreseen_as_well_as_can_be() -> None:
         made.decided.outcome == 0, made.decided.first < made.decided.second, made.decided.first > made.decided.second
     )
     assert predicted.right.mean() == pytest.approx(best.mean(), abs=0.01)
-    overconfident = type(predicted)(np.clip(predicted.chance * 3 - 1, 0.01, 0.99), predicted.won)
+    overconfident = replace(predicted, chance=np.clip(predicted.chance * 3 - 1, 0.01, 0.99))
     assert calibration(overconfident).error > 0.05
 
 
