@@ -73,8 +73,8 @@ def labeller_called(session: Session, name: str) -> str:
 def erase(session: Session, labeller: str, sessions: Collection[str] = ()) -> Erased:
     """Erase a labeller's votes, reasons, prompts and answers, inside `unprotected`.
 
-    Theirs are the runs of `sessions`, and those of comparisons that they were the first to judge. A run that somebody
-    else judged stays, and so does a prompt that somebody else ran. The labeller is no longer known by anything.
+    Theirs are the runs of `sessions`. Without any, their sessions are those in which they alone judged first. A run
+    that somebody else judged stays, and so does a prompt that somebody else ran. Nothing identifies the labeller after.
     """
     acts = session.exec(select(LabelActRow).where(col(LabelActRow.labeller_id) == labeller)).all()
     runs = _runs(session, labeller, {act.comparison_id for act in acts}, set(sessions))
@@ -104,18 +104,11 @@ def scrub_stored_versions(session: Session, scrub: Any) -> None:
 
 
 def _runs(session: Session, labeller: str, judged: set[str], sessions: set[str]) -> list[RunRow]:
-    """Return the runs that are this labeller's alone."""
-    firsts: dict[str, str] = {}
-    judges: dict[str, set[str]] = {}
-    for comparison, who in _acts_on(session, judged):
-        firsts.setdefault(comparison, who)
-        judges.setdefault(comparison, set()).add(who)
-    own = {comparison for comparison, who in firsts.items() if who == labeller}
-    pairs = list(_in(session, select(ComparisonRow), ComparisonRow.id, own))
-    found = {
-        row.id: row for row in _in(session, select(RunRow), RunRow.id, {r for p in pairs for r in (p.run_a, p.run_b)})
-    }
-    sessions = sessions | {row.session_id for row in found.values() if row.session_id}
+    """Return the runs that are this labeller's alone. Without their `sessions`, these are told from the comparisons."""
+    own = {comparison for comparison, who in _firsts(session, judged).items() if who == labeller}
+    found = _compared(session, own)
+    sessions = sessions or _sessions(session, labeller, found.values())
+    found = {run: row for run, row in found.items() if not row.session_id or row.session_id in sessions}
     found |= {row.id: row for row in _in(session, select(RunRow), RunRow.session_id, sessions)}
     asked = session.exec(select(RunRow).where(col(RunRow.requested_by) == labeller)).all()
     found |= {row.id: row for row in asked}
@@ -123,10 +116,30 @@ def _runs(session: Session, labeller: str, judged: set[str], sessions: set[str])
     return [row for run, row in found.items() if run not in others]
 
 
-def _acts_on(session: Session, comparisons: set[str]) -> Iterator[tuple[str, str]]:
+def _sessions(session: Session, labeller: str, runs: Iterable[RunRow]) -> set[str]:
+    """Return the sessions of these runs in which nobody else was ever the first to judge."""
+    found = set()
+    for name in {run.session_id for run in runs if run.session_id}:
+        own = set(session.exec(select(RunRow.id).where(col(RunRow.session_id) == name)))
+        pairs = [*_in(session, select(ComparisonRow), ComparisonRow.run_a, own)]
+        if set(_firsts(session, {pair.id for pair in pairs}).values()) <= {labeller}:
+            found.add(name)
+    return found
+
+
+def _compared(session: Session, comparisons: set[str]) -> dict[str, RunRow]:
+    pairs = _in(session, select(ComparisonRow), ComparisonRow.id, comparisons)
+    runs = {run for pair in pairs for run in (pair.run_a, pair.run_b)}
+    return {row.id: row for row in _in(session, select(RunRow), RunRow.id, runs)}
+
+
+def _firsts(session: Session, comparisons: set[str]) -> dict[str, str]:
+    """Return who was the first to judge each comparison."""
     query = select(LabelActRow).order_by(col(LabelActRow.id))
-    found = _in(session, query, LabelActRow.comparison_id, comparisons)
-    yield from ((act.comparison_id, act.labeller_id) for act in found)
+    firsts: dict[str, str] = {}
+    for act in _in(session, query, LabelActRow.comparison_id, comparisons):
+        firsts.setdefault(act.comparison_id, act.labeller_id)
+    return firsts
 
 
 def _judged_by_others(session: Session, labeller: str, runs: set[str]) -> set[str]:

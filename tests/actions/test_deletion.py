@@ -159,6 +159,27 @@ def test_the_host_deletes_by_the_shown_handle(world: tuple[Settings, Database, s
     assert SECRET.encode() not in everything(settings.data_dir)
 
 
+def test_answers_that_a_host_prepared_stay_when_one_judge_goes(database: Database, settings: Settings) -> None:
+    """One session asked for all answers, and several people judged them: what nobody judged yet is not theirs."""
+    host = "handle-of-the-host"
+    labels = [store(database, host, f"prepared {i}") for i in range(2)]
+    with database.write() as session:
+        made = run("prepared and not judged yet")
+        save_run(
+            session,
+            made,
+            prompt="prepared and not judged yet",
+            sampling=Sampling(),
+            base_model="tiny",
+            session_id=session_of(host),
+        )
+        rows = [row for label in labels for row in current_labels(session, label_id=label)]
+        vote(session, rows[0].comparison_id, Verdict.A, labeller_id=labeller(session, ME), client_token="m")
+    delete_by_name(settings, ME)
+    left = everything(settings.data_dir)
+    assert all(text in left for text in (b"prepared 0", b"prepared 1", b"prepared and not judged yet"))
+
+
 def test_a_vote_that_was_taken_back_is_deleted_too(database: Database, settings: Settings) -> None:
     label = store(database, ME, SECRET)
     with database.write() as session:
