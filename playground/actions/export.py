@@ -1,6 +1,7 @@
 """Export a stored run as JSON with full precision or as CSV with a row per token, and labels in every known format."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,7 +14,7 @@ from playground.core.fold import ViewState, fold_all
 from playground.core.records import LabelRow
 from playground.core.route_measures import consent, entropy, overlap, switches
 from playground.errors import InvalidRequest, StorageError
-from playground.exchange.base import FORMATS, format_of
+from playground.exchange.base import FORMATS, format_of, losses
 from playground.exchange.records import as_records, csv_text, safe_text
 from playground.settings import Settings
 from playground.store.label_views import current_labels
@@ -74,21 +75,29 @@ def label_formats() -> list[tuple[str, str]]:
     return [(kind.ending, kind.title) for kind in kinds]
 
 
-def export_labels(rows: Sequence[LabelRow], file_name: str) -> str:
+def export_labels(rows: Sequence[LabelRow], file_name: str) -> bytes:
     """Return labels in the format that the ending of `file_name` asks for. Raise InvalidRequest for an unknown one."""
     return format_of(file_name).write(rows)
 
 
-def write_labels(settings: Settings, path: Path) -> int:
+@dataclass(frozen=True)
+class Exported:
+    """Say how many labels a file holds, and in sentences what it lacks."""
+
+    labels: int
+    warnings: tuple[str, ...]
+
+
+def write_labels(settings: Settings, path: Path) -> Exported:
     """Write every label in force to a file; return how many. Raise InvalidRequest, StorageError."""
-    format_of(path.name)  # refuse an unknown ending before reading anything
+    form = format_of(path.name)  # refuse an unknown ending before reading anything
     with opened(settings) as database, database.read() as session:
         rows = current_labels(session)
     try:
-        path.write_text(export_labels(rows, path.name), "utf-8", newline="")
+        path.write_bytes(form.write(rows))
     except OSError as error:
         raise StorageError(f"{path} cannot be written: {error.strerror}.", "Choose another folder.") from error
-    return len(rows)
+    return Exported(sum(form.holds(row) for row in rows), tuple(losses(form, rows)))
 
 
 def labels_json(rows: Sequence[LabelRow]) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""`db upgrade`, `db check`, `db backup` and `db prune`: the database, without starting anything else."""
+"""`db upgrade`, `db check`, `db backup`, `db prune` and `db compact`: the database, without starting anything else."""
 
 from pathlib import Path
 from typing import Annotated
@@ -6,6 +6,7 @@ from typing import Annotated
 import typer
 
 from playground.actions import database
+from playground.actions.deletion import compact_database
 from playground.cli.reply import JsonFlag, replying
 from playground.cli.start import read_settings
 
@@ -70,3 +71,12 @@ def prune(
         reply.value = {"runs": done.runs, "bytes": done.bytes, "deleted": not trial}
         verb = "would lose" if trial else "lost"
         reply.say(f"{done.runs} runs {verb} their details: {done.bytes / 1e6:.1f} MB.")
+
+
+@db.command()
+def compact(as_json: JsonFlag = False) -> None:
+    """Write the database file anew, without remains of what was deleted. Exit with 1 while a page keeps it open."""
+    with replying(as_json) as reply:
+        reply.value = {"ok": compact_database(read_settings())}
+        reply.failed = not reply.value["ok"]
+        reply.say("The database is compact." if reply.value["ok"] else "The database is in use. Stop the page first.")

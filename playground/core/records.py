@@ -1,6 +1,7 @@
 """Define what the store gives out: votes with both answers, runs in a list, router versions. All are pure values."""
 
-from dataclasses import dataclass, field
+from collections.abc import Iterable
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any
 
@@ -52,6 +53,7 @@ class LabelRow:
     lead_ms: int
     rationale: str
     tags: tuple[str, ...]
+    category: str = ""
 
     @property
     def shown_sides(self) -> tuple[Side, Side]:
@@ -63,11 +65,30 @@ class LabelRow:
         """Return the verdict as the labeller gave it: A is the left answer."""
         return self.verdict if self.left == "a" else self.verdict.swapped()
 
+    def turned(self) -> "LabelRow":
+        """Return the same label with A and B exchanged."""
+        left = "b" if self.left == "a" else "a"
+        return replace(self, a=self.b, b=self.a, verdict=self.verdict.swapped(), left=left)
+
     @property
     def is_hasty(self) -> bool:
         """Return whether the vote came sooner than both answers could be read. A `lead_ms` of 0 means not measured."""
         words = len(self.a.text.split()) + len(self.b.text.split())
         return 0 < self.lead_ms < max(HASTY_MS, HASTY_MS_PER_WORD * words)
+
+
+def aligned(rows: Iterable[LabelRow]) -> list[LabelRow]:
+    """Return the labels with one A and one B in all labels of a comparison: those of its first label.
+
+    Files may give the same two answers in both orders. A turned label keeps what it says.
+    """
+    first: dict[str, tuple[str, str]] = {}
+    found = []
+    for row in rows:
+        sides = (row.a.expert + row.a.text, row.b.expert + row.b.text)
+        wanted = first.setdefault(row.comparison_id, sides) if row.comparison_id else sides
+        found.append(row.turned() if sides != wanted and sides == wanted[::-1] else row)
+    return found
 
 
 @dataclass(frozen=True)

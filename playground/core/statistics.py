@@ -47,6 +47,29 @@ def paired_interval(
     return float(data.mean()), float(np.quantile(means, tail)), float(np.quantile(means, 1 - tail))
 
 
+def clustered_interval(
+    values: Sequence[float], clusters: Sequence[int], *, seed: int = 0, rounds: int = 1000, level: float = 0.95
+) -> tuple[float, float, float]:
+    """Return (mean, low, high) of values by percentile bootstrap over whole clusters, such as prompts or people.
+
+    `clusters` gives the cluster of each value. Values of one cluster are no independent evidence. Raise ValueError for
+    no values. Source: Cameron, Gelbach and Miller 2008, "Bootstrap-Based Improvements for Inference with Clustered
+    Errors", the pairs cluster bootstrap.
+    """
+    data = np.asarray(values, np.float64)
+    if data.size == 0:
+        raise ValueError("no values to take the mean of")
+    _, place = np.unique(np.asarray(clusters), return_inverse=True)
+    sums, counts = np.bincount(place, data), np.bincount(place)
+    rng = np.random.default_rng(seed)
+    means = np.empty(rounds)
+    for at in range(rounds):
+        draw = rng.integers(0, counts.size, counts.size)
+        means[at] = sums[draw].sum() / counts[draw].sum()
+    tail = (1 - level) / 2
+    return float(data.mean()), float(np.quantile(means, tail)), float(np.quantile(means, 1 - tail))
+
+
 def matthews(truth: Sequence[bool], guess: Sequence[bool]) -> float:
     """Return the Matthews correlation of two binary sequences. It is 0 when either is constant.
 

@@ -10,6 +10,8 @@ import unicodedata
 from collections.abc import Iterable
 from typing import Any
 
+import numpy as np
+
 from playground.core.records import LabelRow, Side
 
 FORMULA_STARTS = ("=", "+", "-", "−", "@")
@@ -25,8 +27,16 @@ def csv_text(rows: Iterable[Iterable[Any]]) -> str:
     return out.getvalue()
 
 
+COLUMNS = (
+    *("label_id", "created_at", "labeller", "choice", "strength", "target", "prompt", "answer_a", "answer_b"),
+    *("expert_a", "expert_b", "router_a", "router_b", "version_a", "version_b", "usage_a", "usage_b", "left"),
+    *("selection", "pair_propensity", "source", "source_detail", "revealed_before", "blind", "lead_ms", "rationale"),
+    *("tags", "comparison_id", "run_a", "run_b", "category"),
+)
+
+
 def as_records(rows: Iterable[LabelRow]) -> list[dict[str, Any]]:
-    """Return one flat JSON-ready dictionary for each label: the columns of every table."""
+    """Return one flat JSON-ready dictionary for each label: the values of `COLUMNS`, in their order."""
     return [
         {
             "label_id": row.label_id,
@@ -59,6 +69,7 @@ def as_records(rows: Iterable[LabelRow]) -> list[dict[str, Any]]:
             "comparison_id": row.comparison_id,
             "run_a": row.a.run_id,
             "run_b": row.b.run_id,
+            "category": row.category,
         }
         for row in rows
     ]
@@ -77,11 +88,20 @@ def safe_text(text: str) -> str:
     """Return `text` with an apostrophe in front when a spreadsheet would run it as a formula.
 
     Spaces and characters that nobody sees may stand before the formula, and its first sign may be a wide or small one.
+    A text that could be taken for one with an apostrophe gets a second one, so that `unsafe_text` gives it back.
     """
+    return "'" + text if _is_formula(text.lstrip("'")) else text
+
+
+def unsafe_text(text: str) -> str:
+    """Return the text that `safe_text` was given."""
+    return text[1:] if text.startswith("'") and _is_formula(text.lstrip("'")) else text
+
+
+def _is_formula(text: str) -> bool:
     start = text.lstrip(" \n")
     sign = next((char for char in text if not _is_unseen(char)), "")
-    is_formula = unicodedata.normalize("NFKC", sign).startswith(FORMULA_STARTS)
-    return "'" + text if is_formula or start.startswith(LINE_STARTS) else text
+    return unicodedata.normalize("NFKC", sign).startswith(FORMULA_STARTS) or start.startswith(LINE_STARTS)
 
 
 def _is_unseen(char: str) -> bool:
@@ -90,4 +110,5 @@ def _is_unseen(char: str) -> bool:
 
 
 def _usage(side: Side) -> dict[str, float]:
-    return {name: round(float(share), 6) for name, share in zip(side.experts, side.usage, strict=True)}
+    """Return the shares by expert, each as the shortest number that is the same float32."""
+    return {name: float(str(np.float32(share))) for name, share in zip(side.experts, side.usage, strict=True)}

@@ -90,6 +90,12 @@ class Versions:
         found, wanted = self._load(router, version or self.current(router))
         return (self._tuned(found, wanted, options), wanted) if options else (found, wanted)
 
+    def forget(self) -> None:
+        """Drop every loaded router, so that the next one is read anew: the files of a version were changed."""
+        with self._lock:
+            self._loaded.clear()
+            self._changed.clear()
+
     def _tuned(self, router: Router, version: str, options: Mapping[str, Any]) -> Router:
         """Return `router` with `options`. The same options give the same object, because gates are kept by router."""
         key = f"{version} {sorted((name, str(value)) for name, value in options.items())}"

@@ -146,7 +146,7 @@ def _joined(session: Session, acts: Sequence[LabelActRow]) -> list[LabelRow]:
     wanted = {act.comparison_id for act in acts}
     comparisons = {row.id: row for row in _by_ids(session, ComparisonRow, wanted)}
     runs = _sides(session, {run for row in comparisons.values() for run in (row.run_a, row.run_b)})
-    prompts = {row.id: row.text for row in _by_ids(session, PromptRow, {row.prompt_id for row in comparisons.values()})}
+    prompts = {row.id: row for row in _by_ids(session, PromptRow, {row.prompt_id for row in comparisons.values()})}
     people = {row.id: row.handle for row in _by_ids(session, LabellerRow, {act.labeller_id for act in acts})}
     reasons = _rationales(session, {act.id for act in acts})
     return [
@@ -167,7 +167,7 @@ def _row(
     comparison: ComparisonRow,
     *,
     runs: Mapping[str, Side],
-    prompts: Mapping[str, str],
+    prompts: Mapping[str, PromptRow],
     people: Mapping[str, str],
     reason: RationaleRow | None,
 ) -> LabelRow:
@@ -178,7 +178,7 @@ def _row(
         labeller_id=act.labeller_id,
         labeller=people[act.labeller_id],
         verdict=Verdict.of(act.choice or "skip", act.strength),
-        prompt=prompts[comparison.prompt_id],
+        prompt=prompts[comparison.prompt_id].text,
         a=runs[comparison.run_a],
         b=runs[comparison.run_b],
         left="a" if comparison.left_run == comparison.run_a else "b",
@@ -191,6 +191,7 @@ def _row(
         lead_ms=act.lead_ms,
         rationale=reason.text if reason else "",
         tags=tuple(reason.tags) if reason else (),
+        category=prompts[comparison.prompt_id].category or "",
     )
 
 

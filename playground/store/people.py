@@ -18,6 +18,8 @@ from playground.store.tables import LabellerRow, SecretRow
 
 KEY_FILE = "labellers.key"
 KEY_NAME = "labellers"
+IMPORTED = "import: "  # no handle of a visitor holds a space
+MAX_HANDLE = 32
 
 
 def labeller(session: Session, handle_key: str, *, kind: str = "person", role: str = "labeller") -> str:
@@ -27,6 +29,17 @@ def labeller(session: Session, handle_key: str, *, kind: str = "person", role: s
     """
     digest = _digest(_key_to_write_with(session), handle_key)
     row = LabellerRow(kind=kind, role=role, handle=secrets.token_hex(4), auth_subject_hash=digest)
+    return found_or_added(session, lambda: _known(session, digest), row) or row.id
+
+
+def importer(session: Session, name: str) -> str:
+    """Return the id of the labeller that a file calls `name`. Make one on first sight, shown under that name.
+
+    A name of more than 32 characters is shown as a hash.
+    """
+    digest = _digest(_key_to_write_with(session), f"{IMPORTED}{name}")
+    shown = name if len(name) <= MAX_HANDLE else hashlib.sha256(name.encode()).hexdigest()[:MAX_HANDLE]
+    row = LabellerRow(kind="importer", handle=shown, auth_subject_hash=digest)
     return found_or_added(session, lambda: _known(session, digest), row) or row.id
 
 

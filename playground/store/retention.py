@@ -59,7 +59,7 @@ def prune(database: Database, before: datetime) -> Pruned:
             found = prunable(session, before, AT_ONCE)
             files = [_prune(session, run) for run, _ in found]
         for name in filter(None, files):
-            _delete(database.folder, name)
+            delete_file(database.folder, name)
         runs, size = runs + len(found), size + sum(each for _, each in found)
         if len(found) < AT_ONCE:
             break
@@ -76,7 +76,8 @@ def _prune(session: Session, run_id: str) -> str | None:
     return name
 
 
-def _delete(folder: Path | None, name: str) -> None:
+def delete_file(folder: Path | None, name: str) -> None:
+    """Delete the file of a trace, whose row no longer names it. A refusal of the disk is logged."""
     if folder is None:
         return
     try:

@@ -72,6 +72,24 @@ def load_trace(session: Session, run_id: str) -> list[Event]:
     return expand(blob)
 
 
+def replace_trace(session: Session, run_id: str, events: Sequence[Event]) -> list[str]:
+    """Store other events for a run, in the open transaction. Return the file that is no longer needed, if any.
+
+    A large trace gets a new file, so the old one is whole until the transaction ends. Raise StorageError.
+    """
+    row = session.get_one(TraceRow, run_id)
+    blob, before = compress(events), row.path
+    row.bytes, row.sha256 = len(blob), hashlib.sha256(blob).hexdigest()
+    if before is None:
+        row.inline = blob
+    else:
+        row.path = f"traces/{run_id}-{row.sha256[:8]}.json.gz"
+        folder: Path = session.info["folder"]
+        _write_file(folder / row.path, blob)
+    session.add(row)
+    return [before] if before and before != row.path else []
+
+
 def put_inline(session: Session, run_id: str) -> None:
     """Move the trace of a run from its file into its row. The file stays.
 

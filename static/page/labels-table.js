@@ -1,9 +1,8 @@
 import { download } from '../lib/download.js';
 
-const TYPES = { csv: 'text/csv', jsonl: 'application/jsonl' };
 const READING = '<p class="hint">Reading the labels …</p>';
 
-/** The table of labels, as escaped markup. A row opens its comparison; a vote of one's own can be undone. */
+/** A table of labels or a board, as escaped markup. A row of labels opens its comparison; one's own can be undone. */
 export class LabelsTable {
   constructor({ element, props, watch, trigger, server }) {
     Object.assign(this, { element, props, trigger, server });
@@ -33,11 +32,13 @@ export class LabelsTable {
   async save(kind) {
     let answer;
     try {
-      answer = await this.server.export_labels({ kind, filters: this.props.asked || {} });
+      answer = await this.server.export_rows({ kind, filters: this.props.asked || {} });
     } catch {
-      answer = { error: 'The labels could not be exported. Try again.' };
+      answer = { error: 'The table could not be exported. Try again.' };
     }
     this.element.querySelector('.export-note').textContent = answer.error || '';
-    if (!answer.error) download(`labels.${kind}`, answer.text, TYPES[kind] || 'text/plain');
+    if (answer.error) return;
+    const bytes = Uint8Array.from(atob(answer.base64), (char) => char.charCodeAt(0));
+    download(answer.name, new Blob([bytes], { type: 'application/octet-stream' }));
   }
 }

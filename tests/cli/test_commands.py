@@ -105,7 +105,7 @@ def test_labels_export_writes_a_file_even_without_labels_and_refuses_other_endin
     run: Command, tmp_path: Path
 ) -> None:
     out = tmp_path / "labels.csv"
-    assert answer(run("labels", "export", str(out), "--json")) == {"path": str(out), "labels": 0}
+    assert answer(run("labels", "export", str(out), "--json")) == {"path": str(out), "labels": 0, "warnings": []}
     assert out.read_bytes().startswith(b"\xef\xbb\xbflabel_id")
     assert ".jsonl" in answer(run("labels", "export", str(tmp_path / "labels.xls"), "--json", code=1))["remedy"]
 

@@ -16,7 +16,7 @@ from playground.errors import InvalidRequest
 from playground.exchange.base import FORMATS, ExchangeFormat, exchange_format, format_of
 from playground.exchange.formats.csv import CommaSeparated
 from playground.exchange.formats.jsonl import JsonLines
-from playground.exchange.records import safe_text
+from playground.exchange.records import safe_text, unsafe_text
 from tests.label_rows import label_row
 from tests.scripted import gate_events, runtime
 
@@ -39,11 +39,11 @@ EVIL = '=HYPERLINK("http://x";"y")'
 def test_csv_runs_no_formula_and_loses_nothing() -> None:
     prompts = [EVIL, "+1", "-1", "@SUM(A1)", "\tx", "  =1", "−1", *WIDE, 'a "quoted"\nline, é']
     rows = [label_row(i, prompt=prompt, rationale="=cmd", tags=("clear", "short")) for i, prompt in enumerate(prompts)]
-    read = list(csv.DictReader(io.StringIO(read_as_excel(CommaSeparated().write(rows)), newline="")))
+    read = list(csv.DictReader(io.StringIO(read_as_excel(CommaSeparated().write(rows).decode()), newline="")))
     assert [row["prompt"] for row in read] == [*(f"'{prompt}" for prompt in prompts[:-1]), prompts[-1]]
     assert (read[0]["rationale"], json.loads(read[0]["tags"])) == ("'=cmd", ["clear", "short"])
     assert (read[0]["pair_propensity"], read[0]["blind"], read[0]["target"]) == ("", "True", "0.9")
-    assert CommaSeparated().write([]).encode() == b"\xef\xbb\xbflabel_id\r\n"
+    assert CommaSeparated().write([]).startswith(b"\xef\xbb\xbflabel_id,")
 
 
 def read_as_excel(text: str) -> str:
@@ -52,9 +52,14 @@ def read_as_excel(text: str) -> str:
     return text.encode().decode("utf-8-sig")
 
 
-@pytest.mark.parametrize("text", ["1+1", "é=1", "水", "", "   ", "'=1", "a\t=1", "…", "½", "🦜"])
+@pytest.mark.parametrize("text", ["1+1", "é=1", "水", "", "   ", "'1", "a\t=1", "…", "½", "🦜"])
 def test_a_text_that_is_no_formula_is_left_as_it_is(text: str) -> None:
     assert safe_text(text) == text
+
+
+@pytest.mark.parametrize("text", [EVIL, "'=1", "''=1", "'", "it's", "'quoted'", "  =1", "\t1"])
+def test_the_apostrophe_is_taken_away_again(text: str) -> None:
+    assert unsafe_text(safe_text(text)) == text
 
 
 UNSEEN = st.text(st.characters(categories=["Zs", "Zl", "Zp", "Cc", "Cf"]), max_size=4)
@@ -78,7 +83,7 @@ def test_json_lines_hold_texts_and_usages_as_they_are() -> None:
     assert record["prompt"] == EVIL
     assert record["usage_a"] == {"base": 0.0, "math": 1.0}
     assert (record["expert_a"], record["expert_b"], record["left"]) == ("math", "base", "b")
-    assert JsonLines().write([]) == ""
+    assert JsonLines().write([]) == b""
 
 
 def test_the_ending_of_a_file_chooses_the_format() -> None:

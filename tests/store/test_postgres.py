@@ -16,6 +16,7 @@ from playground.errors import InvalidRequest, StorageError
 from playground.exchange.formats.csv import CommaSeparated
 from playground.store.backup import back_up
 from playground.store.database import Database
+from playground.store.deletion import erase, unprotected
 from playground.store.label_views import count_labels, current_labels, labelled_pairs
 from playground.store.labels import create_comparison, undo, vote
 from playground.store.people import KEY_FILE, known_labeller, labeller, unnamed_handle
@@ -64,6 +65,26 @@ def test_the_whole_loop(server: Database, make_run: MakeRun) -> None:
         with pytest.raises((sa.exc.DBAPIError, StorageError), match="never"), server.write() as session:
             session.connection().exec_driver_sql(statement)
     assert all(check.ok for check in server.check())
+
+
+def test_a_labeller_is_erased_and_the_triggers_are_there_again(server: Database, make_run: MakeRun) -> None:
+    runs = [make_run(expert=expert) for expert in ("math", "base")]
+    with server.write() as session:
+        for events in runs:
+            save_run(session, events, prompt="a secret", sampling=Sampling(), base_model="tiny", session_id="mine")
+        me = labeller(session, "cookie")
+        first, second = (events[0].run_id for events in runs)
+        made = create_comparison(session, first, second, selection="manual", pair_propensity=None, left_run=first)
+        vote(session, made, Verdict.A, labeller_id=me, client_token="t1")
+    with server.write() as session, unprotected(session):
+        erased = erase(session, me)
+    assert (erased.labels, erased.prompts, erased.runs) == (1, 1, 2)
+    with server.read() as session:
+        assert current_labels(session) == []
+        assert known_labeller(session, "cookie") is None
+        assert load_run(session, first).prompt == ""
+    with pytest.raises((sa.exc.DBAPIError, StorageError), match="never"), server.write() as session:
+        session.connection().exec_driver_sql("UPDATE prompt SET text = 'x'")
 
 
 def test_one_fine_tune_of_a_router_runs_at_a_time(server: Database, make_run: MakeRun) -> None:
