@@ -17,6 +17,7 @@ from playground.store.arrays import unpack
 from playground.store.tables import (
     ComparisonRow,
     LabelActRow,
+    LabelAspectRow,
     LabellerRow,
     PoolRow,
     PromptRow,
@@ -149,6 +150,7 @@ def _joined(session: Session, acts: Sequence[LabelActRow]) -> list[LabelRow]:
     prompts = {row.id: row.text for row in _by_ids(session, PromptRow, {row.prompt_id for row in comparisons.values()})}
     people = {row.id: row.handle for row in _by_ids(session, LabellerRow, {act.labeller_id for act in acts})}
     reasons = _rationales(session, {act.id for act in acts})
+    aspects = _aspects(session, {act.id for act in acts})
     return [
         _row(
             act,
@@ -157,6 +159,7 @@ def _joined(session: Session, acts: Sequence[LabelActRow]) -> list[LabelRow]:
             prompts=prompts,
             people=people,
             reason=reasons.get(act.id),
+            aspects=aspects.get(act.id, {}),
         )
         for act in acts
     ]
@@ -170,6 +173,7 @@ def _row(
     prompts: Mapping[str, str],
     people: Mapping[str, str],
     reason: RationaleRow | None,
+    aspects: Mapping[str, int],
 ) -> LabelRow:
     return LabelRow(
         label_id=act.id,
@@ -191,6 +195,10 @@ def _row(
         lead_ms=act.lead_ms,
         rationale=reason.text if reason else "",
         tags=tuple(reason.tags) if reason else (),
+        judged=comparison.judged,
+        duplicate_of=comparison.duplicate_of,
+        check_answer=comparison.check_answer,
+        aspects=aspects,
     )
 
 
@@ -234,4 +242,15 @@ def _rationales(session: Session, labels: set[str]) -> dict[str, RationaleRow]:
             .order_by(col(RationaleRow.id))
         )
         found |= {row.label_id: row for row in session.exec(query)}
+    return found
+
+
+def _aspects(session: Session, labels: set[str]) -> dict[str, dict[str, int]]:
+    """Return what each label said of its aspects, for `a` against `b`."""
+    found: dict[str, dict[str, int]] = {}
+    ordered = sorted(labels)
+    for start in range(0, len(ordered), CHUNK):
+        wanted = col(LabelAspectRow.label_id).in_(ordered[start : start + CHUNK])
+        for row in session.exec(select(LabelAspectRow).where(wanted)):
+            found.setdefault(row.label_id, {})[row.aspect] = row.value
     return found
