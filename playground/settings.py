@@ -143,8 +143,8 @@ class Settings(BaseSettings):
     )
     vote_aspects: str = Field(
         "",
-        description="Aspects that may be judged after a vote, with commas between, such as `helpful, correct, harmless, "
-        "style`. Empty: none is asked for.",
+        description="Aspects that may be judged after a vote, with commas between, such as `helpful, style`. "
+        "Empty: none is asked for.",
     )
     session_goal: int = Field(
         0, ge=0, le=10_000, description="Comparisons of one labelling session. Its progress is shown. 0: no sessions."

@@ -126,6 +126,18 @@ def repeatable(session: Session, labeller_id: str, *, gap: int) -> ComparisonRow
     return session.exec(query.limit(1)).first() if total > gap else None
 
 
+def has_judged(session: Session, labeller_id: str, first: str, second: str) -> bool:
+    """Return whether the labeller ever voted on a comparison of these two runs."""
+    run_a, run_b = sorted((first, second))
+    query = (
+        select(LabelActRow.id)
+        .join(ComparisonRow, col(ComparisonRow.id) == col(LabelActRow.comparison_id))
+        .where(col(ComparisonRow.run_a) == run_a, col(ComparisonRow.run_b) == run_b)
+        .where(col(LabelActRow.labeller_id) == labeller_id)
+    )
+    return session.exec(query.limit(1)).first() is not None
+
+
 def _open(session: Session, labeller_id: str) -> SittingRow | None:
     query = select(SittingRow).where(col(SittingRow.labeller_id) == labeller_id, col(SittingRow.ended_at).is_(None))
     return session.exec(query.order_by(col(SittingRow.id).desc()).limit(1)).first()

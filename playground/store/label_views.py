@@ -10,6 +10,7 @@ import sqlalchemy as sa
 from sqlalchemy.orm import aliased
 from sqlmodel import Session, SQLModel, col, func, select
 
+from playground.core.integrity import standings
 from playground.core.preferences import LabelledPair, Verdict
 from playground.core.records import LabelRow, Side
 from playground.errors import InvalidRequest
@@ -70,12 +71,13 @@ def vote_of(session: Session, label_id: str) -> LabelRow:
 
 
 def labelled_pairs(session: Session, source: str | None = "human") -> list[LabelledPair]:
-    """Return the labels that training may use, oldest first. Skips, checks and repeats are left out.
+    """Return the labels that training may use, oldest first. Skips and excluded votes (core.integrity) are left out.
 
     Usages are over the experts of both runs. The weight is 1/sqrt(labels on the comparison), halved for a hasty vote.
     """
-    rows = [row for row in current_labels(session, source=source, oldest_first=True) if row.verdict.target is not None]
-    rows = [row for row in rows if row.selection not in ("check", "duplicate")]
+    every = current_labels(session, source=source, oldest_first=True)
+    found = standings(every)
+    rows = [row for row in every if row.verdict.target is not None and found[row.label_id].counts]
     votes = Counter(row.comparison_id for row in rows)
     return [labelled_pair(row, votes_on_comparison=votes[row.comparison_id]) for row in rows]
 
@@ -129,7 +131,7 @@ def count_usable(session: Session, source: str = "human") -> tuple[int, int, int
         .join(ComparisonRow, col(ComparisonRow.id) == col(act.comparison_id))
         .outerjoin(later, col(later.supersedes) == col(head.id))
         .where(col(later.id).is_(None), col(head.action).in_(("vote", "undo")), col(act.action) == "vote")
-        .where(col(head.source) == source)
+        .where(col(head.source) == source, col(ComparisonRow.selection).not_in(("check", "duplicate")))
     )
     labels, prompts, people, skips = session.exec(query).one()
     return labels, prompts, people, skips

@@ -53,7 +53,7 @@ def create_comparison(
     """Store a comparison of two stored runs of one prompt and return its id. `left_run` is shown left.
 
     `comparison_id` is a ULID that the caller gave out already; by default a new one is made. `judged` says what a vote
-    judges. `duplicate_of` is the comparison that this one repeats. `check_answer` is the run that is known to be better.
+    judges. `duplicate_of` is the comparison that this one repeats. `check_answer` is the run known to be better.
 
     Raise InvalidRequest when the runs are the same, unknown, failed or of different prompts, or when the selection is
     unknown.

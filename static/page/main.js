@@ -22,6 +22,7 @@ import { PressableList } from './pressable-list.js';
 import { countPromptLetters } from './prompt-count.js';
 import { RouterMenu } from './router-menu.js';
 import { Shortcuts } from './shortcuts.js';
+import { VoteOutbox } from './vote-outbox.js';
 
 followTheme();
 forgetRamps();
@@ -40,6 +41,7 @@ define('other', (parts) => new OtherRun(parts));
 define('side-a', (parts) => new BlindSide(parts));
 define('side-b', (parts) => new BlindSide(parts));
 define('pair-kept', (parts) => new PairKeeper(parts));
+define('pair-outbox', (parts) => new VoteOutbox(parts, () => view('pair-kept')?.text));
 define('labels', (parts) => new LabelsTable(parts));
 define('curve', (parts) => new LearningCurve(parts));
 define('likeness', (parts) => new LikenessPanel(parts));

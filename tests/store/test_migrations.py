@@ -13,12 +13,12 @@ from playground.core.preferences import Verdict
 from playground.core.values import Sampling
 from playground.errors import StorageError
 from playground.store import triggers
+from playground.store.collecting import begin_sitting, give_consent, judge_aspects
 from playground.store.database import Database, newest_revision
 from playground.store.label_views import current_labels, labelled_pairs
 from playground.store.labels import add_rationale, create_comparison, undo, vote
 from playground.store.people import labeller
 from playground.store.runs import load_events, load_run, recent_runs, save_run
-from playground.store.collecting import begin_sitting, give_consent, judge_aspects
 from playground.store.tables import RouterVersionRow, SecretRow, TrainingRunRow, VersionFileRow
 from playground.store.versions import (
     LabelUse,
@@ -140,7 +140,7 @@ def form(database: Database) -> dict[str, Any]:
 
 
 def said(database: Database) -> list[list[str]]:
-    """Return what the program reads of the labels, runs and versions. Databases differ in JSON, and old ones in aspects."""
+    """Return what the program reads of the labels, runs and versions. Databases differ in their JSON, old ones in aspects."""
     with database.read() as session:
         runs = [run.id for run in recent_runs(session)]
         return [
