@@ -140,7 +140,7 @@ def form(database: Database) -> dict[str, Any]:
 
 
 def said(database: Database) -> list[list[str]]:
-    """Return what the program reads of the labels, runs and versions. Databases differ in their JSON, old ones in aspects."""
+    """Return what the program reads of labels, runs and versions. Databases keep JSON in another order."""
     with database.read() as session:
         runs = [run.id for run in recent_runs(session)]
         return [
