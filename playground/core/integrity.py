@@ -12,7 +12,7 @@ from playground.core.records import LabelRow
 
 WINDOW, MOST_WRONG = 6, 3  # of somebody's last six known-answer checks, three wrong ones
 LEAST_CHECKS = 3
-REPEAT = "a hidden repeat: it measures agreement, and your first vote counts"
+REPEAT = "a hidden repeat: it measures agreement, and the first vote counts"
 CHECK = "a comparison with a known answer: it checks attention"
 INATTENTIVE = "three of the labeller's last six known-answer checks were wrong"
 RECENT = 50  # votes whose share of excluded ones is held against the share before

@@ -24,6 +24,12 @@ import { RouterMenu } from './router-menu.js';
 import { Shortcuts } from './shortcuts.js';
 import { VoteOutbox } from './vote-outbox.js';
 
+/** On a phone the result of a vote is below the answers: bring it into view. */
+function showResult() {
+  const isNarrow = matchMedia('(max-width: 720px)').matches;
+  if (isNarrow) document.querySelector('#verdicts-apart')?.scrollIntoView({ block: 'start' });
+}
+
 followTheme();
 forgetRamps();
 customElements.define('expert-chip', ExpertChip);
@@ -41,7 +47,7 @@ define('other', (parts) => new OtherRun(parts));
 define('side-a', (parts) => new BlindSide(parts));
 define('side-b', (parts) => new BlindSide(parts));
 define('pair-kept', (parts) => new PairKeeper(parts));
-define('pair-outbox', (parts) => new VoteOutbox(parts, () => view('pair-kept')?.text));
+define('pair-outbox', (parts) => new VoteOutbox(parts, () => view('pair-kept')?.text, showResult));
 define('labels', (parts) => new LabelsTable(parts));
 define('curve', (parts) => new LearningCurve(parts));
 define('likeness', (parts) => new LikenessPanel(parts));

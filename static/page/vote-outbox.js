@@ -12,11 +12,12 @@ const APART = ['vote-undo', 'vote-next'];
  * The token of a vote is the same each time, so that a vote which arrived twice counts once.
  */
 export class VoteOutbox {
-  /** `pair()` returns the text that the page keeps of the comparison on show. */
-  constructor({ element, props, watch, trigger }, pair) {
+  /** `pair()` returns the text that the page keeps of the comparison on show. `saved()` is called after a vote. */
+  constructor({ element, props, watch, trigger }, pair, saved) {
     this.line = element.querySelector('.outbox');
     this.trigger = trigger;
     this.pair = pair;
+    this.saved = saved;
     watch('value', () => this.hear(props.value));
     document.addEventListener('click', (event) => this.press(event), true);
     addEventListener('online', () => this.send());
@@ -57,6 +58,7 @@ export class VoteOutbox {
     const isOver = (one) =>
       stored.includes(one.token) || (refused.includes(one.token) && Date.now() - one.at > GIVE_UP_MS);
     this.write(this.waiting.filter((one) => !isOver(one)));
+    if (stored.length) requestAnimationFrame(this.saved);
   }
 
   /** Send the votes that have waited for an answer. Those just pressed are on their way. */
