@@ -17,14 +17,13 @@ from urllib.parse import urlsplit, urlunsplit
 from pydantic import AliasChoices
 from pydantic.fields import FieldInfo
 
-from playground.core.integrity import measured
 from playground.errors import PlaygroundError, StorageError
 from playground.experts.catalogue import load_catalogue
 from playground.model.artefacts import SMOLLM2, is_cached
 from playground.model.download import find_file
 from playground.settings import ROOT, Settings
+from playground.store.collecting import measure_votes
 from playground.store.database import Database
-from playground.store.label_views import current_labels
 
 MIN_PYTHON = (3, 11)
 MIN_FREE_BYTES = 200_000_000
@@ -133,8 +132,7 @@ def _votes(settings: Settings) -> Iterator[Check]:
         return
     database = Database.of(settings)
     try:
-        with database.read() as session:
-            found = measured(current_labels(session, source="human"))
+        found = measure_votes(database)
     except StorageError:
         return  # tables of before: the check of the database says so
     finally:

@@ -17,7 +17,7 @@ from playground.actions import examples
 from playground.actions.compare import OpenComparison
 from playground.actions.vote import from_store, judge, judge_late, read_verdict
 from playground.core.events import Decided, Event, Finished, RunStarted, TokenGenerated
-from playground.core.integrity import Integrity, Standing, measured, standings
+from playground.core.integrity import Integrity, VoteStanding, standings
 from playground.core.preferences import Verdict
 from playground.core.values import Sampling, Scores
 from playground.errors import InvalidRequest, NotPermitted
@@ -153,18 +153,17 @@ def judge_aspects(runtime: "Runtime", label_id: str, values: dict[str, int]) -> 
 # --- what counts ----------------------------------------------------------------------------------------------------
 
 
-def standing(runtime: "Runtime", label_id: str) -> Standing:
+def standing(runtime: "Runtime", label_id: str) -> VoteStanding:
     """Return whether a vote counts, and why not. A vote that is not in force counts for nothing, without a reason."""
     with runtime.database.read() as session:
         rows = current_labels(session, label_id=label_id)
         own = current_labels(session, labeller_id=rows[0].labeller_id) if rows else []
-    return standings(own).get(label_id, Standing(False))
+    return standings(own).get(label_id, VoteStanding(False))
 
 
 def integrity(runtime: "Runtime") -> Integrity:
     """Return how many of the people's votes count, why the others do not, and an alarm when that share moved."""
-    with runtime.database.read() as session:
-        return measured(current_labels(session, source="human"))
+    return store.measure_votes(runtime.database)
 
 
 # --- what comes next ------------------------------------------------------------------------------------------------

@@ -20,7 +20,7 @@ ALARM_Z = 3.0
 
 
 @dataclass(frozen=True)
-class Standing:
+class VoteStanding:
     """Say whether a vote counts, why not, and whether its labeller's attention is `good`, `bad` or `unknown`."""
 
     counts: bool
@@ -46,7 +46,7 @@ def is_right(row: LabelRow) -> bool | None:
     return row.verdict.choice == row.check_answer
 
 
-def standings(rows: Sequence[LabelRow]) -> dict[str, Standing]:
+def standings(rows: Sequence[LabelRow]) -> dict[str, VoteStanding]:
     """Return the standing of each vote by its label's id. `rows` are all votes in force, in any order.
 
     A vote is judged by the checks that its labeller had taken until then, so that no early vote falls for a later one.
@@ -59,7 +59,7 @@ def standings(rows: Sequence[LabelRow]) -> dict[str, Standing]:
             taken.setdefault(row.labeller_id, []).append(right)
         attention = _attention(taken.get(row.labeller_id, []))
         reason = {"duplicate": REPEAT, "check": CHECK}.get(row.selection, INATTENTIVE if attention == "bad" else "")
-        found[row.label_id] = Standing(not reason, reason, attention)
+        found[row.label_id] = VoteStanding(not reason, reason, attention)
     return found
 
 

@@ -5,7 +5,10 @@ from dataclasses import dataclass
 
 from sqlmodel import Session, col, func, select
 
+from playground.core.integrity import Integrity, measured
 from playground.errors import InvalidRequest
+from playground.store.database import Database
+from playground.store.label_views import current_labels
 from playground.store.prompts import storable
 from playground.store.tables import ComparisonRow, ConsentRow, LabelActRow, LabelAspectRow, SittingRow
 from playground.store.tables.columns import now
@@ -136,6 +139,12 @@ def has_judged(session: Session, labeller_id: str, first: str, second: str) -> b
         .where(col(LabelActRow.labeller_id) == labeller_id)
     )
     return session.exec(query.limit(1)).first() is not None
+
+
+def measure_votes(database: Database) -> Integrity:
+    """Return how many of the people's votes count, why the others do not, and an alarm when that share moved."""
+    with database.read() as session:
+        return measured(current_labels(session, source="human"))
 
 
 def _open(session: Session, labeller_id: str) -> SittingRow | None:

@@ -1,4 +1,4 @@
-import { recall, keep } from '../lib/storage.js';
+import { keep, recall } from '../lib/storage.js';
 
 const KEY = 'routing-playground-outbox';
 const AGAIN_MS = 4000;

@@ -30,8 +30,12 @@ class Labeller:
         if self.touch:
             self.page.get_by_role("tab", name="Compare").tap()
         else:
-            self.page.keyboard.press("g")
-            self.page.keyboard.press("c")
+            for _ in range(20):  # a reloaded page may be on the tab already, or still be drawing it
+                if self.page.locator("#vote-next").is_visible():
+                    break
+                for key in ("Escape", "g", "c"):
+                    self.page.keyboard.press(key)
+                self.page.wait_for_timeout(200)
         self.page.wait_for_selector("#vote-next")
 
     def press(self, key: str, *, twice: bool = False) -> None:

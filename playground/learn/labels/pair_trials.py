@@ -21,7 +21,7 @@ UNIFORM = "uniform"
 
 
 @dataclass(frozen=True, eq=False)
-class World:
+class PlantedTopics:
     """Prompts that can be asked (N, d), their true scores (N, E), and the same for prompts that are held out."""
 
     asked: np.ndarray
@@ -31,7 +31,7 @@ class World:
     flips: float = 0.0
 
 
-def planted(seed: int, *, flips: float = 0.0) -> World:
+def planted(seed: int, *, flips: float = 0.0) -> PlantedTopics:
     """Return a world from a seed. A share `flips` of its labels is turned round."""
     rng = np.random.default_rng([seed, 7])
     centres = rng.normal(size=(TOPICS, WIDTH))
@@ -41,10 +41,10 @@ def planted(seed: int, *, flips: float = 0.0) -> World:
     points = centres[topic] + rng.normal(0, NOISE / np.sqrt(WIDTH), (2 * PROMPTS, WIDTH))
     points /= np.linalg.norm(points, axis=1, keepdims=True)
     halves = points[:PROMPTS], scores[topic[:PROMPTS]], points[PROMPTS:], scores[topic[PROMPTS:]]
-    return World(*halves, flips=flips)
+    return PlantedTopics(*halves, flips=flips)
 
 
-def gap_closed(policy: str, world: World, budgets: Sequence[int], seed: int) -> list[float]:
+def gap_closed(policy: str, world: PlantedTopics, budgets: Sequence[int], seed: int) -> list[float]:
     """Return the share of the gap from random to best routing that is closed after each number of labels."""
     chooser, rng = PAIR_POLICIES.get(policy), np.random.default_rng([seed, 11])
     # the prompts come in the same order under every policy

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from playground.core.fold import ViewState
-from playground.core.integrity import Standing
+from playground.core.integrity import VoteStanding
 from playground.core.preferences import Verdict
 from playground.core.values import Pool
 from playground.ui.format import age, duration, plural, shortened
@@ -78,7 +78,7 @@ def reveal_html(states: Sequence[ViewState], verdict: Verdict | None, pool: Pool
     return f'{saved}<div class="reveal">{sides}</div>'
 
 
-def standing_html(standing: Standing) -> str:
+def standing_html(standing: VoteStanding) -> str:
     """Return the sentence on a vote that does not count, and why. Empty for a vote that counts."""
     if standing.counts or not standing.reason:
         return ""

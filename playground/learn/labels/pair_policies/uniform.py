@@ -10,7 +10,7 @@ from playground.learn.labels.pairs import PairPolicy, pair_policy
     title="Uniform",
     description="Use it by default, and whenever the labels also serve a board: every pair is seen equally often.",
 )
-class Uniform(PairPolicy):
+class UniformPairs(PairPolicy):
     """Give every pair the same probability."""
 
     def probabilities(
