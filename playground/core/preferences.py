@@ -18,13 +18,13 @@ class Verdict(Enum):
     keys of the keyboard, the same on every scale.
     """
 
-    A_MUCH = ("a", 3, 0.975, "1", "A is much better", "A much better", "")
-    A = ("a", 2, 0.90, "2", "A is better", "A is better", "←")
+    A_MUCH = ("a", 3, 0.975, "1", "A is much better", "A much", "")
+    A = ("a", 2, 0.90, "2", "A is better", "A better", "←")
     A_SLIGHTLY = ("a", 1, 0.75, "3", "A is slightly better", "A slightly", "")
     TIE = ("tie", None, 0.5, "4", "Tie", "Tie", "↓")
     B_SLIGHTLY = ("b", 1, 0.25, "5", "B is slightly better", "B slightly", "")
-    B = ("b", 2, 0.10, "6", "B is better", "B is better", "→")
-    B_MUCH = ("b", 3, 0.025, "7", "B is much better", "B much better", "")
+    B = ("b", 2, 0.10, "6", "B is better", "B better", "→")
+    B_MUCH = ("b", 3, 0.025, "7", "B is much better", "B much", "")
     BOTH_BAD = ("bad", None, 0.5, "0", "Both are bad", "Both bad", "")
     SKIP = ("skip", None, None, "s", "Skip: I cannot judge", "Skip", "")
 

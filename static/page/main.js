@@ -17,18 +17,13 @@ import { LearningCurve } from './learning-curve.js';
 import { LikenessPanel } from './likeness-panel.js';
 import { OverridePanel } from './override-panel.js';
 import { PairKeeper } from './pair-keeper.js';
+import { followSteps, showResult } from './phone-steps.js';
 import { PoolPicker } from './pool-picker.js';
 import { PressableList } from './pressable-list.js';
 import { countPromptLetters } from './prompt-count.js';
 import { RouterMenu } from './router-menu.js';
 import { Shortcuts } from './shortcuts.js';
 import { VoteOutbox } from './vote-outbox.js';
-
-/** On a phone the result of a vote is below the answers: bring it into view. */
-function showResult() {
-  const isNarrow = matchMedia('(max-width: 720px)').matches;
-  if (isNarrow) document.querySelector('#verdicts-apart')?.scrollIntoView({ block: 'start' });
-}
 
 followTheme();
 forgetRamps();
@@ -54,6 +49,7 @@ define('likeness', (parts) => new LikenessPanel(parts));
 
 new Shortcuts(help, () => view('run')).listen();
 countPromptLetters();
+followSteps();
 ignoreDoublePresses(['pair-run', 'vote-next']);
 new KeptWork().listen();
 

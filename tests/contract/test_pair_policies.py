@@ -1,9 +1,15 @@
 """Every registered pair policy keeps its contract: a new file in learn/labels/pair_policies gets these by itself."""
 
+import gzip
+import json
+from pathlib import Path
+
 import numpy as np
 import pytest
 
+from playground.errors import InvalidRequest
 from playground.learn.labels.belief import Belief, Space, sigmoid
+from playground.learn.labels.pair_replay import read, replayed
 from playground.learn.labels.pair_trials import compared, gap_closed, planted
 from playground.learn.labels.pairs import PAIR_POLICIES, UNIFORM_SHARE, all_pairs, draw
 from playground.store.tables.labels import SELECTIONS
@@ -87,3 +93,21 @@ def test_the_interval_of_a_difference_holds_its_mean() -> None:
     mean, low, high = compared(np.array([0.5, 0.7, 0.6, 0.9]), np.array([0.4, 0.5, 0.6, 0.5]))
     assert low < mean < high
     assert mean == pytest.approx(0.175)
+
+
+def test_a_replay_uses_the_votes_there_are_and_reads_no_other_file(tmp_path: Path) -> None:
+    rng = np.random.default_rng(5)
+    names = ["good", "fair", "poor"]
+    votes = [
+        {"prompt": f"p{n}", "model_a": names[i], "model_b": names[j], "winner": "a" if i < j else "b"}
+        for n in range(20)
+        for i, j in ((0, 1), (2, 0), (1, 2))
+    ]
+    file = tmp_path / "votes.jsonl.gz"
+    file.write_bytes(gzip.compress("\n".join(map(json.dumps, votes)).encode()))
+    found = read(file, lambda prompts: rng.normal(size=(len(prompts), 4)))
+    assert (found.experts, found.rows.shape) == (3, (60, 4))
+    assert replayed("uniform", found, (60,), 0)[0] == pytest.approx(1), "one model is the best everywhere"
+    file.write_bytes(gzip.compress(b'{"prompt": "no models"}'))
+    with pytest.raises(InvalidRequest, match="between named models"):
+        read(file, lambda prompts: np.zeros((len(prompts), 4)))

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from playground.learn.labels.belief import Belief, Space, sigmoid
+from playground.learn.labels.pair_replay import RealVotes, gap_of, replayed
 from playground.learn.labels.pairs import PAIR_POLICIES, draw
 
 TOPICS, WIDTH, EXPERTS, DEVIATION, NOISE = 8, 384, 6, 2.0, 0.6
@@ -62,23 +63,33 @@ def gap_closed(policy: str, world: PlantedTopics, budgets: Sequence[int], seed: 
         if count % BATCH == 0 or count in budgets:
             belief = _belief(features, rows, experts)
         if count in budgets:
-            found.append(_closed(belief.scores(held), world.held_scores))
+            found.append(gap_of(belief.scores(held), world.held_scores))
     return found
 
 
-def trial(*, seeds: int, flips: float, tell: Callable[[str], None]) -> dict[str, Any]:
-    """Return for each policy and number of labels: the mean share of the gap that is closed, over `seeds` worlds.
+def trial(*, seeds: int, flips: float, votes: RealVotes | None, tell: Callable[[str], None]) -> dict[str, Any]:
+    """Return the figures of every policy on `seeds` planted worlds, and on as many splits of real `votes`."""
+    planted_figures = _figures(
+        lambda name, seed: gap_closed(name, planted(seed, flips=flips), BUDGETS, seed), seeds, tell
+    )
+    found = {"seeds": seeds, "flips": flips, "policies": planted_figures}
+    if votes is not None:
+        found["replay"] = _figures(lambda name, seed: replayed(name, votes, BUDGETS, seed), seeds, tell)
+    return found
 
-    `difference` is that of the same worlds under uniform choice, with a 95 % interval. `beats_uniform` says whether the
-    interval is above 0.
+
+def _figures(
+    closed_by: Callable[[str, int], list[float]], seeds: int, tell: Callable[[str], None]
+) -> dict[str, dict[str, Any]]:
+    """Return by policy and number of labels the mean share of the gap closed, and the difference to uniform choice.
+
+    The difference is paired by seed and has a 95 % interval. `beats_uniform` says whether that is above 0.
     """
-    names = [UNIFORM, *(name for name in PAIR_POLICIES if name != UNIFORM)]
-    closed = {}
-    for name in names:
+    closed: dict[str, np.ndarray] = {}
+    found: dict[str, dict[str, Any]] = {}
+    for name in [UNIFORM, *(name for name in PAIR_POLICIES if name != UNIFORM)]:
         tell(name)
-        closed[name] = np.array([gap_closed(name, planted(seed, flips=flips), BUDGETS, seed) for seed in range(seeds)])
-    found: dict[str, Any] = {}
-    for name in names:
+        closed[name] = np.array([closed_by(name, seed) for seed in range(seeds)])
         found[name] = {}
         for column, budget in enumerate(BUDGETS):
             mean, low, high = compared(closed[name][:, column], closed[UNIFORM][:, column])
@@ -89,7 +100,7 @@ def trial(*, seeds: int, flips: float, tell: Callable[[str], None]) -> dict[str,
                 "high": high,
                 "beats_uniform": low > 0,
             }
-    return {"seeds": seeds, "flips": flips, "policies": found}
+    return found
 
 
 def compared(values: np.ndarray, baseline: np.ndarray, seed: int = 0) -> tuple[float, float, float]:
@@ -106,8 +117,3 @@ def _belief(features: np.ndarray, rows: Sequence[tuple[int, int, int, float]], e
 
 
 _NOTHING = (np.zeros(0, int), np.zeros(0, int), np.zeros(0, int), np.zeros(0))
-
-
-def _closed(scores: np.ndarray, truth: np.ndarray) -> float:
-    best, random = truth.max(1).mean(), truth.mean()
-    return float((truth[np.arange(len(truth)), scores.argmax(1)].mean() - random) / (best - random))
