@@ -95,21 +95,22 @@ def cast(runtime: "Runtime", opened: OpenComparison, verdict: Verdict, handle: s
     return judge(runtime, opened, verdict, handle)
 
 
-def cast_late(runtime: "Runtime", kept: Sequence[Any], handle: str) -> tuple[list[str], list[str]]:
-    """Store votes that waited in the browser. Return the tokens of those that are stored, and of those refused.
+def cast_late(runtime: "Runtime", kept: Sequence[Any], handle: str) -> tuple[dict[str, str], list[str]]:
+    """Store votes that waited in the browser. Return the label of each token that is stored, and the tokens refused.
 
     Each is an object with `id` of the comparison, `votes` given on it before, and `key` of the verdict.
     """
     require_consent(runtime, handle)
     begin(runtime, handle)
-    stored, refused = [], []
+    stored: dict[str, str] = {}
+    refused = []
     for one in kept[:MOST_KEPT]:
-        token = f"{one['id']}:{int(one['votes'])}"
         try:
-            judge_late(runtime, str(one["id"])[:26], read_verdict(one["key"]), handle, votes=int(one["votes"]))
-            stored.append(token)
-        except InvalidRequest:
-            refused.append(token)
+            token, votes = f"{one['id']}:{one['votes']}", int(one["votes"])
+            verdict = read_verdict(one["key"])
+            stored[token] = judge_late(runtime, str(one["id"])[:26], verdict, handle, votes=votes)
+        except (InvalidRequest, TypeError, ValueError):
+            refused.append(f"{one['id']}:{one['votes']}")
     return stored, refused
 
 

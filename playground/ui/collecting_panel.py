@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import gradio as gr
 
-from playground.actions import collecting, identity
+from playground.actions import collecting, identity, vote
 from playground.ui import parts
 from playground.ui.failures import guarded
 from playground.ui.views import compare as pictures
@@ -48,16 +48,15 @@ class CollectingPanel:
         names = self.runtime.settings.aspects
         return {name: int(value) for name, value in zip(names, values, strict=True) if value is not None}
 
-    def wire(self, tab: "CompareTab", quiet: dict[str, Any]) -> None:
-        """Connect the buttons, and the votes that the browser sends later."""
+    def wire(self, tab: "CompareTab", changed: list[Any], quiet: dict[str, Any]) -> None:
+        """Connect the buttons, and the votes that the browser sends later. They change what a vote does."""
         self.agree.click(guarded(self._agreed), self.handle, self.notice, **quiet)
         self.finish.click(guarded(self._finished), self.handle, self.line, **quiet)
 
-        def sent(kept: Any, event: gr.EventData) -> dict[Any, Any]:
-            return self._sent(tab, identity.handle_of(kept), event)
+        def sent(kept: Any, token: Any, event: gr.EventData) -> dict[Any, Any]:
+            return self._sent(tab, identity.handle_of(kept), token, event)
 
-        changed = [self.line, self.outbox, tab.history, tab.announce]
-        self.outbox.input(guarded(sent), self.handle, changed, **quiet)
+        self.outbox.input(guarded(sent), [self.handle, tab.token], changed, **quiet)
 
     def shown(self, handle: str) -> dict[Any, Any]:
         """Return what the panel shows when the tab is opened."""
@@ -68,9 +67,9 @@ class CollectingPanel:
         """Return the update of the goal's line."""
         return {self.line: pictures.progress_html(collecting.sitting(self.runtime, handle))}
 
-    def after_vote(self, handle: str, token: str) -> dict[Any, Any]:
-        """Return the updates after a stored vote: the line, and that the browser need not keep it."""
-        return self.progress(handle) | {self.outbox: json.dumps({"stored": [token]})}
+    def stored(self, tokens: Sequence[str], refused: Sequence[str] = ()) -> dict[Any, Any]:
+        """Return the update that tells the browser which votes it need not keep any more."""
+        return {self.outbox: json.dumps({"stored": list(tokens), "refused": list(refused)})}
 
     def _agreed(self, kept: Any) -> gr.Group:
         collecting.agree(self.runtime, identity.handle_of(kept))
@@ -81,11 +80,17 @@ class CollectingPanel:
         collecting.finish(self.runtime, handle)
         return pictures.progress_html(collecting.sitting(self.runtime, handle))
 
-    def _sent(self, tab: "CompareTab", handle: str, event: gr.EventData) -> dict[Any, Any]:
+    def _sent(self, tab: "CompareTab", handle: str, token: Any, event: gr.EventData) -> dict[Any, Any]:
         votes = event._data.get("votes") if isinstance(event._data, dict) else None
         votes = [one for one in votes or [] if isinstance(one, dict) and {"id", "votes", "key"} <= set(one)]
-        stored, refused = collecting.cast_late(self.runtime, votes, handle)
-        update = self.progress(handle) | {self.outbox: json.dumps({"stored": stored, "refused": refused})}
-        if stored:
+        labels, refused = collecting.cast_late(self.runtime, votes, handle)
+        update = self.progress(handle) | self.stored(list(labels), refused)
+        opened = tab.open.get(token)
+        shown = f"{opened.id}:{opened.votes}" if opened is not None else ""
+        if opened is not None and shown in labels:
+            opened.label_id, opened.is_revealed = labels[shown], True
+            verdict = next(one["key"] for one in votes if f"{one['id']}:{one['votes']}" == shown)
+            update |= tab.voted(opened, vote.read_verdict(verdict), handle)
+        elif labels:
             update |= {tab.history: tab.own_votes(handle), tab.announce: "Your vote was sent and is saved."}
         return update

@@ -20,6 +20,7 @@ from playground.ui.browser_values import pressed_id
 from playground.ui.collecting_panel import CollectingPanel
 from playground.ui.failures import ended, guarded, words_of
 from playground.ui.fair_queue import MODEL
+from playground.ui.hidden_pair import replayed
 from playground.ui.kept_pair import kept_pair, pair_to_keep
 from playground.ui.stream import UPDATE_SECONDS
 from playground.ui.turns import Turn, Turns
@@ -28,7 +29,6 @@ from playground.ui.views import compare as pictures
 if TYPE_CHECKING:
     from playground.serving.runtime import Runtime
 
-ANSWER_SECONDS = 1.0  # how long a stored answer seems to be written
 STORE_SECONDS = 5.0  # how long a reloaded page waits until the comparison of before is stored
 LAST_SECONDS = 2.0  # how long a comparison waits for the end of the one before on the same page
 GUIDE = "Read both answers, then say which is better. Names, weights and times are shown after the vote."
@@ -132,13 +132,13 @@ class CompareTab:
         self.shown.input(guarded(self.restore), [self.handle, self.token], every, **quiet)
         page = [self.token, self.handle, self.shown]
         after = [self.state, self.reveal, self.reasons, self.tags, self.note, self.undo, self.announce, self.history]
-        changed = [*after, *self.panel.changing, self.shown, *self.buttons.values()]
+        changed = [*after, *self.aspects, *self.panel.changing, self.shown, *self.buttons.values()]
         for verdict, button in self.buttons.items():
             button.click(self._saying(self._voter(verdict)), page, changed, queue=False, **quiet)
         self.undo.click(self._saying(self.take_back), page, changed, queue=False, **quiet)
         reasons = [self.tags, self.note, *self.aspects]
         self.keep.click(guarded(self.explain), [*page, *reasons], self.announce, **quiet)
-        self.panel.wire(self, quiet)
+        self.panel.wire(self, changed, quiet)
         self.history.select(guarded(self.reopen), [self.handle, self.token], every, **quiet)
 
     def _saying(self, callback: Callable[..., dict[Any, Any]]) -> Callable[..., dict[Any, Any]]:
@@ -184,7 +184,7 @@ class CompareTab:
     def _one(self, turn: Turn, kept: Any, prompt: str, wanted: tuple[Any, Any, Any]) -> Iterator[dict[Any, Any]]:
         found = None if prompt else collecting.hidden(self.runtime, identity.handle_of(kept))
         if found is not None:  # a repeat or a known answer, which looks like any other comparison
-            yield from self._replayed(turn, found)
+            yield from replayed(self, turn, found)
             return
         blank = wire.opening(secrets.token_hex(4))
         fresh = {self.left: blank, self.right: blank, self.reveal: "", self.reasons: gr.Group(visible=False)}
@@ -204,24 +204,6 @@ class CompareTab:
         yield from ended(self._compare(turn, blank, kept, text, wanted), failed)
         if turn.left.is_set():
             yield {self.token: gr.skip()}  # the framework repeats the last update at the end
-
-    def _replayed(self, turn: Turn, opened: OpenComparison) -> Iterator[dict[Any, Any]]:
-        """Show stored answers as if they were being written."""
-        opened.token, opened.left = turn.token, turn.left
-        self.open.add(opened)
-        started, whole = [], []
-        opening = wire.opening(opened.token[:8])
-        for state in opened.states:
-            lines = [wire.blind_line(event) for event in state.events]
-            started.append(opening + lines[0])
-            whole.append(opening + "".join(lines))
-        off = self.enabled(False) | {self.undo: gr.Button(interactive=False), self.reveal: ""}
-        shown = {self.token: turn.token, self.prompt: opened.prompt, self.reasons: gr.Group(visible=False)}
-        first = {self.left: started[0], self.right: started[1]} | self.remembered(opened)
-        yield off | shown | first | self.said("Answering …")
-        turn.left.wait(ANSWER_SECONDS)
-        last = {self.left: whole[0], self.right: whole[1]} | self.enabled(True) | self.said("Which is better?")
-        yield {self.token: gr.skip()} if turn.left.is_set() else last
 
     def _compare(
         self, turn: Turn, blank: str, kept: Any, prompt: str, wanted: tuple[Any, Any, Any]
@@ -283,20 +265,29 @@ class CompareTab:
         """Store the verdict. Only then say that it is saved, and who answered."""
         handle = identity.handle_of(kept)
         opened = self.showing(token, shown, handle)
-        label = collecting.cast(self.runtime, opened, verdict, handle)
+        collecting.cast(self.runtime, opened, verdict, handle)
+        return self.voted(opened, verdict, handle) | self.panel.stored([f"{opened.id}:{opened.votes}"])
+
+    def voted(self, opened: OpenComparison, verdict: Verdict, handle: str) -> dict[Any, Any]:
+        """Return updates that show a stored vote: who answered, whether it counts, and where to say why."""
         spoken = pictures.saved_sentence(opened.states, verdict, self.runtime.pool)
-        update = self.enabled(False) | {self.state: "", self.announce: unescape(spoken)}
         reasons = vote.SKIP_REASONS if verdict is Verdict.SKIP else vote.REASONS
-        not_counted = pictures.standing_html(collecting.standing(self.runtime, label))
-        update |= {
-            self.reveal: pictures.reveal_html(opened.states, verdict, self.runtime.pool) + not_counted,
-            self.reasons: gr.Group(visible=True),
-            self.tags: gr.CheckboxGroup(choices=list(reasons), value=[]),
-            self.note: "",
-            self.undo: gr.Button(interactive=True),
-            self.history: self.own_votes(handle),
-        }
-        return update | self.panel.after_vote(handle, f"{opened.id}:{opened.votes}")
+        not_counted = pictures.standing_html(collecting.standing(self.runtime, opened.label_id))
+        return (
+            self.enabled(False)
+            | self.panel.progress(handle)
+            | {
+                self.state: "",
+                self.announce: unescape(spoken),
+                self.reveal: pictures.reveal_html(opened.states, verdict, self.runtime.pool) + not_counted,
+                self.reasons: gr.Group(visible=True),
+                self.tags: gr.CheckboxGroup(choices=list(reasons), value=[]),
+                self.note: "",
+                self.undo: gr.Button(interactive=True),
+                self.history: self.own_votes(handle),
+            }
+            | dict.fromkeys(self.aspects)
+        )
 
     def take_back(self, token: Any, kept: Any, shown: Any) -> dict[Any, Any]:
         """Take the vote back with a new row. A vote after that is marked as given after the reveal."""
