@@ -20,7 +20,7 @@ export class VoteOutbox {
     this.saved = saved;
     watch('value', () => this.hear(props.value));
     document.addEventListener('click', (event) => this.press(event), true);
-    addEventListener('online', () => this.send());
+    addEventListener('online', () => this.send(0));
     setInterval(() => this.send(), AGAIN_MS);
     this.draw();
   }
@@ -62,9 +62,9 @@ export class VoteOutbox {
   }
 
   /** Send the votes that have waited for an answer. Those just pressed are on their way. */
-  send() {
+  send(leastMs = AGAIN_MS) {
     this.draw();
-    const votes = this.waiting.filter((one) => Date.now() - one.at > AGAIN_MS);
+    const votes = this.waiting.filter((one) => Date.now() - one.at > leastMs);
     if (navigator.onLine && votes.length) this.trigger('input', { votes });
   }
 
