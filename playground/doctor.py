@@ -17,11 +17,12 @@ from urllib.parse import urlsplit, urlunsplit
 from pydantic import AliasChoices
 from pydantic.fields import FieldInfo
 
-from playground.errors import PlaygroundError
+from playground.errors import PlaygroundError, StorageError
 from playground.experts.catalogue import load_catalogue
 from playground.model.artefacts import SMOLLM2, is_cached
 from playground.model.download import find_file
 from playground.settings import ROOT, Settings
+from playground.store.collecting import measure_votes
 from playground.store.database import Database
 
 MIN_PYTHON = (3, 11)
@@ -47,6 +48,7 @@ def run_checks(settings: Settings) -> Iterator[Check]:
         _disk,
         _base_model,
         _database,
+        _votes,
         _storage,
         _experts,
         _encoder,
@@ -121,6 +123,24 @@ def _database(settings: Settings) -> Iterator[Check]:
             yield Check(name, check.ok, f"{check.detail}{advice}")
     finally:
         database.close()
+
+
+def _votes(settings: Settings) -> Iterator[Check]:
+    """Say which votes do not count and why. A share that moved is an alarm."""
+    file = settings.sqlite_file
+    if file is not None and not file.is_file():
+        return
+    database = Database.of(settings)
+    try:
+        found = measure_votes(database)
+    except StorageError:
+        return  # tables of before: the check of the database says so
+    finally:
+        database.close()
+    reasons = "".join(f"; {count} {reason}" for reason, count in found.reasons.items())
+    unknown = found.attention.get("unknown", 0)
+    told = f"{found.votes} votes, {found.excluded} excluded{reasons}; attention of {unknown} people unknown"
+    yield Check("votes", not found.alarm, f"{found.alarm} {told}".strip())
 
 
 def _storage(settings: Settings) -> Iterator[Check]:

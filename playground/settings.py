@@ -138,6 +138,48 @@ class Settings(BaseSettings):
         description="Drafts that a visitor can make in an hour by fine-tuning, and a quarter of what all can make. "
         "Only where strangers may come: on a Space, with an admin password, or on another address than 127.0.0.1.",
     )
+    vote_scale: Literal["seven", "five", "three"] = Field(
+        "seven", description="Steps of a verdict from A to B: seven, five, or three (A, tie, B)."
+    )
+    vote_aspects: str = Field(
+        "",
+        description="Aspects that may be judged after a vote, with commas between, such as `helpful, style`. "
+        "Empty: none is asked for.",
+    )
+    session_goal: int = Field(
+        0, ge=0, le=10_000, description="Comparisons of one labelling session. Its progress is shown. 0: no sessions."
+    )
+    prompt_queue: str = Field(
+        "built in",
+        description="Where Next finds its prompts, with commas between: `built in`, `visitors` (what people asked "
+        "here) and files with a prompt on each line. A file that ends in .jsonl has an object with `prompt` on each "
+        "line.",
+    )
+    pair_policy: str = Field(
+        "uniform",
+        description="How the two experts are chosen: `uniform`, `uncertainty`, `dts`, `dopt` or `near_tie`. Shares "
+        "with uniform, so that every pair keeps a chance.",
+    )
+    repeat_share: float = Field(
+        0.0, ge=0, le=0.5, description="Share of comparisons that repeat an earlier one of the labeller, unannounced."
+    )
+    check_share: float = Field(
+        0.0, ge=0, le=0.5, description="Share of comparisons with a known answer, unannounced. They need `check_file`."
+    )
+    check_file: Path | None = Field(
+        None,
+        description="JSON lines of comparisons with a known answer: an object with `prompt`, `better` and `worse`.",
+    )
+    label_licence: str = Field(
+        "",
+        max_length=64,
+        description="Licence of the labels, such as CC-BY-4.0. When set, people agree to the notice before they vote.",
+    )
+    label_notice: str = Field(
+        "",
+        max_length=1000,
+        description="Notice above the licence, in your words. By default: what is kept, and what it is used for.",
+    )
     bench_data: Path | None = Field(
         None, description="Folder of data sets for training, evaluation and benchmarks: the default of --data."
     )
@@ -161,6 +203,11 @@ class Settings(BaseSettings):
     def hosts(self) -> tuple[str, ...]:
         """Return the names in `allowed_hosts`."""
         return tuple(name for part in self.allowed_hosts.split(",") if (name := part.strip()))
+
+    @property
+    def aspects(self) -> tuple[str, ...]:
+        """Return the aspects named in `vote_aspects`."""
+        return tuple(name for part in self.vote_aspects.split(",") if (name := part.strip()))
 
     @property
     def added_dir(self) -> Path:

@@ -14,20 +14,23 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from playground.actions import pairing
 from playground.actions.ask import LOAD_SECONDS, checked_prompt, known_router, noted, read_sampling, ready_names
 from playground.core.events import Event, RunStarted
 from playground.core.fold import ViewState, fold
 from playground.core.values import RunRequest, Sampling
 from playground.errors import InvalidRequest
-from playground.learn.labels.pairs import uniform_pair
 from playground.store.labels import create_comparison
 from playground.store.tables.columns import new_id
+from playground.store.versions import versions_of
 
 if TYPE_CHECKING:
     from playground.serving.runtime import Runtime
 
 KEPT = 50  # of about 0.3 MB each; older ones are read again from the database when their visitor votes
-RANDOM_PAIR = "random"
+RANDOM_PAIR, RANDOM_ROUTERS = "random", "random-router"
+DRAWN = (RANDOM_PAIR, RANDOM_ROUTERS)
+MOST_VERSIONS = 6  # of one router, in a menu
 # warmer than a single run, so that the two answers differ; shorter, so that both are read
 DEFAULTS = Sampling(temperature=0.7, top_p=0.95, max_new_tokens=96)
 LEAST_LETTERS = 20  # before an answer can be judged
@@ -48,6 +51,7 @@ class OpenComparison:
     propensity: float | None
     states: list[ViewState] = field(default_factory=lambda: [ViewState(), ViewState()])
     id: str = field(default_factory=new_id)
+    judged: str = ""
     comparison_id: str = ""
     label_id: str = ""
     votes: int = 0
@@ -125,15 +129,37 @@ def contenders(runtime: "Runtime") -> list[tuple[str, str]]:
     """Return everything that may answer one side, as (words, value)."""
     ready = [expert for expert in runtime.pool.experts if expert.ready]
     experts = [(f"expert · {expert.title}", f"expert:{expert.name}") for expert in ready]
-    routers = [(f"router · {info.title}", f"router:{info.name}") for info in runtime.routers() if info.ready]
-    return [("an expert at random", RANDOM_PAIR), *experts, *routers]
+    routers = [info for info in runtime.routers() if info.ready]
+    named = [(f"router · {info.title}", f"router:{info.name}") for info in routers]
+    drawn = [("an expert at random", RANDOM_PAIR), ("a router at random", RANDOM_ROUTERS)]
+    return [*drawn, *experts, *named, *_versions(runtime, {info.name: info for info in routers})]
+
+
+def _versions(runtime: "Runtime", routers: dict[str, Any]) -> list[tuple[str, str]]:
+    """Return the versions of routers that have several, newest first."""
+    found = []
+    with runtime.database.read() as session:
+        for name, info in routers.items():
+            known = versions_of(session, name, current=info.version)
+            if len(known) > 1:
+                found += [
+                    (f"version · {info.title} · {one.id} ({one.state})", f"version:{name}:{one.id}")
+                    for one in known[:MOST_VERSIONS]
+                ]
+    return found
 
 
 def contender(runtime: "Runtime", name: str, prompt: str, sampling: Sampling) -> RunRequest:
-    """Return the run of one side: `expert:NAME` answers alone, `router:NAME` decides. Raise InvalidRequest."""
+    """Return the run of one side: `expert:NAME` answers alone, `router:NAME` or `version:NAME:ID` decides.
+
+    Routers have every ready expert, and both sides the same limit of tokens. Raise InvalidRequest.
+    """
     kind, _, wanted = str(name or "").partition(":")
     if kind == "router":
         return RunRequest(prompt, known_router(runtime, wanted), sampling=sampling)
+    if kind == "version":
+        router, _, version = wanted.partition(":")
+        return RunRequest(prompt, known_router(runtime, router), version=version or None, sampling=sampling)
     if kind != "expert":
         raise InvalidRequest("One side has no expert or router.", "Choose an expert or a router for each side.")
     ready = ready_names(runtime.pool)
@@ -144,9 +170,20 @@ def contender(runtime: "Runtime", name: str, prompt: str, sampling: Sampling) ->
     return RunRequest(prompt, "manual", pool=pool.names, sampling=sampling, override=weights)
 
 
+def judged(first: str, second: str) -> str:
+    """Return what a vote on two contenders judges: `expert`, `router`, `version` (two of one router) or `mixed`."""
+    sides = [name.split(":") for name in (first, second)]
+    kinds = {side[0] == "expert" for side in sides}
+    if len(kinds) > 1:
+        return "mixed"
+    if kinds.pop():
+        return "expert"
+    return "version" if sides[0][1] == sides[1][1] else "router"
+
+
 def require_different(first: str, second: str) -> None:
     """Raise InvalidRequest when both sides are the same contender. Two random sides are drawn apart."""
-    if first == second != RANDOM_PAIR:
+    if first == second and first not in DRAWN:
         raise InvalidRequest("Both sides are the same.", "Choose two different ones.")
 
 
@@ -160,25 +197,53 @@ def open_comparison(runtime: "Runtime", prompt: str, first: str, second: str, *,
     )
     rng = np.random.default_rng(secrets.randbits(64))
     require_different(first, second)
-    selection, propensity = "manual", None
-    if first == second:
-        one, two, propensity = uniform_pair(runtime.pool, rng, ready_names(runtime.pool))
-        first, second, selection = f"expert:{one}", f"expert:{two}", "uniform"
-    elif RANDOM_PAIR in (first, second):  # a person chose half of this pair, so it has no propensity
-        chosen = second if first == RANDOM_PAIR else first
-        first, second = chosen, _rival(runtime, rng, chosen)
+    first, second, selection, propensity = _drawn(runtime, rng, prompt, first, second)
     requests = [contender(runtime, name, prompt, sampling) for name in (first, second)]
     if rng.random() < 0.5:
         requests.reverse()
-    return OpenComparison(secrets.token_urlsafe(16), prompt, (requests[0], requests[1]), selection, propensity)
+    opened = OpenComparison(secrets.token_urlsafe(16), prompt, (requests[0], requests[1]), selection, propensity)
+    opened.judged = judged(first, second)
+    return opened
 
 
-def _rival(runtime: "Runtime", rng: np.random.Generator, chosen: str) -> str:
-    """Return a random ready expert other than `chosen`. Raise InvalidRequest when there is none."""
-    rivals = [name for name in ready_names(runtime.pool) if f"expert:{name}" != chosen]
+def _drawn(
+    runtime: "Runtime", rng: np.random.Generator, prompt: str, first: str, second: str
+) -> tuple[str, str, str, float | None]:
+    """Return both contenders by name, how they were chosen and the probability of this pair.
+
+    A person who chose half of a pair chose it: it has no propensity. Raise InvalidRequest when too few are ready.
+    """
+    if first == second == RANDOM_PAIR:
+        one, two, propensity, policy = pairing.choose(runtime, prompt, rng, ready_names(runtime.pool))
+        return f"expert:{one}", f"expert:{two}", policy, propensity
+    if first == second == RANDOM_ROUTERS:
+        names = _others(runtime, RANDOM_ROUTERS, "")
+        if len(names) < 2:
+            raise InvalidRequest("There are no two routers that are ready.", "Compare experts.")
+        chosen = [names[int(i)] for i in rng.choice(len(names), size=2, replace=False)]
+        return chosen[0], chosen[1], "uniform", 2.0 / (len(names) * (len(names) - 1))
+    if first in DRAWN:
+        first = _rival(runtime, rng, first, second)
+    if second in DRAWN:
+        second = _rival(runtime, rng, second, first)
+    return first, second, "manual", None
+
+
+def _others(runtime: "Runtime", kind: str, chosen: str) -> list[str]:
+    """Return the ready contenders of a kind that is drawn, without `chosen`."""
+    if kind == RANDOM_PAIR:
+        names = [f"expert:{name}" for name in ready_names(runtime.pool)]
+    else:
+        names = [f"router:{info.name}" for info in runtime.routers() if info.ready]
+    return [name for name in names if name != chosen]
+
+
+def _rival(runtime: "Runtime", rng: np.random.Generator, kind: str, chosen: str) -> str:
+    """Return a random ready contender other than `chosen`. Raise InvalidRequest when there is none."""
+    rivals = _others(runtime, kind, chosen)
     if not rivals:
         raise InvalidRequest("There is no other expert that is ready.", "Choose two different sides.")
-    return f"expert:{rivals[int(rng.integers(len(rivals)))]}"
+    return rivals[int(rng.integers(len(rivals)))]
 
 
 def decoded(runtime: "Runtime", comparison: OpenComparison, session_id: str) -> Generator[tuple[int, Event]]:
@@ -222,6 +287,7 @@ def _store(runtime: "Runtime", comparison: OpenComparison) -> None:
             pair_propensity=comparison.propensity,
             left_run=ids[0],
             comparison_id=comparison.id,
+            judged=comparison.judged or None,
         )
 
 

@@ -19,6 +19,7 @@ REGISTRIES = (
     ("playground.experts.base", "EXPERT_KINDS"),
     ("playground.experts.base", "TOOLS"),
     ("playground.learn.labels.objective", "LABEL_OBJECTIVES"),
+    ("playground.learn.labels.pairs", "PAIR_POLICIES"),
     ("playground.exchange.base", "FORMATS"),
     ("playground.bench.base", "BENCHES"),
 )

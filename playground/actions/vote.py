@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 STORE_SECONDS = 20.0
 READ_AT_MOST = 5000
 REASONS = ("more correct", "clearer", "shorter", "safer", "better style", "follows the request")
+SKIP_REASONS = ("not my subject", "both are unclear", "too long to read", "I do not want to read this")
 KEYS = {verdict.key: verdict for verdict in Verdict}
 CHOICES = tuple(dict.fromkeys(verdict.choice for verdict in Verdict))
 
@@ -67,6 +68,24 @@ def judge(runtime: "Runtime", comparison: OpenComparison, verdict: Verdict, hand
     return comparison.label_id
 
 
+def judge_late(runtime: "Runtime", comparison_id: str, verdict: Verdict, handle: str, *, votes: int) -> str:
+    """Store a verdict that waited in a browser, and return the label's id. Sent twice, or sent in time, it counts once.
+
+    `votes` is how often the page had voted on this comparison before. Raise InvalidRequest for an unknown comparison.
+    """
+    comparison_id = storable(comparison_id)
+    with runtime.database.write() as session:
+        return vote(
+            session,
+            comparison_id,
+            verdict,
+            labeller_id=labeller(session, handle),
+            client_token=f"{comparison_id}:{votes}",
+            revealed_before=votes > 0 or _may_be_known(runtime, session, comparison_id),
+            source_detail={"sent_late": True},
+        )
+
+
 def take_back(runtime: "Runtime", comparison: OpenComparison, handle: str) -> None:
     """Undo the vote on an open comparison. Raise InvalidRequest when there is none."""
     if not comparison.label_id:
@@ -90,7 +109,7 @@ def explain(runtime: "Runtime", label_id: str, text: str, tags: Sequence[str]) -
     with runtime.database.write() as session:
         if not current_labels(session, label_id=label_id):
             raise InvalidRequest("This vote was taken back or changed.", "Vote again, then say why.")
-        add_rationale(session, label_id, text.strip(), [tag for tag in tags if tag in REASONS])
+        add_rationale(session, label_id, text.strip(), [tag for tag in tags if tag in (*REASONS, *SKIP_REASONS)])
 
 
 def client_vote(
@@ -240,6 +259,7 @@ def from_store(runtime: "Runtime", comparison_id: str, handle: str) -> OpenCompa
         secrets.token_urlsafe(16), stored.prompt, (), stored.selection, stored.pair_propensity, states
     )
     opened.id = opened.comparison_id = stored.id
+    opened.judged = stored.judged or ""
     opened.votes, opened.is_revealed = votes, votes > 0
     opened.label_id = own[0].label_id if own else ""
     opened.done.set()

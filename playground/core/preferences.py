@@ -15,16 +15,16 @@ class Verdict(Enum):
     """Name what a person may say of answers A and B.
 
     Each has (choice, strength, target that A beats B, key, text, words on its button, arrow). `key` and `arrow` are
-    keys of the keyboard. The short scale has the verdicts with an arrow, and those for which `is_apart` holds.
+    keys of the keyboard, the same on every scale.
     """
 
-    A_MUCH = ("a", 3, 0.975, "1", "A is much better", "A much better", "")
-    A = ("a", 2, 0.90, "2", "A is better", "A is better", "←")
+    A_MUCH = ("a", 3, 0.975, "1", "A is much better", "A much", "")
+    A = ("a", 2, 0.90, "2", "A is better", "A better", "←")
     A_SLIGHTLY = ("a", 1, 0.75, "3", "A is slightly better", "A slightly", "")
     TIE = ("tie", None, 0.5, "4", "Tie", "Tie", "↓")
     B_SLIGHTLY = ("b", 1, 0.25, "5", "B is slightly better", "B slightly", "")
-    B = ("b", 2, 0.10, "6", "B is better", "B is better", "→")
-    B_MUCH = ("b", 3, 0.025, "7", "B is much better", "B much better", "")
+    B = ("b", 2, 0.10, "6", "B is better", "B better", "→")
+    B_MUCH = ("b", 3, 0.025, "7", "B is much better", "B much", "")
     BOTH_BAD = ("bad", None, 0.5, "0", "Both are bad", "Both bad", "")
     SKIP = ("skip", None, None, "s", "Skip: I cannot judge", "Skip", "")
 
@@ -46,10 +46,11 @@ class Verdict(Enum):
         """Return whether the verdict prefers neither answer and does not call them equal."""
         return self.choice in ("bad", "skip")
 
-    @property
-    def is_simple(self) -> bool:
-        """Return whether the short scale has it."""
-        return self.is_apart or bool(self.arrow)
+    def is_on(self, scale: str) -> bool:
+        """Return whether the scale of `seven`, `five` or `three` steps has it. Every scale has those apart."""
+        if self.is_apart or scale == "seven":
+            return True
+        return self.strength != 3 if scale == "five" else bool(self.arrow)
 
     @classmethod
     def of(cls, choice: str, strength: int | None) -> "Verdict":

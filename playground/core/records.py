@@ -1,6 +1,6 @@
 """Define what the store gives out: votes with both answers, runs in a list, router versions. All are pure values."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any
@@ -32,7 +32,10 @@ class Side:
 
 @dataclass(frozen=True, eq=False)
 class LabelRow:
-    """Hold a vote in force with its comparison. `verdict` is about `a` and `b`; `left` names the one shown left."""
+    """Hold a vote in force with its comparison. `verdict` is about `a` and `b`; `left` names the one shown left.
+
+    `judged` says what the vote judges (None in rows of before). `aspects` are from 2, `a` is much better, to -2.
+    """
 
     label_id: str
     comparison_id: str
@@ -54,6 +57,10 @@ class LabelRow:
     rationale: str
     tags: tuple[str, ...]
     category: str = ""
+    judged: str | None = None
+    duplicate_of: str | None = None
+    check_answer: str | None = None
+    aspects: Mapping[str, int] = field(default_factory=dict)
 
     @property
     def shown_sides(self) -> tuple[Side, Side]:

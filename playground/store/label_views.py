@@ -10,6 +10,7 @@ import sqlalchemy as sa
 from sqlalchemy.orm import aliased
 from sqlmodel import Session, SQLModel, col, func, select
 
+from playground.core.integrity import standings
 from playground.core.preferences import LabelledPair, Verdict
 from playground.core.records import LabelRow, Side
 from playground.errors import InvalidRequest
@@ -17,6 +18,7 @@ from playground.store.arrays import unpack
 from playground.store.tables import (
     ComparisonRow,
     LabelActRow,
+    LabelAspectRow,
     LabellerRow,
     PoolRow,
     PromptRow,
@@ -69,12 +71,13 @@ def vote_of(session: Session, label_id: str) -> LabelRow:
 
 
 def labelled_pairs(session: Session, source: str | None = "human") -> list[LabelledPair]:
-    """Return the labels that training may use, oldest first. Skips, checks and repeats are left out.
+    """Return the labels that training may use, oldest first. Skips and excluded votes (core.integrity) are left out.
 
     Usages are over the experts of both runs. The weight is 1/sqrt(labels on the comparison), halved for a hasty vote.
     """
-    rows = [row for row in current_labels(session, source=source, oldest_first=True) if row.verdict.target is not None]
-    rows = [row for row in rows if row.selection not in ("check", "duplicate")]
+    every = current_labels(session, source=source, oldest_first=True)
+    found = standings(every)
+    rows = [row for row in every if row.verdict.target is not None and found[row.label_id].counts]
     votes = Counter(row.comparison_id for row in rows)
     return [labelled_pair(row, votes_on_comparison=votes[row.comparison_id]) for row in rows]
 
@@ -128,7 +131,7 @@ def count_usable(session: Session, source: str = "human") -> tuple[int, int, int
         .join(ComparisonRow, col(ComparisonRow.id) == col(act.comparison_id))
         .outerjoin(later, col(later.supersedes) == col(head.id))
         .where(col(later.id).is_(None), col(head.action).in_(("vote", "undo")), col(act.action) == "vote")
-        .where(col(head.source) == source)
+        .where(col(head.source) == source, col(ComparisonRow.selection).not_in(("check", "duplicate")))
     )
     labels, prompts, people, skips = session.exec(query).one()
     return labels, prompts, people, skips
@@ -149,6 +152,7 @@ def _joined(session: Session, acts: Sequence[LabelActRow]) -> list[LabelRow]:
     prompts = {row.id: row for row in _by_ids(session, PromptRow, {row.prompt_id for row in comparisons.values()})}
     people = {row.id: row.handle for row in _by_ids(session, LabellerRow, {act.labeller_id for act in acts})}
     reasons = _rationales(session, {act.id for act in acts})
+    aspects = _aspects(session, {act.id for act in acts})
     return [
         _row(
             act,
@@ -157,6 +161,7 @@ def _joined(session: Session, acts: Sequence[LabelActRow]) -> list[LabelRow]:
             prompts=prompts,
             people=people,
             reason=reasons.get(act.id),
+            aspects=aspects.get(act.id, {}),
         )
         for act in acts
     ]
@@ -170,6 +175,7 @@ def _row(
     prompts: Mapping[str, PromptRow],
     people: Mapping[str, str],
     reason: RationaleRow | None,
+    aspects: Mapping[str, int],
 ) -> LabelRow:
     return LabelRow(
         label_id=act.id,
@@ -192,6 +198,10 @@ def _row(
         rationale=reason.text if reason else "",
         tags=tuple(reason.tags) if reason else (),
         category=prompts[comparison.prompt_id].category or "",
+        judged=comparison.judged,
+        duplicate_of=comparison.duplicate_of,
+        check_answer=comparison.check_answer,
+        aspects=aspects,
     )
 
 
@@ -235,4 +245,15 @@ def _rationales(session: Session, labels: set[str]) -> dict[str, RationaleRow]:
             .order_by(col(RationaleRow.id))
         )
         found |= {row.label_id: row for row in session.exec(query)}
+    return found
+
+
+def _aspects(session: Session, labels: set[str]) -> dict[str, dict[str, int]]:
+    """Return what each label said of its aspects, for `a` against `b`."""
+    found: dict[str, dict[str, int]] = {}
+    ordered = sorted(labels)
+    for start in range(0, len(ordered), CHUNK):
+        wanted = col(LabelAspectRow.label_id).in_(ordered[start : start + CHUNK])
+        for row in session.exec(select(LabelAspectRow).where(wanted)):
+            found.setdefault(row.label_id, {})[row.aspect] = row.value
     return found

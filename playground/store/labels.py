@@ -18,7 +18,7 @@ from playground.errors import InvalidRequest, NotPermitted
 from playground.store.prompts import storable
 from playground.store.tables import ComparisonRow, LabelActRow, PromptRow, RationaleRow, RunRow
 from playground.store.tables.columns import new_id
-from playground.store.tables.labels import SELECTIONS, SOURCES
+from playground.store.tables.labels import JUDGED, SELECTIONS, SOURCES
 
 MAX_RATIONALE = 4000
 MAX_TAGS = 20
@@ -33,6 +33,7 @@ class StoredComparison:
     runs: tuple[str, str]
     selection: str
     pair_propensity: float | None
+    judged: str | None = None
 
 
 def create_comparison(
@@ -45,10 +46,14 @@ def create_comparison(
     left_run: str,
     blind: bool = True,
     comparison_id: str = "",
+    judged: str | None = None,
+    duplicate_of: str | None = None,
+    check_answer: str | None = None,
 ) -> str:
     """Store a comparison of two stored runs of one prompt and return its id. `left_run` is shown left.
 
-    `comparison_id` is a ULID that the caller gave out already; by default a new one is made.
+    `comparison_id` is a ULID that the caller gave out already; by default a new one is made. `judged` says what a vote
+    judges. `duplicate_of` is the comparison that this one repeats. `check_answer` is the run known to be better.
 
     Raise InvalidRequest when the runs are the same, unknown, failed or of different prompts, or when the selection is
     unknown.
@@ -57,6 +62,8 @@ def create_comparison(
         raise InvalidRequest("A comparison needs two different runs, one of them on the left.", "Compare again.")
     if selection not in SELECTIONS:
         raise InvalidRequest(f"No selection is called {selection!r}.", f"Choose one of: {', '.join(SELECTIONS)}.")
+    if judged is not None and judged not in JUDGED:
+        raise InvalidRequest(f"Nothing is judged as {judged!r}.", f"Choose one of: {', '.join(JUDGED)}.")
     runs = [session.get(RunRow, run) for run in (run_a, run_b)]
     if runs[0] is None or runs[1] is None:
         raise InvalidRequest("One of the runs is not stored.", "Run the prompt again.")
@@ -74,6 +81,9 @@ def create_comparison(
         selection=selection,
         pair_propensity=pair_propensity,
         blind=blind,
+        judged=judged,
+        duplicate_of=duplicate_of,
+        check_answer="ab"[(first, second).index(check_answer)] if check_answer else None,
     )
     session.add(row)
     session.flush()
@@ -179,7 +189,7 @@ def load_comparison(session: Session, comparison_id: str) -> StoredComparison:
         raise InvalidRequest("There is no such comparison.", "Start a new one.")
     row, prompt = found
     right = row.run_b if row.left_run == row.run_a else row.run_a
-    return StoredComparison(row.id, prompt, (row.left_run, right), row.selection, row.pair_propensity)
+    return StoredComparison(row.id, prompt, (row.left_run, right), row.selection, row.pair_propensity, row.judged)
 
 
 def acts_of(session: Session, comparison_id: str, labeller_id: str) -> int:

@@ -35,3 +35,9 @@ def pool_id(session: Session, names: Sequence[str]) -> str:
     row = PoolRow(hash=digest, names=list(names))
     wanted = select(PoolRow.id).where(col(PoolRow.hash) == digest)
     return found_or_added(session, lambda: session.exec(wanted).first(), row) or row.id
+
+
+def typed_prompts(session: Session, *, limit: int) -> list[str]:
+    """Return the newest prompts that people typed, at most `limit`, without deleted ones."""
+    query = select(PromptRow.text).where(col(PromptRow.source) == "typed", col(PromptRow.deleted_at).is_(None))
+    return [text for text in session.exec(query.order_by(col(PromptRow.id).desc()).limit(limit)) if text]

@@ -20,6 +20,8 @@ class Protected:
 
 PROTECTED: tuple[Protected, ...] = (
     Protected("label"),
+    Protected("label_aspect"),
+    Protected("consent"),
     Protected("promotion"),
     Protected("evaluation"),
     Protected("training_label"),

@@ -1,6 +1,5 @@
 """The Compare tab: two answers side by side without names, one verdict, then who they were."""
 
-import json
 import secrets
 import time
 from collections.abc import Callable, Iterator
@@ -10,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import gradio as gr
 
-from playground.actions import ask, compare, examples, identity, vote
+from playground.actions import ask, collecting, compare, identity, vote
 from playground.actions.compare import OpenComparison, OpenComparisons
 from playground.core.events import TokenGenerated
 from playground.core.fold import ending
@@ -18,8 +17,11 @@ from playground.core.preferences import Verdict
 from playground.errors import InvalidRequest
 from playground.ui import parts, readiness, wire
 from playground.ui.browser_values import pressed_id
+from playground.ui.collecting_panel import CollectingPanel
 from playground.ui.failures import ended, guarded, words_of
 from playground.ui.fair_queue import MODEL
+from playground.ui.hidden_pair import replayed
+from playground.ui.kept_pair import kept_pair, pair_to_keep
 from playground.ui.stream import UPDATE_SECONDS
 from playground.ui.turns import Turn, Turns
 from playground.ui.views import compare as pictures
@@ -27,10 +29,6 @@ from playground.ui.views import compare as pictures
 if TYPE_CHECKING:
     from playground.serving.runtime import Runtime
 
-SIDE = (
-    '<section class="side" data-state="empty" aria-label="Answer {letter}"><header><b>{letter}</b></header>'
-    '<div class="side-answer" dir="auto" tabindex="0"></div><footer class="side-foot"></footer></section>'
-)
 STORE_SECONDS = 5.0  # how long a reloaded page waits until the comparison of before is stored
 LAST_SECONDS = 2.0  # how long a comparison waits for the end of the one before on the same page
 GUIDE = "Read both answers, then say which is better. Names, weights and times are shown after the vote."
@@ -49,6 +47,7 @@ class CompareTab:
             with gr.Column(scale=0, min_width=320, elem_id="pair-controls"):
                 self._draw_question()
             with gr.Column(scale=1, min_width=320, elem_id="pair-answers"):
+                self.panel = CollectingPanel(runtime, handle)
                 self._draw_answers()
                 self._draw_verdicts()
                 self._draw_after()
@@ -72,17 +71,19 @@ class CompareTab:
             tokens = compare.DEFAULTS.max_new_tokens
             self.length = gr.Slider(8, 512, value=tokens, step=8, label=longest, elem_id="pair-tokens")
         with gr.Row(elem_id="pair-actions"):
-            self.run = gr.Button("Compare  Ctrl+⏎", variant="primary", elem_id="pair-run", scale=2)
-            self.next = gr.Button("Next  n", elem_id="vote-next", scale=1)
-        self.steps = gr.Checkbox(False, label="finer scale: seven steps", elem_id="seven")
+            self.run = gr.Button("Compare  Ctrl+⏎", variant="primary", elem_id="pair-run")
         with gr.Accordion("Your last votes", open=True, elem_id="pair-history"):
             self.history = parts.pressable(pictures.votes_html([], self.runtime.pool), elem_id="pair-votes")
 
     def _draw_answers(self) -> None:
         self.state = parts.markup(f'<p class="pair-state">{GUIDE}</p>', elem_id="pair-state")
         with gr.Row(elem_id="sides", equal_height=True):
-            self.left = parts.drawn("side-a", "", SIDE.format(letter="A"), elem_id="side-a", min_width=260, scale=1)
-            self.right = parts.drawn("side-b", "", SIDE.format(letter="B"), elem_id="side-b", min_width=260, scale=1)
+            self.left = parts.drawn(
+                "side-a", "", pictures.SIDE.format(letter="A"), elem_id="side-a", min_width=260, scale=1
+            )
+            self.right = parts.drawn(
+                "side-b", "", pictures.SIDE.format(letter="B"), elem_id="side-b", min_width=260, scale=1
+            )
 
     def _draw_verdicts(self) -> None:
         self.buttons: dict[Verdict, gr.Button] = {}
@@ -93,10 +94,12 @@ class CompareTab:
             for verdict in (one for one in Verdict if one.is_apart):
                 self.buttons[verdict] = self._button(verdict)
             self.undo = gr.Button("Undo  u", elem_id="vote-undo", interactive=False, size="sm", min_width=90)
+            self.next = gr.Button("Next  n", elem_id="vote-next", size="sm", min_width=90)
 
     def _button(self, verdict: Verdict) -> gr.Button:
         words = f"{verdict.button}  {verdict.key} {verdict.arrow}".strip()
-        shown: dict[str, Any] = {"visible": verdict.is_simple, "size": "sm", "min_width": 90}
+        on = verdict.is_on(self.runtime.settings.vote_scale)
+        shown: dict[str, Any] = {"visible": on, "size": "sm", "min_width": 90}
         return gr.Button(words, elem_id=f"vote-{verdict.key}", interactive=False, **shown)
 
     def _draw_after(self) -> None:
@@ -104,6 +107,7 @@ class CompareTab:
         with gr.Group(visible=False, elem_id="reasons") as self.reasons:
             self.tags = gr.CheckboxGroup(list(vote.REASONS), label="Why? (optional)", elem_id="reason-tags")
             self.note = gr.Textbox(label="In your words", max_length=2000, lines=1, elem_id="reason-text")
+            self.aspects = self.panel.draw_aspects()
             self.keep = gr.Button("Save the reason", size="sm", elem_id="reason-save")
         self.announce = parts.announcer("pair-status")
         self.shown = parts.feed("pair-kept", elem_id="pair-kept")  # the browser keeps its value over a reload
@@ -112,7 +116,8 @@ class CompareTab:
         """Return what the tab shows when it is opened: its menus, filled once models are loaded, and the last votes."""
         choices = compare.contenders(self.runtime)
         menus = {self.first: gr.Dropdown(choices=choices), self.second: gr.Dropdown(choices=choices)}
-        return menus | {self.history: self.own_votes(identity.handle_of(kept))}
+        handle = identity.handle_of(kept)
+        return menus | {self.history: self.own_votes(handle)} | self.panel.shown(handle)
 
     def _wire(self) -> None:
         quiet: dict[str, Any] = {"show_progress": "hidden", "api_visibility": "private"}
@@ -127,12 +132,13 @@ class CompareTab:
         self.shown.input(guarded(self.restore), [self.handle, self.token], every, **quiet)
         page = [self.token, self.handle, self.shown]
         after = [self.state, self.reveal, self.reasons, self.tags, self.note, self.undo, self.announce, self.history]
-        changed = [*after, *self.buttons.values()]
+        changed = [*after, *self.aspects, *self.panel.changing, self.shown, *self.buttons.values()]
         for verdict, button in self.buttons.items():
             button.click(self._saying(self._voter(verdict)), page, changed, queue=False, **quiet)
         self.undo.click(self._saying(self.take_back), page, changed, queue=False, **quiet)
-        self.keep.click(guarded(self.explain), [*page, self.tags, self.note], self.announce, **quiet)
-        self.steps.change(self.scale, self.steps, list(self.buttons.values()), **quiet)
+        reasons = [self.tags, self.note, *self.aspects]
+        self.keep.click(guarded(self.explain), [*page, *reasons], self.announce, **quiet)
+        self.panel.wire(self, changed, quiet)
         self.history.select(guarded(self.reopen), [self.handle, self.token], every, **quiet)
 
     def _saying(self, callback: Callable[..., dict[Any, Any]]) -> Callable[..., dict[Any, Any]]:
@@ -176,11 +182,15 @@ class CompareTab:
             turn.done.set()
 
     def _one(self, turn: Turn, kept: Any, prompt: str, wanted: tuple[Any, Any, Any]) -> Iterator[dict[Any, Any]]:
+        found = None if prompt else collecting.hidden(self.runtime, identity.handle_of(kept))
+        if found is not None:  # a repeat or a known answer, which looks like any other comparison
+            yield from replayed(self, turn, found)
+            return
         blank = wire.opening(secrets.token_hex(4))
         fresh = {self.left: blank, self.right: blank, self.reveal: "", self.reasons: gr.Group(visible=False)}
-        text = prompt or self.prompt_of_ours()
+        text = prompt or collecting.next_prompt(self.runtime)
         off = self.enabled(False) | {self.undo: gr.Button(interactive=False)}
-        asked = {self.prompt: text, self.token: turn.token, self.shown: _pair_to_keep("", text)}
+        asked = {self.prompt: text, self.token: turn.token, self.shown: pair_to_keep("", text)}
         yield fresh | off | self.said("") | asked
 
         def failed(message: str, remedy: str) -> dict[Any, Any]:
@@ -245,10 +255,6 @@ class CompareTab:
         ends = ["" if state.is_over or not state.started else wire.blind_line(ending(state)) for state in opened.states]
         yield texts[0] + ends[0], texts[1] + ends[1]
 
-    def prompt_of_ours(self) -> str:
-        """Return a random example prompt, of the page or of an expert."""
-        return secrets.choice(examples.offered(self.runtime.pool))
-
     def _voter(self, verdict: Verdict) -> Any:
         def cast(token: Any, kept: Any, shown: Any) -> dict[Any, Any]:
             return self.cast(verdict, token, kept, shown)
@@ -259,18 +265,29 @@ class CompareTab:
         """Store the verdict. Only then say that it is saved, and who answered."""
         handle = identity.handle_of(kept)
         opened = self.showing(token, shown, handle)
-        vote.judge(self.runtime, opened, verdict, handle)
+        collecting.cast(self.runtime, opened, verdict, handle)
+        return self.voted(opened, verdict, handle) | self.panel.stored([f"{opened.id}:{opened.votes}"])
+
+    def voted(self, opened: OpenComparison, verdict: Verdict, handle: str) -> dict[Any, Any]:
+        """Return updates that show a stored vote: who answered, whether it counts, and where to say why."""
         spoken = pictures.saved_sentence(opened.states, verdict, self.runtime.pool)
-        update = self.enabled(False) | {self.state: "", self.announce: unescape(spoken)}
-        update |= {
-            self.reveal: pictures.reveal_html(opened.states, verdict, self.runtime.pool),
-            self.reasons: gr.Group(visible=verdict is not Verdict.SKIP),
-            self.tags: [],
-            self.note: "",
-            self.undo: gr.Button(interactive=True),
-            self.history: self.own_votes(handle),
-        }
-        return update
+        reasons = vote.SKIP_REASONS if verdict is Verdict.SKIP else vote.REASONS
+        not_counted = pictures.standing_html(collecting.standing(self.runtime, opened.label_id))
+        return (
+            self.enabled(False)
+            | self.panel.progress(handle)
+            | {
+                self.state: "",
+                self.announce: unescape(spoken),
+                self.reveal: pictures.reveal_html(opened.states, verdict, self.runtime.pool) + not_counted,
+                self.reasons: gr.Group(visible=True),
+                self.tags: gr.CheckboxGroup(choices=list(reasons), value=[]),
+                self.note: "",
+                self.undo: gr.Button(interactive=True),
+                self.history: self.own_votes(handle),
+            }
+            | dict.fromkeys(self.aspects)
+        )
 
     def take_back(self, token: Any, kept: Any, shown: Any) -> dict[Any, Any]:
         """Take the vote back with a new row. A vote after that is marked as given after the reveal."""
@@ -284,18 +301,17 @@ class CompareTab:
             | self.said("Your vote was taken back. You can vote again.")
             | off
             | {self.reveal: revealed, self.history: self.own_votes(handle)}
+            | self.remembered(opened)
+            | self.panel.progress(handle)
         )
 
-    def explain(self, token: Any, kept: Any, shown: Any, tags: list[str], note: str) -> str:
-        """Store the reason, and say so."""
+    def explain(self, token: Any, kept: Any, shown: Any, tags: list[str], note: str, *aspects: Any) -> str:
+        """Store the reason and the verdicts by aspect, and say so."""
         opened = self.showing(token, shown, identity.handle_of(kept))
         vote.explain(self.runtime, opened.label_id, note or "", tags or [])
+        collecting.judge_aspects(self.runtime, opened.label_id, self.panel.read_aspects(aspects))
         gr.Info("The reason is saved.", duration=3)
         return "The reason is saved."
-
-    def scale(self, seven: bool) -> list[gr.Button]:
-        """Show three or seven steps. The buttons for both bad and skip always stay."""
-        return [gr.Button(visible=bool(seven) or verdict.is_simple) for verdict in self.buttons]
 
     def own_votes(self, handle: str) -> str:
         """Return the list of this visitor's last ten votes."""
@@ -336,7 +352,7 @@ class CompareTab:
 
     def remembered(self, opened: OpenComparison) -> dict[Any, Any]:
         """Return the update by which the browser keeps a comparison over a reload. It says nothing about the sides."""
-        return {self.shown: _pair_to_keep(opened.id, opened.prompt)}
+        return {self.shown: pair_to_keep(opened.id, opened.prompt, opened.votes)}
 
     def showing(self, token: Any, shown: Any, handle: str) -> OpenComparison:
         """Return the comparison that a page shows, read again when this process keeps it no more.
@@ -346,7 +362,7 @@ class CompareTab:
         found = self.open.get(token)
         if found is not None:
             return found
-        wanted, _ = _kept_pair(shown)
+        wanted, _ = kept_pair(shown)
         if not wanted:
             raise InvalidRequest("This comparison is no longer open.", "Start a new one. Your votes are kept.")
         found = vote.from_store(self.runtime, wanted, handle)
@@ -355,7 +371,7 @@ class CompareTab:
 
     def restore(self, kept: Any, before: Any, event: gr.EventData) -> dict[Any, Any]:
         """Return updates that show what this browser tab compared before it was reloaded, or at least its prompt."""
-        wanted, prompt = _kept_pair(event._data.get("kept"))
+        wanted, prompt = kept_pair(event._data.get("kept"))
         if before:
             return {self.token: gr.skip()}  # the page shows another comparison by now
         if not wanted:
@@ -373,16 +389,3 @@ class CompareTab:
         if not opened.is_readable:
             return again | self.said("The reload stopped these answers. Press Compare to ask again.")
         return again | self.said("Which is better? These are the answers from before the reload.")
-
-
-def _pair_to_keep(comparison_id: str, prompt: str) -> str:
-    return json.dumps({"id": comparison_id, "prompt": prompt})
-
-
-def _kept_pair(kept: Any) -> tuple[str, str]:
-    """Return (id, prompt) of the comparison that a browser kept. Both are empty when it kept none."""
-    try:
-        found = json.loads(str(kept or "{}"))
-        return str(found["id"])[:26], str(found["prompt"])
-    except (ValueError, KeyError, TypeError, RecursionError):
-        return "", ""

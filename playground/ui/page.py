@@ -65,7 +65,7 @@ def build(runtime: "Runtime", pages: OpenPages | None = None) -> gr.Blocks:
                 experts = ExpertsTab(runtime, experts_page, tabs, play)
             with gr.Tab("About", id="about") as about_page:
                 about = AboutTab(runtime)
-        opened_pair = [compare.first, compare.second, compare.history]
+        opened_pair = [compare.first, compare.second, compare.history, *compare.panel.changing]
         compare_page.select(guarded(compare.arrive), handle, opened_pair, **PRIVATE)
         labels_page.select(guarded(labels.refresh), [handle, *labels.filters], labels.table, **PRIVATE)
         tune_page.select(guarded(tune.arrive), [tune.router, tune.objective], tune.arrived, **PRIVATE)

@@ -9,6 +9,9 @@ export class BlindSide {
     this.section = element.querySelector('.side');
     this.box = element.querySelector('.side-answer');
     this.foot = element.querySelector('.side-foot');
+    this.whole = element.querySelector('.side-whole');
+    this.whole.addEventListener('click', () => this.show(!this.isWhole));
+    this.section.addEventListener('keydown', (event) => this.isWhole && event.key === 'Escape' && this.show(false));
     this.startAfresh();
     this.reader = new LineReader(
       () => this.startAfresh(),
@@ -25,6 +28,17 @@ export class BlindSide {
     this.waiting = null;
     this.isStarted = false;
     this.box.replaceChildren();
+  }
+
+  get isWhole() {
+    return this.section.classList.contains('whole');
+  }
+
+  /** Show the answer over the whole page, or in its place again. */
+  show(isWhole) {
+    this.section.classList.toggle('whole', isWhole);
+    this.whole.setAttribute('aria-pressed', String(isWhole));
+    this.whole.textContent = isWhole ? '✕' : '⤢';
   }
 
   take(record) {

@@ -17,11 +17,13 @@ import { LearningCurve } from './learning-curve.js';
 import { LikenessPanel } from './likeness-panel.js';
 import { OverridePanel } from './override-panel.js';
 import { PairKeeper } from './pair-keeper.js';
+import { followSteps, showResult } from './phone-steps.js';
 import { PoolPicker } from './pool-picker.js';
 import { PressableList } from './pressable-list.js';
 import { countPromptLetters } from './prompt-count.js';
 import { RouterMenu } from './router-menu.js';
 import { Shortcuts } from './shortcuts.js';
+import { VoteOutbox } from './vote-outbox.js';
 
 followTheme();
 forgetRamps();
@@ -40,12 +42,14 @@ define('other', (parts) => new OtherRun(parts));
 define('side-a', (parts) => new BlindSide(parts));
 define('side-b', (parts) => new BlindSide(parts));
 define('pair-kept', (parts) => new PairKeeper(parts));
+define('pair-outbox', (parts) => new VoteOutbox(parts, () => view('pair-kept')?.text, showResult));
 define('labels', (parts) => new LabelsTable(parts));
 define('curve', (parts) => new LearningCurve(parts));
 define('likeness', (parts) => new LikenessPanel(parts));
 
 new Shortcuts(help, () => view('run')).listen();
 countPromptLetters();
+followSteps();
 ignoreDoublePresses(['pair-run', 'vote-next']);
 new KeptWork().listen();
 

@@ -13,6 +13,7 @@ from playground.core.preferences import Verdict
 from playground.core.values import Sampling
 from playground.errors import StorageError
 from playground.store import triggers
+from playground.store.collecting import begin_sitting, give_consent, judge_aspects
 from playground.store.database import Database, newest_revision
 from playground.store.label_views import current_labels, labelled_pairs
 from playground.store.labels import add_rationale, create_comparison, undo, vote
@@ -33,7 +34,8 @@ OLD: dict[str, dict[str, Any]] = {
     "trace": {"layers": 30, "tokens": 3, "events": 6},
     "router_version": {"created_by": None},
 }
-NEW = ("secret", "version_file")  # tables that the first release did not have
+NEW = ("consent", "label_aspect", "secret", "sitting", "version_file")  # tables that the first release did not have
+NEW_COLUMNS = {"comparison": ("judged",)}  # null in its rows
 
 
 @pytest.fixture
@@ -51,6 +53,9 @@ def filled(database: Database, make_run: MakeRun) -> Database:
         ]
         label = vote(session, pairs[0], Verdict.A, labeller_id=me, client_token="t1", lead_ms=900)
         add_rationale(session, label, "It is right.", ["correct"])
+        judge_aspects(session, label, {"helpful": 2})
+        give_consent(session, me, licence="CC-BY-4.0", terms="t" * 64)
+        begin_sitting(session, me, goal=30)
     with database.write() as session:
         vote(session, pairs[1], Verdict.of("tie", None), labeller_id=me, client_token="t2")
         changed = vote(session, pairs[1], Verdict.of("b", 3), labeller_id=me, client_token="t3")
@@ -81,9 +86,11 @@ def first_release(request: pytest.FixtureRequest, tmp_path: Path, filled: Databa
     with made.write() as session:
         for name, values in rows(filled, without=NEW).items():
             old = OLD.get(name, {})
-            columns = [sa.column(c.name, c.type) for c in SQLModel.metadata.tables[name].columns]
+            fresh = NEW_COLUMNS.get(name, ())
+            columns = [sa.column(c.name, c.type) for c in SQLModel.metadata.tables[name].columns if c.name not in fresh]
             table = sa.table(name, *columns, *(sa.column(column) for column in old))
-            session.connection().execute(sa.insert(table), [row | old for row in values])
+            kept = [{key: value for key, value in (row | old).items() if key not in fresh} for row in values]
+            session.connection().execute(sa.insert(table), kept)
     yield made
     made.downgrade("base")
     made.close()
@@ -125,11 +132,11 @@ def form(database: Database) -> dict[str, Any]:
 
 
 def said(database: Database) -> list[list[str]]:
-    """Return what the program reads of the labels, runs and versions. The two databases keep JSON in another order."""
+    """Return what the program reads of labels, runs and versions. Databases keep JSON in another order."""
     with database.read() as session:
         runs = [run.id for run in recent_runs(session)]
         return [
-            [repr(label) for label in current_labels(session)],
+            [repr(replace(label, aspects={})) for label in current_labels(session)],
             [repr(pair) for pair in labelled_pairs(session)],
             [repr(replace(load_run(session, run), timings={})) for run in runs],
             [repr(load_events(session, run)) for run in runs],
@@ -146,12 +153,14 @@ def test_a_filled_database_of_the_first_release_opens_whole(first_release: Datab
         assert form(first_release) == form(filled)
 
 
-def test_rows_stay_guarded_after_the_migration(first_release: Database) -> None:
+def test_rows_stay_guarded_after_the_migration(first_release: Database, filled: Database) -> None:
     first_release.upgrade()
-    guarded = [rule.table for rule in triggers.PROTECTED]
-    for statement in [f"DELETE FROM {table}" for table in guarded] + ["UPDATE run SET text = 'x'"]:
-        with pytest.raises((sa.exc.DBAPIError, StorageError), match="never"), first_release.write() as session:
-            session.connection().exec_driver_sql(statement)
+    for table in [rule.table for rule in triggers.PROTECTED]:
+        database = filled if table in NEW else first_release  # without a row, nothing is refused
+        with pytest.raises((sa.exc.DBAPIError, StorageError), match="never"), database.write() as session:
+            session.connection().exec_driver_sql(f"DELETE FROM {table}")
+    with pytest.raises((sa.exc.DBAPIError, StorageError), match="never"), first_release.write() as session:
+        session.connection().exec_driver_sql("UPDATE run SET text = 'x'")
     with pytest.raises(sa.exc.IntegrityError), first_release.write() as session:
         session.add(RouterVersionRow(id="orphan", router="linear", level="prompt", parent_id="nowhere"))
     with pytest.raises(sa.exc.IntegrityError), first_release.write() as session:
@@ -190,6 +199,22 @@ def test_a_filled_database_of_the_release_before_opens_whole(filled: Database) -
     filled.upgrade()
     assert rows(filled, without=NEW) == {name: found for name, found in before.items() if name not in NEW}
     assert said(filled) == whole
+
+
+def test_a_pair_drawn_near_a_tie_outlives_the_way_down(filled: Database, make_run: MakeRun) -> None:
+    events = [make_run(expert=expert, tokens=3) for expert in ("math", "base")]
+    with filled.write() as session:
+        for each in events:
+            save_run(session, each, prompt="3 + 3?", sampling=Sampling(seed=7), base_model="tiny", session_id="v")
+        runs = [each[0].run_id for each in events]
+        made = create_comparison(
+            session, *runs, selection="near_tie", pair_propensity=0.5, left_run=runs[0], judged="router"
+        )
+    filled.downgrade("0003")
+    filled.upgrade()
+    with filled.read() as session:
+        asked = sa.text("SELECT selection, judged FROM comparison WHERE id = :made")
+        assert tuple(session.connection().execute(asked, {"made": made}).one()) == ("uncertainty", None)
     assert [check for check in filled.check() if not check.ok] == []
 
 

@@ -1,7 +1,7 @@
 """Import every table of the database, which registers them all on SQLModel's metadata."""
 
-from playground.store.tables.labels import ComparisonRow, LabelActRow, RationaleRow
-from playground.store.tables.people import LabellerRow, SecretRow
+from playground.store.tables.labels import ComparisonRow, LabelActRow, LabelAspectRow, RationaleRow
+from playground.store.tables.people import ConsentRow, LabellerRow, SecretRow, SittingRow
 from playground.store.tables.prompts import PoolRow, PromptRow
 from playground.store.tables.runs import DecisionRow, RunRow, TraceRow
 from playground.store.tables.training import (
@@ -15,9 +15,11 @@ from playground.store.tables.training import (
 
 __all__ = [
     "ComparisonRow",
+    "ConsentRow",
     "DecisionRow",
     "EvaluationRow",
     "LabelActRow",
+    "LabelAspectRow",
     "LabellerRow",
     "PoolRow",
     "PromotionRow",
@@ -26,6 +28,7 @@ __all__ = [
     "RouterVersionRow",
     "RunRow",
     "SecretRow",
+    "SittingRow",
     "TraceRow",
     "TrainingLabelRow",
     "TrainingRunRow",

@@ -9,7 +9,8 @@ from sqlmodel import Field, SQLModel
 from playground.core.preferences import Verdict
 from playground.store.tables.columns import Json, UtcTime, new_id, now
 
-SELECTIONS = ("uniform", "uncertainty", "dts", "dopt", "manual", "check", "duplicate")
+SELECTIONS = ("uniform", "uncertainty", "dts", "dopt", "manual", "check", "duplicate", "near_tie")
+JUDGED = ("expert", "router", "version", "mixed")
 SOURCES = ("human", "judge", "rule", "import", "transfer")
 CHOICES = tuple(dict.fromkeys(verdict.choice for verdict in Verdict))
 STRONGEST = max(verdict.strength or 0 for verdict in Verdict)
@@ -27,6 +28,7 @@ class ComparisonRow(SQLModel, table=True):
         sa.CheckConstraint("run_a < run_b", name="canonical"),
         sa.CheckConstraint("left_run = run_a OR left_run = run_b", name="left_run"),
         sa.CheckConstraint(_one_of("selection", SELECTIONS), name="selection"),
+        sa.CheckConstraint(f"judged IS NULL OR {_one_of('judged', JUDGED)}", name="judged"),
         sa.CheckConstraint(
             "pair_propensity IS NULL OR (pair_propensity > 0 AND pair_propensity <= 1)", name="propensity"
         ),
@@ -40,7 +42,7 @@ class ComparisonRow(SQLModel, table=True):
     run_a: str = Field(foreign_key="run.id", index=True, max_length=64, description="The run with the smaller id.")
     run_b: str = Field(foreign_key="run.id", index=True, max_length=64, description="The run with the larger id.")
     left_run: str = Field(foreign_key="run.id", max_length=64, description="The run that was shown on the left.")
-    selection: str = Field(max_length=16, description="How the pair was chosen. Used so far: `manual` and `uniform`.")
+    selection: str = Field(max_length=16, description="The policy that chose the pair, `manual` or a kind of check.")
     pair_propensity: float | None = Field(
         default=None, description="The probability with which the pair was drawn. Null when a person chose it."
     )
@@ -48,10 +50,16 @@ class ComparisonRow(SQLModel, table=True):
         default=None,
         foreign_key="comparison.id",
         max_length=26,
-        description="The comparison that this one repeats, to measure agreement. Not used yet.",
+        description="The comparison that this one repeats, with the sides exchanged, to measure agreement.",
     )
     check_answer: str | None = Field(
-        default=None, max_length=8, description="The known right choice of a check comparison. Not used yet."
+        default=None, max_length=8, description="The known right choice of a check comparison, `a` or `b`."
+    )
+    judged: str | None = Field(
+        default=None,
+        max_length=8,
+        description="What a vote on it judges: `expert`, `router`, `version` (two of one router) or `mixed`. Null in "
+        "rows of before.",
     )
     blind: bool = Field(default=True, description="Whether router and expert were hidden until the vote.")
     assigned_to: str | None = Field(
@@ -161,3 +169,17 @@ class RationaleRow(SQLModel, table=True):
     deleted_at: datetime | None = Field(
         default=None, sa_type=UtcTime, description="When it was hidden on request. Nothing sets it yet."
     )
+
+
+class LabelAspectRow(SQLModel, table=True):
+    """Store what a vote said of one aspect, such as harmlessness. An aspect that was not judged has no row."""
+
+    __tablename__ = "label_aspect"
+    __table_args__ = (sa.CheckConstraint("value BETWEEN -2 AND 2", name="value"),)
+
+    label_id: str = Field(
+        foreign_key="label.id", primary_key=True, max_length=26, description="The vote that it belongs to."
+    )
+    aspect: str = Field(primary_key=True, max_length=64, description="The aspect, as the host's setting names it.")
+    value: int = Field(description="From 2, run_a is much better in it, to -2, run_b is.")
+    created_at: datetime = Field(default_factory=now, sa_type=UtcTime, description="When it was said, in UTC.")

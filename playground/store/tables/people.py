@@ -47,3 +47,30 @@ class SecretRow(SQLModel, table=True):
     name: str = Field(primary_key=True, max_length=32, description="What it is for. Used so far: `labellers`.")
     value: bytes = Field(sa_type=sa.LargeBinary, description="The key: 32 random bytes.")
     created_at: datetime = Field(default_factory=now, sa_type=UtcTime, description="When it was made, in UTC.")
+
+
+class ConsentRow(SQLModel, table=True):
+    """Store that a labeller agreed to the notice and the licence of the labels, before their first vote."""
+
+    __tablename__ = "consent"
+
+    id: str = Field(default_factory=new_id, primary_key=True, max_length=26, description="ULID of the consent.")
+    labeller_id: str = Field(foreign_key="labeller.id", index=True, max_length=26, description="Who agreed.")
+    licence: str = Field(max_length=64, description="The licence of the labels that was shown.")
+    terms: str = Field(max_length=64, description="SHA-256 of the notice that was shown.")
+    at: datetime = Field(default_factory=now, sa_type=UtcTime, description="When they agreed, in UTC.")
+
+
+class SittingRow(SQLModel, table=True):
+    """Store that a labeller set out to judge a number of comparisons. Only `ended_at` changes."""
+
+    __tablename__ = "sitting"
+    __table_args__ = (sa.CheckConstraint("goal > 0", name="goal"),)
+
+    id: str = Field(default_factory=new_id, primary_key=True, max_length=26, description="ULID of the sitting.")
+    labeller_id: str = Field(foreign_key="labeller.id", index=True, max_length=26, description="Who labels.")
+    goal: int = Field(description="Comparisons to judge.")
+    began_at: datetime = Field(default_factory=now, sa_type=UtcTime, description="When it began, in UTC.")
+    ended_at: datetime | None = Field(
+        default=None, sa_type=UtcTime, description="When the labeller finished it. Null while it is open."
+    )

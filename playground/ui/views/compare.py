@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from playground.core.fold import ViewState
+from playground.core.integrity import VoteStanding
 from playground.core.preferences import Verdict
 from playground.core.values import Pool
 from playground.ui.format import age, duration, plural, shortened
@@ -14,9 +15,16 @@ from playground.ui.palette import looks
 from playground.ui.views.named import chip, weight_bars
 
 if TYPE_CHECKING:
+    from playground.actions.collecting import Sitting
     from playground.core.records import LabelRow
 
 LEAST_WEIGHT = 0.0005
+SIDE = (
+    '<section class="side" data-state="empty" aria-label="Answer {letter}"><header><b>{letter}</b>'
+    '<button type="button" class="side-whole" aria-label="Answer {letter} in full screen" aria-pressed="false">⤢'
+    '</button></header><div class="side-answer" dir="auto" tabindex="0"></div>'
+    '<footer class="side-foot"></footer></section>'
+)
 
 
 def _bars(experts: Sequence[str], weights: np.ndarray, pool: Pool) -> str:
@@ -68,6 +76,27 @@ def reveal_html(states: Sequence[ViewState], verdict: Verdict | None, pool: Pool
     sides = "".join(_side(letter, state, pool) for letter, state in zip("AB", states, strict=True))
     saved = "" if verdict is None else f'<p class="saved">{saved_sentence(states, verdict, pool)}</p>'
     return f'{saved}<div class="reveal">{sides}</div>'
+
+
+def standing_html(standing: VoteStanding) -> str:
+    """Return the sentence on a vote that does not count, and why. Empty for a vote that counts."""
+    if standing.counts or not standing.reason:
+        return ""
+    return f'<p class="not-counted">Saved, and not counted: {escape(standing.reason)}.</p>'
+
+
+def progress_html(sitting: "Sitting | None") -> str:
+    """Return how far a sitting is, with a bar. Empty without a goal."""
+    if sitting is None:
+        return ""
+    done = min(sitting.done, sitting.goal)
+    words = f"{sitting.done} of {sitting.goal}"
+    if sitting.is_reached:
+        words += ": done. Thank you. Finish, or go on."
+    return (
+        f'<div class="sitting"><progress max="{sitting.goal}" value="{done}" aria-label="judged so far"></progress>'
+        f"<span>{words}</span></div>"
+    )
 
 
 def _name(state: ViewState, pool: Pool) -> str:
