@@ -55,9 +55,13 @@ class _Batch:
     time: datetime
     rows: dict[type[SQLModel], list[dict[str, Any]]] = field(default_factory=dict)
     known: dict[tuple[str, ...], str] = field(default_factory=dict)
+    defaults: dict[type[SQLModel], dict[str, Any]] = field(default_factory=dict)
 
     def add(self, table: type[SQLModel], **values: Any) -> None:
-        self.rows.setdefault(table, []).append(table(**values).model_dump())
+        """Collect a row. Each call for a table names the same columns, so the rest is the same in all its rows."""
+        if table not in self.defaults:
+            self.defaults[table] = table(**values).model_dump()
+        self.rows.setdefault(table, []).append(self.defaults[table] | values)
 
     def write(self) -> None:
         order = (PromptRow, RunRow, TraceRow, ComparisonRow, LabelActRow, RationaleRow)
@@ -155,7 +159,7 @@ def _add(batch: _Batch, row: LabelRow, token: str, *, name: str, time: datetime)
     )
     if row.rationale or row.tags:
         tags = [storable(tag)[:64] for tag in row.tags]
-        batch.add(RationaleRow, label_id=label, text=storable(row.rationale), tags=tags, created_at=time)
+        batch.add(RationaleRow, id=new_id(), label_id=label, text=storable(row.rationale), tags=tags, created_at=time)
 
 
 def _plain(detail: Mapping[str, Any]) -> dict[str, Any]:

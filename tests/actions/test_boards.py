@@ -15,6 +15,7 @@ from playground.core.preferences import Verdict
 from playground.core.records import LabelRow, aligned
 from playground.errors import InvalidRequest
 from playground.exchange.base import FORMATS
+from playground.learn.understanding.board import MIN_VOTES
 from playground.settings import Settings, get_settings
 from playground.store.database import Database
 from tests.label_rows import label_row, side
@@ -65,6 +66,7 @@ def test_labels_of_other_sources_make_no_board_of_people(labelled: Database) -> 
     found = boards.board(labelled, "expert", "human")
     assert not boards.is_board(found)
     assert boards.remarks(found) == ["There are 0 votes that count, and a board needs 10."]
+    assert boards.MIN_VOTES == MIN_VOTES
 
 
 @pytest.mark.parametrize(("entity", "source"), [("person", "human"), ("expert", "nobody"), ("", "")])
