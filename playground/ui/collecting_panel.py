@@ -83,6 +83,8 @@ class CollectingPanel:
     def _sent(self, tab: "CompareTab", handle: str, token: Any, event: gr.EventData) -> dict[Any, Any]:
         votes = event._data.get("votes") if isinstance(event._data, dict) else None
         votes = [one for one in votes or [] if isinstance(one, dict) and {"id", "votes", "key"} <= set(one)]
+        if collecting.needs_consent(self.runtime, handle):
+            return {self.outbox: gr.skip()}  # the notice was changed meanwhile: they wait until it is agreed to
         labels, refused = collecting.cast_late(self.runtime, votes, handle)
         update = self.progress(handle) | self.stored(list(labels), refused)
         opened = tab.open.get(token)

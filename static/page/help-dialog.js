@@ -27,6 +27,7 @@ const KEYS = {
     ['0', 'both bad'],
     ['s', 'skip'],
     ['u or Backspace', 'undo'],
+    ['r', 'to the reasons, after a vote'],
     ['n', 'next'],
   ],
 };

@@ -34,9 +34,17 @@ function focusPrompt() {
   return !!box;
 }
 
+function focusReasons() {
+  const box = document.querySelector('#reason-tags input');
+  if (!isShown(box)) return false;
+  box.focus();
+  return true;
+}
+
 /** Press the verdict of a key: the button that carries its arrow, or whose id ends in the key. */
 function pressVerdict(key) {
   if (AFTER[key]) return press(AFTER[key]);
+  if (key === 'r') return focusReasons();
   const buttons = [...document.querySelectorAll('#verdicts button')];
   const pointed = ARROWS[key] && buttons.find((button) => button.textContent.includes(ARROWS[key]));
   return press(pointed ? pointed.id : `vote-${key}`);

@@ -1,7 +1,9 @@
+import { isShown } from '../lib/dom.js';
 import { keep, recall } from '../lib/storage.js';
 
 const KEY = 'routing-playground-outbox';
 const AGAIN_MS = 4000;
+const LONGEST_PAUSE_MS = 60_000;
 const GIVE_UP_MS = 600_000; // a vote on a comparison that was never stored
 const BUTTONS = '#verdicts button, #verdicts-apart button';
 const APART = ['vote-undo', 'vote-next'];
@@ -18,6 +20,8 @@ export class VoteOutbox {
     this.trigger = trigger;
     this.pair = pair;
     this.saved = saved;
+    this.next = 0;
+    this.pause = AGAIN_MS;
     watch('value', () => this.hear(props.value));
     document.addEventListener('click', (event) => this.press(event), true);
     addEventListener('online', () => this.send(0));
@@ -42,6 +46,7 @@ export class VoteOutbox {
   press(event) {
     const button = event.target.closest?.(BUTTONS);
     if (!button || button.disabled || APART.includes(button.id)) return;
+    if (isShown(document.getElementById('notice-agree'))) return; // no vote counts before that
     const { id, votes = 0 } = JSON.parse(this.pair() || '{}');
     if (!id) return;
     const token = `${id}:${votes}`;
@@ -54,10 +59,12 @@ export class VoteOutbox {
 
   hear(value) {
     if (!value) return;
+    this.pause = AGAIN_MS;
     const { stored = [], refused = [] } = JSON.parse(value);
-    const isOver = (one) =>
-      stored.includes(one.token) || (refused.includes(one.token) && Date.now() - one.at > GIVE_UP_MS);
-    this.write(this.waiting.filter((one) => !isOver(one)));
+    const isRefused = (one) => one.isRefused || refused.includes(one.token);
+    const isOver = (one) => stored.includes(one.token) || (isRefused(one) && Date.now() - one.at > GIVE_UP_MS);
+    const left = this.waiting.filter((one) => !isOver(one));
+    this.write(left.map((one) => ({ ...one, isRefused: isRefused(one) })));
     if (stored.length) requestAnimationFrame(this.saved);
   }
 
@@ -65,11 +72,15 @@ export class VoteOutbox {
   send(leastMs = AGAIN_MS) {
     this.draw();
     const votes = this.waiting.filter((one) => Date.now() - one.at > leastMs);
-    if (navigator.onLine && votes.length) this.trigger('input', { votes });
+    if (!navigator.onLine || !votes.length || (leastMs && Date.now() < this.next)) return;
+    this.next = Date.now() + this.pause; // a server that is away is asked less and less often
+    this.pause = Math.min(2 * this.pause, LONGEST_PAUSE_MS);
+    this.trigger('input', { votes });
   }
 
   draw() {
-    const late = navigator.onLine ? this.waiting.filter((one) => Date.now() - one.at > AGAIN_MS) : this.waiting;
+    const isLate = (one) => !one.isRefused && (!navigator.onLine || Date.now() - one.at > AGAIN_MS);
+    const late = this.waiting.filter(isLate);
     this.line.hidden = !late.length;
     const words = late.length === 1 ? 'vote waits' : 'votes wait';
     const told = `${late.length} ${words} in this browser. The page sends it when the connection is back.`;

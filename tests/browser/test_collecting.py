@@ -45,6 +45,24 @@ class Labeller:
             else:
                 self.page.keyboard.press(key)
 
+    def agree(self) -> None:
+        self.act("#notice-agree")
+        self.page.wait_for_selector("#notice-agree", state="hidden")
+
+    def look_closer(self) -> None:
+        """Show an answer in full screen, and all of it again."""
+        self.act("#side-b .side-whole")
+        self.page.wait_for_selector("#side-b .side.whole")
+        self.act("#side-b .side-whole")
+        self.page.wait_for_selector("#side-b .side:not(.whole)")
+
+    def act(self, selector: str) -> None:
+        if self.touch:
+            self.page.locator(selector).tap()
+        else:
+            self.page.locator(selector).focus()
+            self.page.keyboard.press("Enter")
+
     def next(self) -> None:
         if self.touch:
             self.page.locator("#vote-next").tap()
@@ -80,6 +98,7 @@ def labelling_page() -> Iterator[tuple[str, Any]]:
     with tempfile.TemporaryDirectory() as folder:
         runtime = scripted(Path(folder))
         runtime.settings.session_goal = GOAL
+        runtime.settings.label_licence = "CC-BY-4.0"
         demo, address = serve(runtime, host="127.0.0.1", port=0, block=False)
         yield address, runtime
         demo.close()
@@ -100,7 +119,14 @@ def test_thirty_comparisons_lose_and_double_nothing(browser: Any, labelling_page
     for number in range(1, GOAL + 1):
         someone.next()
         key = keys[number % len(keys)]
-        if number == 5:  # a double click
+        if number == 1:  # nothing is stored before the notice is agreed to
+            someone.vote(key)
+            page.wait_for_function("() => document.querySelector('#pair-state').innerText.includes('I agree')")
+            assert votes(runtime) == before
+            someone.agree()
+            someone.look_closer()
+            someone.vote(key)
+        elif number == 5:  # a double click
             someone.press(key, twice=True)
         elif number == 10:  # a reload in mid-comparison, which keeps it
             page.reload()

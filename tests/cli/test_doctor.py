@@ -2,6 +2,9 @@
 
 from pathlib import Path
 
+import pytest
+
+from playground.core.integrity import Integrity
 from playground.doctor import Check, run_checks, settings_markdown, settings_rows
 from playground.settings import Settings
 from playground.store.database import Database
@@ -46,6 +49,17 @@ def test_an_old_database_is_told_from_a_new_one(settings: Settings) -> None:
     found = checks(settings.model_copy(update={"base_model": "some/hub-id"}))
     assert not found["database revision"].ok
     assert "db upgrade" in found["database revision"].detail
+
+
+@pytest.mark.parametrize("alarm", ["", "The share of excluded votes rose from 0% to 50% in the last 50 votes."])
+def test_excluded_votes_are_counted_and_a_share_that_moved_is_an_alarm(
+    settings: Settings, database: Database, monkeypatch: pytest.MonkeyPatch, alarm: str
+) -> None:
+    found = Integrity(120, 25, {"a hidden repeat": 25}, {"unknown": 3}, alarm)
+    monkeypatch.setattr("playground.doctor.measure_votes", lambda _: found)
+    check = checks(settings.model_copy(update={"base_model": "some/hub-id"}))["votes"]
+    assert check.ok == (not alarm)
+    assert check.detail == f"{alarm} 120 votes, 25 excluded; 25 a hidden repeat; attention of 3 people unknown".strip()
 
 
 def test_a_space_without_storage_is_told_so(settings: Settings) -> None:
