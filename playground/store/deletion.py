@@ -20,12 +20,15 @@ from playground.errors import InvalidRequest
 from playground.store import triggers
 from playground.store.tables import (
     ComparisonRow,
+    ConsentRow,
     DecisionRow,
     LabelActRow,
+    LabelAspectRow,
     LabellerRow,
     PromptRow,
     RationaleRow,
     RunRow,
+    SittingRow,
     TraceRow,
     VersionFileRow,
 )
@@ -87,6 +90,7 @@ def erase(session: Session, labeller: str, sessions: Collection[str] = ()) -> Er
         prompt.deleted_at = now()
         session.add(prompt)
     reasons = _erase_reasons(session, [act.id for act in acts])
+    _drop_rows(session, labeller, [act.id for act in acts])
     votes = _bury(session, acts)
     person = session.get_one(LabellerRow, labeller)
     person.auth_subject_hash, person.handle = None, DELETED
@@ -192,6 +196,15 @@ def _erase_reasons(session: Session, labels: list[str]) -> int:
         row.text, row.tags, row.deleted_at = "", [], now()
         session.add(row)
     return len(found)
+
+
+def _drop_rows(session: Session, labeller: str, labels: list[str]) -> None:
+    """Delete what a labeller said of aspects, and when they agreed and sat down to label."""
+    found: list[Any] = list(_in(session, select(LabelAspectRow), LabelAspectRow.label_id, labels))
+    for table in (ConsentRow, SittingRow):
+        found += session.exec(select(table).where(col(table.labeller_id) == labeller)).all()
+    for row in found:
+        session.delete(row)
 
 
 def _bury(session: Session, acts: Iterable[LabelActRow]) -> int:

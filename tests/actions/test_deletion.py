@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from sqlmodel import select
 from typer.testing import CliRunner
 from ulid import ULID
 
@@ -21,11 +22,13 @@ from playground.errors import InvalidRequest, NotPermitted
 from playground.routers.base import ROUTERS
 from playground.serving.versions import SHIPPED, Versions
 from playground.settings import Settings, get_settings
+from playground.store.collecting import begin_sitting, give_consent
 from playground.store.database import Database
 from playground.store.label_views import count_labels, current_labels
 from playground.store.labels import add_rationale, create_comparison, undo, vote
 from playground.store.people import labeller
 from playground.store.runs import load_events, save_run
+from playground.store.tables import ConsentRow, LabelAspectRow, SittingRow
 from tests.scripted import scripted
 
 SECRET = "Zanzibar-quokka-7319"
@@ -57,6 +60,9 @@ def store(database: Database, who: str, prompt: str, *, text: str = "An answer."
         label = vote(session, made, Verdict.A, labeller_id=labeller(session, who), client_token=str(ULID()))
     with database.write() as session:
         add_rationale(session, label, REASON if who == ME else "clear", ["clearer"])
+        session.add(LabelAspectRow(label_id=label, aspect="harmless", value=2))
+        give_consent(session, labeller(session, who), licence="CC-BY-4.0", terms="")
+        begin_sitting(session, labeller(session, who), goal=30)
     return label
 
 
@@ -124,6 +130,18 @@ def test_what_others_gave_stays(world: tuple[Settings, Database, str]) -> None:
         seen = next(row for row in rows if row.prompt == "what the other typed")
         [decided] = [event for event in load_events(session, seen.a.run_id) if isinstance(event, Decided)]
     assert decided.evidence.prompts == ("(deleted on request)", "a known prompt")  # type: ignore[union-attr]
+
+
+def test_consent_aspects_and_sittings_go_with_the_votes(world: tuple[Settings, Database, str]) -> None:
+    settings, database, _ = world
+    with database.read() as session:
+        assert len(session.exec(select(LabelAspectRow)).all()) == 5
+    delete_by_name(settings, ME)
+    with database.read() as session:
+        assert len(session.exec(select(LabelAspectRow)).all()) == 3
+        others = labeller(session, OTHER)
+        for table in (ConsentRow, SittingRow):
+            assert [row.labeller_id for row in session.exec(select(table)).all()] == [others]
 
 
 def test_a_run_that_another_person_judged_stays(database: Database, settings: Settings) -> None:

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 
 from playground.bench.subjects.preferences.predicting import Columns
-from playground.bench.subjects.preferences.votes import Votes
+from playground.bench.subjects.preferences.votes import VoteSet
 from playground.learn.labels.fitting import Fitting, LabelBatch
 from playground.learn.labels.nuisance import BOLD, FENCE, HEADER, ITEM
 from playground.learn.labels.objective import LABEL_OBJECTIVES
@@ -21,7 +21,7 @@ WIDTH, EPOCHS, BATCH, RATE, DECAY, NOISE = 128, 100, 64, 3e-4, 1e-5, 0.1
 WEIGHT = 10.0  # of a prompt: 10 times 10 to the power of its share of the largest cosine
 
 
-def arena_style(votes: Votes) -> np.ndarray:
+def arena_style(votes: VoteSet) -> np.ndarray:
     """Return (N, 4): differences of length, headers, lists and bold, each (a - b) / (a + b + 1) over its spread."""
     seen: dict[str, tuple[int, ...]] = {}
     for pair in votes.pairs:

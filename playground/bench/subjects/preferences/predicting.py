@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 import torch
 
-from playground.bench.subjects.preferences.votes import Votes
+from playground.bench.subjects.preferences.votes import VoteSet
 from playground.learn.labels.fitting import Fitting, LabelBatch
 from playground.learn.labels.metrics import log_loss
 from playground.learn.labels.nuisance import GROUPS, differences, scaled
@@ -34,13 +34,13 @@ class Form:
 class Columns:
     """The numbers of a set of votes, computed once: who wrote what, nuisance by group, and embeddings of prompts."""
 
-    votes: Votes
+    votes: VoteSet
     difference: np.ndarray
     nuisance: dict[str, np.ndarray]
     embeddings: np.ndarray | None = None
 
     @classmethod
-    def of(cls, votes: Votes, embeddings: np.ndarray | None = None) -> "Columns":
+    def of(cls, votes: VoteSet, embeddings: np.ndarray | None = None) -> "Columns":
         """Return the columns of `votes`."""
         found = {group: differences(votes.pairs, [group]) for group in GROUPS}
         return cls(votes, votes.difference, found, embeddings)

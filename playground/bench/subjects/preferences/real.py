@@ -13,7 +13,7 @@ import numpy as np
 from playground.bench.base import Tell
 from playground.bench.subjects.preferences import peers
 from playground.bench.subjects.preferences.predicting import Columns, Form, predicted, ranked
-from playground.bench.subjects.preferences.votes import Votes, folds, overlap, read_votes
+from playground.bench.subjects.preferences.votes import VoteSet, folds, overlap, read_votes
 from playground.learn.labels.metrics import agreement, compare, log_loss
 from playground.learn.labels.objective import LABEL_OBJECTIVES
 
@@ -76,7 +76,7 @@ def predictions(
     return found, chosen
 
 
-def columns_of(votes: Votes, encode: Encode) -> Columns:
+def columns_of(votes: VoteSet, encode: Encode) -> Columns:
     """Return the columns of a set. Prompts are embedded when the set says which model wrote what."""
     if not votes.named:
         return Columns.of(votes)
@@ -85,7 +85,7 @@ def columns_of(votes: Votes, encode: Encode) -> Columns:
     return Columns.of(votes, encode(prompts)[[place[pair.prompt] for pair in votes.pairs]])
 
 
-def cross_validated(votes: Votes, encode: Encode, *, seeds: int, every: bool, tell: Tell) -> dict[str, Any]:
+def cross_validated(votes: VoteSet, encode: Encode, *, seeds: int, every: bool, tell: Tell) -> dict[str, Any]:
     """Return the figures of a set by folds of prompts: each row is predicted from other prompts, once for each seed."""
     columns = columns_of(votes, encode)
     margins: list[dict[str, np.ndarray]] = []
@@ -104,13 +104,13 @@ def cross_validated(votes: Votes, encode: Encode, *, seeds: int, every: bool, te
     return {**_facts(votes), "chosen": sorted(set(chosen)), "methods": table(margins, votes.target, votes.prompt)}
 
 
-def held_back(train: Votes, path: Path, encode: Encode, *, every: bool) -> dict[str, Any]:
+def held_back(train: VoteSet, path: Path, encode: Encode, *, every: bool) -> dict[str, Any]:
     """Return the figures on the votes of another file, learned from all of `train`.
 
     Rows whose prompt is in `train` are counted and left out.
     """
     test = read_votes(path, train.models)
-    both = Votes(train.name, train.pairs, train.target, train.prompt, train.voter, test.models, train.named)
+    both = VoteSet(train.name, train.pairs, train.target, train.prompt, train.voter, test.models, train.named)
     known = overlap(train, test)
     wanted = np.flatnonzero(~known)
     if not len(wanted):
@@ -149,7 +149,7 @@ def table(margins: Sequence[dict[str, np.ndarray]], target: np.ndarray, prompt: 
     return found
 
 
-def _facts(votes: Votes) -> dict[str, Any]:
+def _facts(votes: VoteSet) -> dict[str, Any]:
     return {
         "rows": len(votes),
         "decisive": int((votes.target != 0.5).sum()),

@@ -19,7 +19,7 @@ ONE_BY_ONE = 10  # with so few prompts, each is a fold of its own
 
 
 @dataclass(frozen=True, eq=False)
-class Votes:
+class VoteSet:
     """A set of votes: `pairs` of answers, `target` (N,) that A is better, and a number for each row's prompt (N,).
 
     `voter` (N,) numbers who voted. `named` says whether the set tells which model wrote an answer.
@@ -64,7 +64,7 @@ def set_files(folder: Path, name: str = "") -> dict[str, Path]:
     return {name: people[name]} if name else people
 
 
-def read_votes(path: Path, models: Sequence[str] = ()) -> Votes:
+def read_votes(path: Path, models: Sequence[str] = ()) -> VoteSet:
     """Return the votes in a file of JSON lines. Raise InvalidRequest that names the line which is no vote.
 
     `models` are put first, so that two files of one set have the same columns.
@@ -84,7 +84,7 @@ def read_votes(path: Path, models: Sequence[str] = ()) -> Votes:
     if not pairs:
         raise InvalidRequest(f"There are no votes in {path.name}.", "Choose another file.")
     seen = sorted({model for pair in pairs for model in (pair.model_a, pair.model_b)} - set(models))
-    return Votes(
+    return VoteSet(
         name=path.name.removesuffix(SUFFIX),
         pairs=tuple(pairs),
         target=np.array(target),
@@ -100,7 +100,7 @@ def normal(prompt: str) -> str:
     return " ".join(prompt.casefold().split())
 
 
-def overlap(train: Votes, test: Votes) -> np.ndarray:
+def overlap(train: VoteSet, test: VoteSet) -> np.ndarray:
     """Return (N,): which rows of `test` ask a prompt that `train` has, but for case and spaces."""
     known = {normal(pair.prompt) for pair in train.pairs}
     return np.array([normal(pair.prompt) in known for pair in test.pairs])
