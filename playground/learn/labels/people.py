@@ -1,7 +1,7 @@
-"""Fit what differs between people: several tastes instead of one, and how far each person's votes can be trusted.
+"""Fit what differs between people, several tastes instead of one, and what sways them all: the side.
 
-This module works on pairs of experts without prompts. Sources: MiCRo, arXiv:2505.24846 (a mixture of Bradley-Terry
-models, here by expectation-maximisation with a share of tastes for each person); Crowd-BT (Chen et al., WSDM 2013).
+This module works on pairs of experts without prompts. Source: MiCRo, arXiv:2505.24846 (a mixture of Bradley-Terry
+models, here by expectation-maximisation with a share of tastes for each person).
 """
 
 from dataclasses import dataclass
@@ -11,7 +11,6 @@ from scipy.optimize import minimize
 
 RIDGE = 0.1  # on scores
 FEW = 1.0  # votes that a person's share of tastes begins with
-HONEST, DISHONEST = 8.0, 2.0  # a person's reliability begins as Beta(8, 2)
 ROUNDS, STARTS = 60, 5
 LEAST = 1e-9
 
@@ -67,46 +66,6 @@ def _one_start(
         if len(seen) > 1 and abs(seen[-1] - seen[-2]) < 1e-4:
             break
     return Tastes(scores, shares, tuple(seen))
-
-
-@dataclass(frozen=True, eq=False)
-class CrowdScores:
-    """Scores (F,), and how reliable each person is (R,): the share of votes that follow the scores. Below one half, a
-    person votes the wrong way round.
-    """
-
-    scores: np.ndarray
-    reliability: np.ndarray
-
-    @property
-    def weight(self) -> np.ndarray:
-        """Return the weight (R,) of each person's votes, 0.05 to 1: the square of 2 eta - 1, 0.05 for the inverted."""
-        return np.where(self.reliability < 0.5, 0.05, np.clip((2 * self.reliability - 1) ** 2, 0.05, 1.0))
-
-
-def crowd_bradley_terry(features: np.ndarray, target: np.ndarray, person: np.ndarray) -> CrowdScores:
-    """Return scores and reliabilities by alternating between them, from equal trust in everybody.
-
-    P(A beats B by r) = eta_r sigmoid(z) + (1 - eta_r) sigmoid(-z). Nobody's votes are flipped.
-    """
-    people = int(person.max()) + 1
-    reliability = np.full(people, HONEST / (HONEST + DISHONEST))
-    scores = _weighted_scores(features, target, np.ones(len(target)), np.zeros(features.shape[1]))
-    for _ in range(ROUNDS):
-        before = reliability
-        p = _sigmoid(features @ scores)
-        agree = target * p + (1 - target) * (1 - p)
-        eta = reliability[person]
-        follows = eta * agree / np.maximum(eta * agree + (1 - eta) * (1 - agree), LEAST)
-        sums = np.bincount(person, weights=follows, minlength=people)
-        counts = np.bincount(person, minlength=people)
-        reliability = (sums + HONEST - 1) / (counts + HONEST + DISHONEST - 2)
-        # a vote that does not follow the scores says the opposite with the weight of its doubt
-        soft = target * follows + (1 - target) * (1 - follows)
-        scores = _weighted_scores(features, soft, np.ones(len(target)), scores)
-        if np.abs(reliability - before).max() < 1e-4:
-            break
-    return CrowdScores(scores, reliability)
 
 
 def side_bias(features: np.ndarray, target: np.ndarray, left: np.ndarray) -> tuple[float, np.ndarray]:

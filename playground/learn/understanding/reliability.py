@@ -19,6 +19,7 @@ MIRROR = (2, 1, 0)  # A, tie, B seen from the other side
 ETA_PRIOR = (8.0, 2.0)  # of Beta: most people read as most others do
 STRENGTH_RIDGE = 0.1
 INVERTED_BELOW = 0.5
+LEAST_WEIGHT = 0.05
 
 
 @dataclass(frozen=True, eq=False)
@@ -67,8 +68,7 @@ def dawid_skene(ratings: np.ndarray, *, is_mirrored: bool = True, prior: float =
 class CrowdStrengths:
     """Hold what crowd Bradley-Terry found: `scores` (E,) in nats, and `eta` (people,), the chance to read rightly.
 
-    `eta` below one half is a reader who has it the wrong way round. It is shown, never flipped. `weight` (people,) is
-    (2 eta - 1)², from 0.05 to 1.
+    `eta` below one half is a reader who has it the wrong way round. It is shown, never flipped.
     """
 
     scores: np.ndarray
@@ -77,8 +77,8 @@ class CrowdStrengths:
 
     @property
     def weight(self) -> np.ndarray:
-        """Return (people,) how much a label of each person tells."""
-        return np.clip((2 * self.eta - 1) ** 2, 0.05, 1.0)
+        """Return (people,) the weight of each person's labels: (2 eta - 1)², at least 0.05, which the inverted have."""
+        return np.where(self.is_inverted, LEAST_WEIGHT, np.clip((2 * self.eta - 1) ** 2, LEAST_WEIGHT, 1.0))
 
     @property
     def is_inverted(self) -> np.ndarray:

@@ -4,7 +4,9 @@ import numpy as np
 
 from playground.bench.subjects.preferences.worlds.topics import sigmoid
 from playground.learn.labels.metrics import log_loss
-from playground.learn.labels.people import CrowdScores, crowd_bradley_terry, mixture, side_bias
+from playground.learn.labels.people import mixture, side_bias
+from playground.learn.understanding.reliability import CrowdStrengths, crowd_strengths
+from playground.learn.understanding.votes import LOSS, STYLES, WIN, Votes
 
 POINTS = 400 / np.log(10)  # of the Elo scale for one unit of log odds
 SURE = 0.9
@@ -58,23 +60,22 @@ def _spam(seed: int, experts: int = 6, votes: int = 100) -> dict[str, float]:
     features = _pairs(rng, len(person), experts)
     follows = rng.random(len(person)) < honesty[person]
     true = rng.random(len(person)) < sigmoid(features @ scores)
-    target = np.where(follows, true, ~true).astype(float)
-    found = crowd_bradley_terry(features, target, person)
-    honest = person < 20
-    clean = crowd_bradley_terry(features[honest], target[honest], person[honest])
+    votes_of_all = _votes(features, np.where(follows == true, WIN, LOSS), person)
+    found = crowd_strengths(votes_of_all)
+    clean = crowd_strengths(votes_of_all.only(person < 20))
     first, second = np.triu_indices(experts, 1)
     p = sigmoid(scores[first] - scores[second])
 
-    def accuracy(model: CrowdScores) -> float:
+    def accuracy(model: CrowdStrengths) -> float:
         right = model.scores[first] > model.scores[second]
         return float(np.where(right, p, 1 - p).mean())
 
     weight = found.weight
     return {
         "random over honest weight": float(weight[20:25].mean() / weight[:20].mean()),
-        "inverted found": float((found.reliability[25:] < 0.5).mean()),
-        "honest called inverted": float((found.reliability[:20] < 0.5).mean()),
-        "error of reliability": float(np.abs(found.reliability - honesty).mean()),
+        "inverted found": float(found.is_inverted[25:].mean()),
+        "honest called inverted": float(found.is_inverted[:20].mean()),
+        "error of reliability": float(np.abs(found.eta - honesty).mean()),
         "accuracy": accuracy(found),
         "accuracy without spam": accuracy(clean),
     }
@@ -126,6 +127,14 @@ def style(seeds: int) -> dict[str, float]:
 def _pairs(rng: np.random.Generator, count: int, experts: int) -> np.ndarray:
     pairs = np.array([rng.choice(experts, 2, replace=False) for _ in range(count)])
     return np.asarray(np.eye(experts)[pairs[:, 0]] - np.eye(experts)[pairs[:, 1]])
+
+
+def _votes(features: np.ndarray, outcome: np.ndarray, person: np.ndarray) -> Votes:
+    count = len(outcome)
+    names = tuple(f"expert {number}" for number in range(features.shape[1]))
+    place, style, nothing = np.arange(count), np.zeros((count, len(STYLES))), np.zeros(count)
+    first, second = features.argmax(axis=1), features.argmin(axis=1)
+    return Votes(names, first, second, outcome, person, place, nothing, style, nothing, {})
 
 
 def _means(runs: list[dict[str, float]]) -> dict[str, float]:
