@@ -1,11 +1,28 @@
 """The boards in the Labels tab: empty, with votes, by keyboard, on a phone, and as a file."""
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+
+import pytest
 
 from playground.exchange.record import UNKNOWN_TIME
 from playground.store.imports import import_labels
 from tests.learn.understanding.conftest import planted, rows_of
+
+pytestmark = [pytest.mark.timeout(120), pytest.mark.browser]
+
+
+@pytest.fixture
+def empty_page(tmp_path: Path) -> Iterator[tuple[str, Any]]:
+    """(address, runtime) of a page on which nobody has voted."""
+    from playground.ui.page import serve  # noqa: PLC0415  gradio takes seconds: only when a browser test runs
+    from tests.scripted import scripted  # noqa: PLC0415  as above
+
+    runtime = scripted(tmp_path, delay=0.01)
+    demo, address = serve(runtime, host="127.0.0.1", port=0, block=False)
+    yield address, runtime
+    demo.close()
 
 
 def open_boards(open_page: Any, address: str, **look: Any) -> Any:
@@ -16,8 +33,8 @@ def open_boards(open_page: Any, address: str, **look: Any) -> Any:
     return page
 
 
-def test_no_votes_then_a_board_with_a_table_and_a_file(open_page: Any, scripted_page: tuple[str, Any]) -> None:
-    address, runtime = scripted_page
+def test_no_votes_then_a_board_with_a_table_and_a_file(open_page: Any, empty_page: tuple[str, Any]) -> None:
+    address, runtime = empty_page
     page = open_boards(open_page, address)
     page.wait_for_selector("#board .empty")
     with runtime.database.write() as session:

@@ -1,5 +1,6 @@
 """The Compare tab over a reload, in a second tab, and under a double click."""
 
+import re
 from typing import Any
 
 import pytest
@@ -7,13 +8,20 @@ import pytest
 pytestmark = [pytest.mark.timeout(120), pytest.mark.browser]
 
 # said when both runs and the comparison are stored; the scripted answers are the same
-STORED = "() => document.querySelector('#pair-state').innerText.startsWith('Both answers are the same')"
+STORED = re.compile("^Both answers are the same")
 
 
 def rows(runtime: Any) -> dict[str, int]:
     with runtime.database.read() as session:
         run = session.connection().exec_driver_sql
         return {table: run(f"SELECT count(*) FROM {table}").scalar() for table in ("run", "comparison", "label")}
+
+
+def stored(page: Any) -> None:
+    """Wait until the comparison is stored. A failure shows what the page says instead."""
+    from playwright.sync_api import expect  # noqa: PLC0415  (skipped without it)
+
+    expect(page.locator("#pair-state")).to_have_text(STORED, timeout=30_000)
 
 
 def arrive(page: Any) -> None:
@@ -26,7 +34,7 @@ def ask(page: Any, prompt: str, *, double: bool = False) -> None:
     page.locator("#pair-prompt textarea").fill(prompt)
     press = page.locator("#pair-run")
     press.dblclick() if double else press.click()
-    page.wait_for_function(STORED)
+    stored(page)
 
 
 @pytest.mark.parametrize("button", ["pair-run", "vote-next"])
@@ -36,7 +44,7 @@ def test_a_double_click_stores_one_comparison(open_page: Any, scripted_page: tup
     arrive(page)
     before = rows(runtime)
     page.locator(f"#{button}").dblclick()
-    page.wait_for_function(STORED)
+    stored(page)
     after = rows(runtime)
     assert (after["run"] - before["run"], after["comparison"] - before["comparison"]) == (2, 1)
 
