@@ -201,6 +201,8 @@ class FineTuneJob:
         reports.checkpoint = self._checkpoint(training)
         training = reports.begun(training) if self.resumes else training
         for step in train(training, self.objective):
+            if isinstance(step, Taught):
+                reports.report()  # whoever cancels between two reports wants no draft either
             if reports.is_ended():
                 return
             if isinstance(step, Taught):

@@ -89,6 +89,17 @@ def test_whoever_ends_a_job_frees_the_router_at_once(
     assert len(versions.history("linear")) == 1, "no version was made"
 
 
+def test_a_job_that_is_cancelled_between_two_reports_makes_no_version(
+    made: FineTuneJob, versions: Versions, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("playground.actions.finetune_job.BEAT_SECONDS", 600.0)
+    steps = made.run()
+    next(steps)
+    assert end_job(versions, "linear") is not None
+    assert not any(isinstance(step, FineTuned) for step in steps)
+    assert len(versions.history("linear")) == 1
+
+
 def test_a_cancelled_job_goes_on_and_ends_where_an_undisturbed_one_does(world: World, made: FineTuneJob) -> None:
     *_, whole = made.run()
     assert isinstance(whole, FineTuned)
