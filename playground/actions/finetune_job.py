@@ -138,16 +138,15 @@ class FineTuneJob:
     resumes: bool = False
     gathered: "Callable[[Teaching, Encoder], Lesson]" = gather
     id: str = field(default_factory=new_id)
+    lock: FileLock = field(init=False, repr=False)  # held from the claim until the end is stored
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "lock", _lock(self.versions, self.id))
 
     @property
     def versions(self) -> "Versions":
         """Return the versions that the result joins."""
         return self.teaching.versions
-
-    @property
-    def lock(self) -> FileLock:
-        """Return the lock that is held while this program works on the job."""
-        return _lock(self.versions, self.id)
 
     def run(self, *, is_claimed: bool = False) -> "Iterator[FitProgress | FineTuned]":
         """Yield progress and, last, the draft. Closing it before that marks the job cancelled.
@@ -184,12 +183,17 @@ class FineTuneJob:
             method=self.objective.spec.name,
             config={"options": self.objective.options.model_dump(), "note": self.note, "seen_at": now().isoformat()},
         )
-        with self.versions.database.write() as session:
-            other = trainings.running_training(session, row.router)
-            if other is not None and not _is_worked_on(self.versions, other):
-                trainings.end_training(session, other.id, status="failed", log=STOPPED)
-                (_folder(self.versions) / f"{other.id}.lock").unlink(missing_ok=True)
-            trainings.start_training(session, row)
+        self.lock.acquire()  # first: whoever sees the row must find the lock held
+        try:
+            with self.versions.database.write() as session:
+                other = trainings.running_training(session, row.router)
+                if other is not None and not _is_worked_on(self.versions, other):
+                    trainings.end_training(session, other.id, status="failed", log=STOPPED)
+                    (_folder(self.versions) / f"{other.id}.lock").unlink(missing_ok=True)
+                trainings.start_training(session, row)
+        except BaseException:
+            self._unlock()
+            raise
 
     def _steps(self, reports: "Reports") -> "Iterator[FitProgress | FineTuned]":
         """Yield what `run` yields. End early when somebody ended the job."""
@@ -276,6 +280,16 @@ class FineTuneJob:
 
     def _end(self, status: str, result: FineTuned | None, reports: "Reports") -> None:
         """Store how the job ended. What was fitted is kept unless it is done."""
+        try:
+            self._store_end(status, result, reports)
+        finally:
+            self._unlock()
+
+    def _unlock(self) -> None:
+        Path(self.lock.lock_file).unlink(missing_ok=True)
+        self.lock.release()
+
+    def _store_end(self, status: str, result: FineTuned | None, reports: "Reports") -> None:
         error = sys.exception() if status == "failed" else None
         words = f"{error.message} {error.remedy}".strip() if isinstance(error, PlaygroundError) else str(error or "")
         reports.report()
@@ -290,16 +304,14 @@ class FineTuneJob:
             )
         if result is not None and reports.checkpoint is not None:
             reports.checkpoint.forget()
-        Path(self.lock.lock_file).unlink(missing_ok=True)
 
 
 class Reports:
-    """Report a job to the database from a thread of its own, and keep what was fitted so far. Holds the job's lock."""
+    """Report a job to the database from a thread of its own, and keep what was fitted so far."""
 
     def __init__(self, job: FineTuneJob) -> None:
         self.job = job
         self.checkpoint: Checkpoint | None = None
-        self._lock = job.lock
         self._curve: list[dict[str, Any]] = []
         self._fitted: FitProgress | None = None
         self._ended = threading.Event()
@@ -308,7 +320,6 @@ class Reports:
 
     def __enter__(self) -> "Reports":
         """Begin to report."""
-        self._lock.acquire(timeout=5)  # somebody who asks whether the job lives holds it for an instant
         self._thread.start()
         return self
 
@@ -316,7 +327,6 @@ class Reports:
         """Stop reporting."""
         self._over.set()
         self._thread.join()
-        self._lock.release()
 
     def begun(self, training: "LabelTraining") -> "LabelTraining":
         """Return `training` from where it stopped. Return it as it is when nothing of it was kept."""

@@ -207,6 +207,7 @@ def test_a_job_killed_with_its_program_gives_way_at_once(
 
 def test_a_job_that_nobody_works_on_is_cleared_at_once(made: FineTuneJob, versions: Versions) -> None:
     made.claim()
+    made.lock.release()  # as the system does when its program is killed
     Path(made.lock.lock_file).touch()  # the system frees the lock of a killed program; its file stays
     found = job_state(versions, "linear")
     assert found is not None
