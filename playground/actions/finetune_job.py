@@ -184,6 +184,7 @@ class FineTuneJob:
             config={"options": self.objective.options.model_dump(), "note": self.note, "seen_at": now().isoformat()},
         )
         self.lock.acquire()  # first: whoever sees the row must find the lock held
+        is_stored = False
         try:
             with self.versions.database.write() as session:
                 other = trainings.running_training(session, row.router)
@@ -191,9 +192,10 @@ class FineTuneJob:
                     trainings.end_training(session, other.id, status="failed", log=STOPPED)
                     (_folder(self.versions) / f"{other.id}.lock").unlink(missing_ok=True)
                 trainings.start_training(session, row)
-        except BaseException:
-            self._unlock()
-            raise
+            is_stored = True
+        finally:
+            if not is_stored:
+                self._unlock()
 
     def _steps(self, reports: "Reports") -> "Iterator[FitProgress | FineTuned]":
         """Yield what `run` yields. End early when somebody ended the job."""
