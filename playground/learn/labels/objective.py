@@ -4,7 +4,6 @@ P(A beats B | x) = sigmoid(beta (u_A - u_B) . (log pi - log pi_ref)). The usages
 normalisers of pi and pi_ref cancel.
 """
 
-from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar, TypeVar
@@ -30,12 +29,12 @@ class LabelObjectiveSpec:
     description: str
 
 
-class LabelObjective(ABC):
+class LabelObjective:
     """A loss on labels. A lower `options.beta` moves the policy further for the same fit.
 
-    Most need `margin`, or `loss` too. One that learns in rounds, in an order or from labels that it has changed writes
-    `learn`. One with parameters of its own returns them in `heads`, and reads them in `margins` and `losses`. An object
-    keeps what it has learned, so it learns once.
+    By default it is DPO. Most change `margin` or `loss`. One that learns in rounds, in an order or from labels that it
+    has changed writes `learn`. One with parameters of its own returns them in `heads`, and reads them in `margins` and
+    `losses`. An object keeps what it has learned, so it learns once.
     """
 
     spec: ClassVar[LabelObjectiveSpec]
@@ -45,9 +44,12 @@ class LabelObjective(ABC):
     def __init__(self, options: LabelObjectiveOptions | None = None) -> None:
         self.options = options or self.Options()
 
-    @abstractmethod
     def margin(self, log_policy: Tensor, log_reference: Tensor, usage_difference: Tensor) -> Tensor:
-        """Return z (N,): the log odds that A beats B, from log pi (N, E), log pi_ref (N, E) and u_A - u_B (N, E)."""
+        """Return z (N,): the log odds that A beats B, from log pi (N, E), log pi_ref (N, E) and u_A - u_B (N, E).
+
+        By default this is the margin of DPO: beta times the difference of log ratios.
+        """
+        return self.options.beta * log_ratio_margin(log_policy, log_reference, usage_difference)
 
     def loss(
         self, log_policy: Tensor, log_reference: Tensor, usage_difference: Tensor, target: Tensor, weight: Tensor

@@ -7,7 +7,7 @@ so margins stay small. It does not find flipped labels, and does not repair the 
 from pydantic import Field
 from torch import Tensor
 
-from playground.learn.labels.objective import LabelObjective, label_objective, log_ratio_margin, soft_loss
+from playground.learn.labels.objective import LabelObjective, label_objective, soft_loss
 from playground.learn.labels.options import LabelObjectiveOptions
 
 
@@ -26,10 +26,6 @@ class ConservativePreference(LabelObjective):
         epsilon: float = Field(0.05, ge=0.0, le=0.45, description="Share of labels that may be flipped.")
 
     options: Options
-
-    def margin(self, log_policy: Tensor, log_reference: Tensor, usage_difference: Tensor) -> Tensor:
-        """Return beta times the difference of log ratios (N,)."""
-        return self.options.beta * log_ratio_margin(log_policy, log_reference, usage_difference)
 
     def loss(
         self, log_policy: Tensor, log_reference: Tensor, usage_difference: Tensor, target: Tensor, weight: Tensor

@@ -11,7 +11,7 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
-from playground.learn.labels.objective import LabelObjective, label_objective, log_ratio_margin
+from playground.learn.labels.objective import LabelObjective, label_objective
 from playground.learn.labels.options import LabelObjectiveOptions
 
 if TYPE_CHECKING:
@@ -34,10 +34,6 @@ class CurriculumPreference(LabelObjective):
         order: Literal["easy first", "hard first", "shuffled"] = Field("easy first", description="What comes first.")
 
     options: Options
-
-    def margin(self, log_policy: Tensor, log_reference: Tensor, usage_difference: Tensor) -> Tensor:
-        """Return beta times the difference of log ratios (N,)."""
-        return self.options.beta * log_ratio_margin(log_policy, log_reference, usage_difference)
 
     def learn(self, fitting: "Fitting") -> Iterator["FitProgress"]:
         """Descend on each stage, from where the last one ended."""

@@ -13,7 +13,7 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
-from playground.learn.labels.objective import LabelObjective, label_objective, log_ratio_margin
+from playground.learn.labels.objective import LabelObjective, label_objective
 from playground.learn.labels.options import LabelObjectiveOptions
 from playground.learn.labels.strength import bands, cross_fitted
 
@@ -40,10 +40,6 @@ class DenoisedPreference(LabelObjective):
         action: Literal["soften", "leave out"] = Field("soften", description="What happens to contradicted labels.")
 
     options: Options
-
-    def margin(self, log_policy: Tensor, log_reference: Tensor, usage_difference: Tensor) -> Tensor:
-        """Return beta times the difference of log ratios (N,)."""
-        return self.options.beta * log_ratio_margin(log_policy, log_reference, usage_difference)
 
     def learn(self, fitting: "Fitting") -> Iterator["FitProgress"]:
         """Judge every label by the ensemble, then descend on what is left of them. With few prompts, only descend."""

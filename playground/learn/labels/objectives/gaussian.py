@@ -13,7 +13,7 @@ from pydantic import Field
 from torch import Tensor
 from torch.nn.functional import softplus
 
-from playground.learn.labels.objective import LabelObjective, label_objective, log_ratio_margin, soft_loss
+from playground.learn.labels.objective import LabelObjective, label_objective, soft_loss
 from playground.learn.labels.options import LabelObjectiveOptions
 
 if TYPE_CHECKING:
@@ -36,10 +36,6 @@ class GaussianPreference(LabelObjective):
         pull: float = Field(0.01, ge=0.0, le=1.0, description="How strongly the spread is pulled to 1.")
 
     options: Options
-
-    def margin(self, log_policy: Tensor, log_reference: Tensor, usage_difference: Tensor) -> Tensor:
-        """Return beta times the difference of log ratios (N,), before it shrinks."""
-        return self.options.beta * log_ratio_margin(log_policy, log_reference, usage_difference)
 
     def margins(self, log_policy: Tensor, rows: "LabelBatch") -> Tensor:
         """Return the log odds (N,), shrunk by the spread of what A and B used."""

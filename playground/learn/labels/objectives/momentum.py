@@ -12,7 +12,7 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
-from playground.learn.labels.objective import LabelObjective, label_objective, log_ratio_margin
+from playground.learn.labels.objective import LabelObjective, label_objective
 from playground.learn.labels.options import LabelObjectiveOptions
 
 if TYPE_CHECKING:
@@ -35,10 +35,6 @@ class AcceleratedPreference(LabelObjective):
         alpha: float = Field(0.3, ge=0.0, le=0.9, description="Share of the last move that is added to the next.")
 
     options: Options
-
-    def margin(self, log_policy: Tensor, log_reference: Tensor, usage_difference: Tensor) -> Tensor:
-        """Return beta times the difference of log ratios (N,)."""
-        return self.options.beta * log_ratio_margin(log_policy, log_reference, usage_difference)
 
     def learn(self, fitting: "Fitting") -> Iterator["FitProgress"]:
         """Descend in each round from where the last one ended, then extrapolate."""

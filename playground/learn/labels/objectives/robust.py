@@ -9,7 +9,7 @@ from math import sqrt
 from pydantic import Field
 from torch import Tensor
 
-from playground.learn.labels.objective import LabelObjective, label_objective, log_ratio_margin, soft_loss
+from playground.learn.labels.objective import LabelObjective, label_objective, soft_loss
 from playground.learn.labels.options import LabelObjectiveOptions
 
 LIMIT = 10.0
@@ -30,10 +30,6 @@ class RobustPreference(LabelObjective):
         epsilon: float = Field(0.05, ge=0.0, le=0.45, description="Share of labels that are flipped.")
 
     options: Options
-
-    def margin(self, log_policy: Tensor, log_reference: Tensor, usage_difference: Tensor) -> Tensor:
-        """Return beta times the difference of log ratios (N,)."""
-        return self.options.beta * log_ratio_margin(log_policy, log_reference, usage_difference)
 
     def loss(
         self, log_policy: Tensor, log_reference: Tensor, usage_difference: Tensor, target: Tensor, weight: Tensor
